@@ -1,0 +1,152 @@
+/*
+ * api.h
+ *	  A call of the REST API: authorised, limited, retried, counted -> JSON.
+ *
+ * Calls are started and waited for separately, so that any number can be under
+ * way at once: while one is waited for, all make progress, also those that are
+ * waiting to be tried again.  A call belongs to the memory context that was
+ * current when it was started; resetting that context gives it up.
+ */
+#ifndef DBX_API_H
+#define DBX_API_H
+
+#include "json/json.h"
+#include "workspace/workspace.h"
+
+/* What calls cost; kept by the caller, added to by every call that names it. */
+typedef struct DbxCallStats
+{
+	int64		calls;			/* requests sent, repeats included */
+	int64		pages;			/* pages of lists read */
+	int64		retries;
+	int64		bytes_in;
+	double		elapsed_ms;		/* sum over requests */
+	double		quota_wait_ms;	/* waiting for the rate limit */
+} DbxCallStats;
+
+typedef enum DbxEffect
+{
+	DBX_EFFECT_READ,			/* changes nothing */
+	DBX_EFFECT_IDEMPOTENT,		/* may be repeated without harm */
+	DBX_EFFECT_ONCE				/* must not be repeated blindly */
+} DbxEffect;
+
+typedef struct DbxCallSpec
+{
+	const char *method;
+	const char *path;			/* begins with /api/ */
+	const char *query;			/* escaped, without "?"; NULL: none */
+	const char *body;			/* JSON text; NULL: none */
+	const char *caller;			/* SQL function or table, for messages and the
+								 * User-Agent; NULL: none */
+	DbxCallStats *stats;		/* may be NULL; must outlive the call */
+} DbxCallSpec;
+
+typedef struct DbxApiError
+{
+	int			status;			/* HTTP status, 0: no answer */
+	int			sqlstate;		/* as design says, from MAKE_SQLSTATE */
+	char	   *code;			/* service's error code, NULL if none */
+	char	   *message;		/* never NULL; redacted */
+	char	   *request_id;		/* X-Request-Id, NULL if none */
+	char	   *hint;			/* NULL if none */
+	bool		not_found;		/* the object named in the call does not exist */
+	bool		passing;		/* worth another try later */
+	bool		unknown_outcome;	/* the call may have been carried out */
+} DbxApiError;
+
+typedef struct DbxCall DbxCall;
+
+/*
+ * Begin a call.  Raises before anything is sent: a path that is not of the API,
+ * a change in a read-only transaction (25006), missing credentials.
+ */
+extern DbxCall *dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec);
+
+/* Has it come to its end, retries included? */
+extern bool dbx_call_done(const DbxCall *call);
+
+/* Wait for a call to end; interrupts are served. */
+extern void dbx_call_wait(DbxCall *call);
+
+/*
+ * Let all calls of this process make progress until one of them ends, the
+ * latch is set or "deadline" passes (0: none).  True if the deadline passed.
+ */
+extern bool dbx_calls_progress(TimestampTz deadline);
+
+/* After the end: the error, or NULL on success.  Lives as long as the call. */
+extern const DbxApiError *dbx_call_error(const DbxCall *call);
+
+/*
+ * After success: the answer, parsed into the current memory context.  An empty
+ * body is an empty object; what is not a JSON object raises.
+ */
+extern DbxJson *dbx_call_json(DbxCall *call);
+extern int	dbx_call_status(const DbxCall *call);
+
+/* Raise the error of a failed call. */
+extern pg_noreturn void dbx_call_raise(const DbxCall *call);
+
+/* End a call (giving it up if under way) and free what it holds. */
+extern void dbx_call_free(DbxCall *call);
+
+/* Start, wait, raise or return the answer in the current memory context. */
+extern DbxJson *dbx_call(const DbxWorkspace *workspace, const DbxCallSpec *spec);
+
+/* What a call does to the service, whatever its method. */
+extern DbxEffect dbx_endpoint_effect(const char *method, const char *path,
+									 const char *body);
+
+/*
+ * Walking the pages of a list.  The memory of a page lasts until the next one
+ * is asked for.  A page token that repeats and more than databricks.max_pages
+ * pages are errors: a cut list must not look whole.
+ */
+typedef struct DbxPager DbxPager;
+
+typedef struct DbxPageSpec
+{
+	const char *path;			/* of the list call */
+	const char *query;			/* escaped filters and page size, NULL: none */
+	const char *items;			/* member that holds the rows, "runs" */
+	const char *token_param;	/* "page_token" unless NULL */
+	const char *caller;
+	DbxCallStats *stats;
+} DbxPageSpec;
+
+/* No call is made before the first page is asked for. */
+extern DbxPager *dbx_pager_open(const DbxWorkspace *workspace, const DbxPageSpec *spec);
+
+/*
+ * The rows of the next page, a possibly empty array (NULL node when the member
+ * is absent: treat as empty).  False: there is no further page.
+ */
+extern bool dbx_pager_next(DbxPager *pager, const DbxJson **rows);
+
+/* Is it known that no further page follows the current one? */
+extern bool dbx_pager_at_end(const DbxPager *pager);
+extern void dbx_pager_close(DbxPager *pager);
+
+/*
+ * GET of an object whose arrays come in pages (jobs/get, runs/get): all pages
+ * merged into one object without its page token, in the current context.  With
+ * "error" given, an error of the service is returned there and the result is
+ * NULL; else it is raised.
+ */
+extern DbxJson *dbx_api_get_merged(const DbxWorkspace *workspace,
+								   const DbxCallSpec *spec,
+								   const DbxApiError **error);
+
+/*
+ * Path of a call of the Jobs API in the version this workspace speaks:
+ * dbx_api_jobs_path(ws, "runs/get") -> "/api/2.2/jobs/runs/get".  (The fall
+ * back to 2.1 where the service lacks 2.2 happens inside the call.)
+ */
+extern char *dbx_api_jobs_path(const DbxWorkspace *workspace, const char *call);
+
+/* Append "name=value" (value escaped) to a query under construction. */
+extern void dbx_query_add(StringInfo query, const char *name, const char *value);
+extern void dbx_query_add_int64(StringInfo query, const char *name, int64 value);
+
+#endif							/* DBX_API_H */

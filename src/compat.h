@@ -1,0 +1,76 @@
+/*
+ * compat.h
+ *	  The one place that knows which PostgreSQL version it is compiled for.
+ *
+ * Callers are written against the newest supported server (18); what older
+ * ones name or shape differently is supplied here.  Supported: 15 to 18.
+ */
+#ifndef DBX_COMPAT_H
+#define DBX_COMPAT_H
+
+#include "catalog/pg_foreign_server.h"
+#include "nodes/pathnodes.h"
+#include "parser/parsetree.h"
+#include "storage/latch.h"
+#include "utils/acl.h"
+#include "utils/memutils.h"
+
+#if PG_VERSION_NUM < 150000
+#error "databricks needs PostgreSQL 15 or newer"
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#include "storage/waiteventset.h"
+#endif
+
+#if PG_VERSION_NUM < 160000
+/* 16 folded pg_*_aclcheck and pg_*_ownercheck into one function each. */
+static inline AclResult
+dbx_object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
+{
+	Assert(classid == ForeignServerRelationId);
+	return pg_foreign_server_aclcheck(objectid, roleid, mode);
+}
+
+static inline bool
+dbx_object_ownercheck(Oid classid, Oid objectid, Oid roleid)
+{
+	Assert(classid == ForeignServerRelationId);
+	return pg_foreign_server_ownercheck(objectid, roleid);
+}
+#define object_aclcheck(classid, objectid, roleid, mode) \
+	dbx_object_aclcheck(classid, objectid, roleid, mode)
+#define object_ownercheck(classid, objectid, roleid) \
+	dbx_object_ownercheck(classid, objectid, roleid)
+#endif
+
+/* 17 ties wait event sets to a resource owner instead of a memory context. */
+#if PG_VERSION_NUM >= 170000
+#define dbx_create_wait_event_set(nevents) CreateWaitEventSet(NULL, nevents)
+#else
+#define dbx_create_wait_event_set(nevents) \
+	CreateWaitEventSet(TopMemoryContext, nevents)
+#endif
+
+/* Named wait events exist from 17; before, all of ours are "Extension". */
+#if PG_VERSION_NUM >= 170000
+#define dbx_wait_event(name) WaitEventExtensionNew(name)
+#else
+#define dbx_wait_event(name) PG_WAIT_EXTENSION
+#endif
+
+/* 18 wants more of a module than a magic number. */
+#if PG_VERSION_NUM >= 180000
+#define DBX_MODULE_MAGIC \
+	PG_MODULE_MAGIC_EXT(.name = "databricks", .version = DBX_VERSION)
+#else
+#define DBX_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
+#endif							/* DBX_COMPAT_H */

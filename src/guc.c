@@ -1,0 +1,57 @@
+/*
+ * guc.c
+ *	  Definition of the settings, sorted by name.
+ *
+ * Separate so that one look tells what can be set.  The variables are owned by
+ * the GUC machinery; everybody else only reads them.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "utils/guc.h"
+
+#include "guc.h"
+
+char	   *dbx_guc_workspace;
+int			dbx_guc_json_max_depth;
+int			dbx_guc_max_buffer_size;
+int			dbx_guc_max_pages;
+
+void
+dbx_guc_define(void)
+{
+	DefineCustomIntVariable("databricks.json_max_depth",
+							"Deepest nesting of arrays and objects accepted in an answer of the service.",
+							NULL,
+							&dbx_guc_json_max_depth,
+							100, 1, 900,
+							PGC_USERSET, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("databricks.max_buffer_size",
+							"Memory that the answers of all calls under way may take in one process.",
+							"A call whose answer does not fit any more fails; it is not cut.",
+							&dbx_guc_max_buffer_size,
+							1024 * 1024, 1024, INT_MAX,
+							PGC_SUSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("databricks.max_pages",
+							"Largest number of pages read for one list.",
+							"A longer list is an error, never a shortened result.",
+							&dbx_guc_max_pages,
+							100000, 1, INT_MAX,
+							PGC_USERSET, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomStringVariable("databricks.workspace",
+							   "Workspace that functions use when none is named.",
+							   "A foreign server of the wrapper databricks; empty: the server with option is_default, else the only one the role may use.",
+							   &dbx_guc_workspace,
+							   "",
+							   PGC_USERSET, 0,
+							   NULL, NULL, NULL);
+
+	MarkGUCPrefixReserved("databricks");
+}

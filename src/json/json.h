@@ -1,0 +1,91 @@
+/*
+ * json.h
+ *	  JSON of the REST API: exact numbers, safe text, conversion to SQL.
+ *
+ * A DbxJson is one node of a parsed document.  Nodes live in the memory
+ * context that was current when the document was parsed and die with it;
+ * nothing has to be freed.  All readers accept NULL for a node and treat it as
+ * an absent member, so that paths can be followed without a test per step.
+ */
+#ifndef DBX_JSON_H
+#define DBX_JSON_H
+
+#include "utils/jsonb.h"
+
+typedef struct DbxJson DbxJson;
+
+typedef enum DbxJsonType
+{
+	DBX_JSON_ABSENT,			/* the node is NULL */
+	DBX_JSON_NULL,
+	DBX_JSON_BOOL,
+	DBX_JSON_NUMBER,
+	DBX_JSON_STRING,
+	DBX_JSON_ARRAY,
+	DBX_JSON_OBJECT
+} DbxJsonType;
+
+/*
+ * Parse a whole text.  Errors (invalid UTF-8, truncated text, trailing
+ * garbage, nesting beyond databricks.json_max_depth, ...) are raised with
+ * ERRCODE_FDW_UNABLE_TO_CREATE_REPLY; "what" names the text in the message,
+ * the detail says what is wrong and at which byte.  \u0000 and surrogates
+ * without a partner become U+FFFD.
+ */
+extern DbxJson *dbx_json_parse(const char *text, Size len, const char *what);
+
+/* As dbx_json_parse, but returns NULL and sets *error (palloc'd) instead of raising. */
+extern DbxJson *dbx_json_try_parse(const char *text, Size len, char **error);
+
+/* Reading.  No function here raises; strings point into the document. */
+extern DbxJsonType dbx_json_type(const DbxJson *node);
+
+/* Member of an object, exact name; the last one of a doubled name; else NULL. */
+extern const DbxJson *dbx_json_get(const DbxJson *node, const char *name);
+
+/* Follow members by a dotted path, "status.termination_details.code". */
+extern const DbxJson *dbx_json_path(const DbxJson *node, const char *path);
+extern int	dbx_json_length(const DbxJson *node);
+
+/* Walk the elements of an array or the members of an object, in order. */
+extern const DbxJson *dbx_json_first(const DbxJson *node);
+extern const DbxJson *dbx_json_next(const DbxJson *node);
+
+/* Name of a member (of a node that came from an object), else NULL. */
+extern const char *dbx_json_name(const DbxJson *node);
+
+/* The string of a string node, else NULL (null, absent and other types too). */
+extern const char *dbx_json_string(const DbxJson *node);
+
+/*
+ * Integer of a number node, or of a string of digits (the service sends some
+ * ids that way).  False: absent, not an integer, or beyond int64.
+ */
+extern bool dbx_json_int64(const DbxJson *node, int64 *value);
+extern bool dbx_json_bool(const DbxJson *node, bool *value);
+
+/*
+ * Text of any node as SQL shows it (->>): the string itself, the digits of a
+ * number as received, "true", JSON text of arrays and objects.  NULL for
+ * absent and null.  Palloc'd in the current context where it is not part of
+ * the document.
+ */
+extern const char *dbx_json_text(const DbxJson *node);
+
+/* Conversion to jsonb in the current context; digits of numbers are kept. */
+extern Jsonb *dbx_json_to_jsonb(const DbxJson *node);
+
+/* JSON text of a node in the current context. */
+extern char *dbx_json_serialize(const DbxJson *node);
+
+/*
+ * Append the elements of array member "name" of "more" to that of "base",
+ * creating it if absent: how paged objects (jobs/get, runs/get) are merged.
+ * Both documents must live equally long.
+ */
+extern void dbx_json_append(DbxJson *base, const DbxJson *more, const char *name);
+
+/* Remove a member of an object, if present. */
+extern void dbx_json_remove(DbxJson *node, const char *name);
+
+#endif							/* DBX_JSON_H */

@@ -1,0 +1,76 @@
+/*
+ * workspace.h
+ *	  A workspace is a foreign server of the wrapper "databricks" together with
+ *	  the user mapping of the role that uses it.
+ *
+ * A DbxWorkspace is a plain copy of what the catalogs said, in the current
+ * memory context: it stays valid while the catalogs change and holds no lock.
+ */
+#ifndef DBX_WORKSPACE_H
+#define DBX_WORKSPACE_H
+
+#include "postgres_ext.h"
+#include "nodes/pg_list.h"
+
+typedef struct DbxWorkspace
+{
+	char	   *name;			/* of the server */
+	Oid			serverid;
+	Oid			owner;			/* of the server */
+	Oid			userid;			/* who uses it */
+	Oid			umid;			/* user mapping; its user is userid or PUBLIC */
+
+	/* server options; the descriptor table in option.c says what they mean */
+	char	   *host;			/* normalised: scheme://host[:port] */
+	bool		is_default;
+	char	   *auth_type;
+	char	   *workspace_id;
+	char	   *ca_file;
+	char	   *proxy;
+	int			connect_timeout;	/* ms */
+	int			request_timeout;	/* ms */
+	int			retry_timeout;	/* ms */
+	int			max_parallel;	/* calls at once */
+	double		rate_limit;		/* factor on the published limits, 0: none */
+	int64		max_response_size;	/* bytes */
+	char	   *jobs_api_version;	/* "2.2" or "2.1" */
+	double		fdw_startup_cost;
+	double		fdw_tuple_cost;
+	bool		updatable;
+
+	/* user mapping options */
+	char	   *token;
+
+	bool		allow_http;		/* loopback host, server owned by a superuser */
+} DbxWorkspace;
+
+/*
+ * The workspace "name" as "userid" sees it; name NULL: the default workspace
+ * (setting databricks.workspace, then option is_default, then the only one the
+ * role may use).  Raises when there is none, when USAGE is missing (42501), when
+ * there is no user mapping (28000, with the statement that makes one in the hint).
+ */
+extern DbxWorkspace *dbx_workspace_resolve(const char *name, Oid userid);
+
+/* The same by server OID, as foreign tables need it. */
+extern DbxWorkspace *dbx_workspace_by_server(Oid serverid, Oid userid);
+
+/* Name the default workspace of a role stands for (palloc'd), or an error as above. */
+extern char *dbx_workspace_default(Oid userid);
+
+/* OID of the foreign-data wrapper "databricks", InvalidOid when not installed. */
+extern Oid	dbx_workspace_wrapper(void);
+
+/* Is this foreign server one of ours? */
+extern bool dbx_workspace_is_ours(Oid serverid);
+
+/*
+ * Host as people paste it -> scheme://host[:port].  Sets *workspace_id from
+ * "?o=".  Raises 22023/HV024 for what cannot be a host (user info, other scheme).
+ */
+extern char *dbx_workspace_normalize_host(const char *text, char **workspace_id);
+
+/* Is the host part of this normalised URL a loopback address? */
+extern bool dbx_workspace_is_loopback(const char *host);
+
+#endif							/* DBX_WORKSPACE_H */
