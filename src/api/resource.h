@@ -1,0 +1,143 @@
+/*
+ * resource.h
+ *	  Resources: what the service lists, described once for tables and history.
+ *
+ * A resource is static data: where its rows come from, which columns they
+ * have, how a column is read from a row's JSON and which conditions the
+ * service can apply itself.  The foreign tables and the run history are both
+ * filled through it, so that a column means the same in either.  Planning,
+ * scanning and conversion are generic: another table is another descriptor.
+ */
+#ifndef DBX_RESOURCE_H
+#define DBX_RESOURCE_H
+
+#include "api/api.h"
+
+/* How the JSON of a column becomes a value of its SQL type. */
+typedef enum DbxConvert
+{
+	DBX_CONVERT_WORKSPACE,		/* name of the workspace; name */
+	DBX_CONVERT_BIGINT,			/* number or string of digits; bigint, exact */
+	DBX_CONVERT_INTEGER,		/* integer */
+	DBX_CONVERT_BOOLEAN,		/* boolean */
+	DBX_CONVERT_TEXT,			/* text of any value; text */
+	DBX_CONVERT_TIME_MS,		/* epoch in ms, 0 is NULL; timestamptz */
+	DBX_CONVERT_DURATION_MS,	/* ms; interval */
+	DBX_CONVERT_JSONB,			/* the structure as it is; jsonb */
+	DBX_CONVERT_PARAMETERS,		/* array of {name, value | default} -> object
+								 * name: value; jsonb */
+	DBX_CONVERT_RUN_STATE,		/* second path: old life-cycle state, mapped to
+								 * what the first would have said; text */
+	DBX_CONVERT_ELEMENT			/* the whole element; jsonb */
+} DbxConvert;
+
+/* What has to be asked for so that a column is there. */
+#define DBX_COLUMN_EXPANDED	0x01	/* in lists only with expand_param */
+#define DBX_COLUMN_PAGED	0x02	/* lists may show only its beginning: the
+									 * get call where the element says so */
+#define DBX_COLUMN_DETAIL	0x04	/* only the get call gives it */
+
+#define DBX_COLUMN_PATHS	3
+
+typedef struct DbxColumn
+{
+	const char *name;
+	Oid			type;
+	DbxConvert	convert;
+	int			flags;			/* DBX_COLUMN_* */
+	const char *paths[DBX_COLUMN_PATHS];	/* dotted; the first that is there
+											 * and not null wins */
+	const char *comment;
+} DbxColumn;
+
+/* What a condition on a column lets us ask the service for. */
+typedef enum DbxFilterKind
+{
+	DBX_FILTER_KEY,				/* column = value: the get call of that key */
+	DBX_FILTER_EQUAL,			/* column = value: param=value in the list call */
+	DBX_FILTER_FROM,			/* column >= time: param=ms, inclusive */
+	DBX_FILTER_TO,				/* column <= time: param=ms, inclusive */
+	DBX_FILTER_IMPLIED			/* column is one of values: param=true */
+} DbxFilterKind;
+
+typedef struct DbxFilter
+{
+	const char *column;
+	DbxFilterKind kind;
+	const char *param;			/* not for KEY: get_param */
+	const char *const *values;	/* NULL-terminated; IMPLIED: which imply it;
+								 * EQUAL: the only ones the service knows, or
+								 * NULL for any */
+} DbxFilter;
+
+typedef struct DbxResource
+{
+	const char *name;			/* of the resource and of its table */
+	const char *comment;
+	double		rows;			/* guess for planning */
+
+	/*
+	 * Calls: a path that begins with "/" is complete, any other one is a call
+	 * of the Jobs API ("runs/list").
+	 */
+	const char *list_call;
+	const char *items;			/* member that holds the rows */
+	const char *limit_param;	/* page size, NULL: fixed by the service */
+	int			page_size;
+	const char *expand_param;	/* NULL: none; sent as "true" when needed */
+
+	const char *get_call;		/* NULL: none */
+	const char *get_param;
+	const char *key_column;		/* what get_param takes */
+	const char *key_check;		/* where present in the answer of the get call,
+								 * it must equal the key, or the answer is about
+								 * another kind of thing; NULL: no check */
+	const char *more_member;	/* true in a list element: PAGED columns are cut */
+	int			more_length;	/* ... and an array that long may be cut where
+								 * that member is absent */
+
+	int			ncolumns;
+	const DbxColumn *columns;
+	int			nfilters;
+	const DbxFilter *filters;
+} DbxResource;
+
+extern PGDLLIMPORT const DbxResource dbx_resource_jobs;
+extern PGDLLIMPORT const DbxResource dbx_resource_runs;
+
+/* All resources, NULL-terminated, in the order tables are imported. */
+extern PGDLLIMPORT const DbxResource *const dbx_resources[];
+
+/* The resource of that name, or NULL. */
+extern const DbxResource *dbx_resource_find(const char *name);
+
+/* Index of a column in res->columns, -1 if there is none of that name. */
+extern int	dbx_resource_column(const DbxResource *res, const char *name);
+
+/* SQL text of a column's type, "timestamp with time zone". */
+extern const char *dbx_resource_type_name(const DbxColumn *column);
+
+/* Path of a call of this resource ("runs/list" -> "/api/2.2/jobs/runs/list"). */
+extern char *dbx_resource_path(const DbxWorkspace *workspace, const char *call);
+
+/*
+ * Value of one column of an element, in the current memory context.  Raises
+ * what cannot be converted; the error context names table and column.
+ * "table" is what the message calls the table.
+ */
+extern Datum dbx_resource_value(const DbxColumn *column, const DbxJson *element,
+								const char *workspace, const char *table,
+								bool *isnull);
+
+/* The same for all columns, in the order of res->columns. */
+extern void dbx_resource_values(const DbxResource *res, const DbxJson *element,
+								const char *workspace, Datum *values, bool *nulls);
+
+/*
+ * Does this element of a list lack, or show cut, what columns with these flags
+ * need, so that the get call has to be asked?
+ */
+extern bool dbx_resource_incomplete(const DbxResource *res, const DbxJson *element,
+									const DbxColumn *column);
+
+#endif							/* DBX_RESOURCE_H */
