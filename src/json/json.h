@@ -16,7 +16,7 @@ typedef struct DbxJson DbxJson;
 
 typedef enum DbxJsonType
 {
-	DBX_JSON_ABSENT,			/* the node is NULL */
+	DBX_JSON_ABSENT, /* the node is NULL */
 	DBX_JSON_NULL,
 	DBX_JSON_BOOL,
 	DBX_JSON_NUMBER,
@@ -26,18 +26,26 @@ typedef enum DbxJsonType
 } DbxJsonType;
 
 /*
- * Parse a whole text.  Errors (invalid UTF-8, truncated text, trailing
- * garbage, nesting beyond databricks.json_max_depth, ...) are raised with
+ * Parse a whole text, which is UTF-8 whatever the encoding of the database is.
+ * Errors (invalid UTF-8, truncated text, trailing garbage, nesting beyond
+ * databricks.json_max_depth, numbers of more than 1000 digits or with an
+ * exponent beyond 1000, ...) are raised with
  * ERRCODE_FDW_UNABLE_TO_CREATE_REPLY; "what" names the text in the message,
- * the detail says what is wrong and at which byte.  \u0000 and surrogates
- * without a partner become U+FFFD.
+ * the detail says what is wrong and at which byte, but nothing of a string.
+ * \u0000 and surrogates without a partner become U+FFFD.
+ *
+ * Strings and names of the document are in the encoding of the database, with
+ * "?" for characters which that lacks.
  */
 extern DbxJson *dbx_json_parse(const char *text, Size len, const char *what);
 
-/* As dbx_json_parse, but returns NULL and sets *error (palloc'd) instead of raising. */
+/*
+ * As dbx_json_parse, but returns NULL and sets *error (palloc'd, a sentence for
+ * a DETAIL) instead of raising.  Lack of memory or stack raises all the same.
+ */
 extern DbxJson *dbx_json_try_parse(const char *text, Size len, char **error);
 
-/* Reading.  No function here raises; strings point into the document. */
+/* Reading.  Nothing up to dbx_json_bool raises; strings point into the document. */
 extern DbxJsonType dbx_json_type(const DbxJson *node);
 
 /* Member of an object, exact name; the last one of a doubled name; else NULL. */
@@ -45,7 +53,9 @@ extern const DbxJson *dbx_json_get(const DbxJson *node, const char *name);
 
 /* Follow members by a dotted path, "status.termination_details.code". */
 extern const DbxJson *dbx_json_path(const DbxJson *node, const char *path);
-extern int	dbx_json_length(const DbxJson *node);
+
+/* Elements of an array, members of an object (doubled ones too), else 0. */
+extern int dbx_json_length(const DbxJson *node);
 
 /* Walk the elements of an array or the members of an object, in order. */
 extern const DbxJson *dbx_json_first(const DbxJson *node);
@@ -58,8 +68,10 @@ extern const char *dbx_json_name(const DbxJson *node);
 extern const char *dbx_json_string(const DbxJson *node);
 
 /*
- * Integer of a number node, or of a string of digits (the service sends some
- * ids that way).  False: absent, not an integer, or beyond int64.
+ * Integer of a number node written as digits, with or without a fraction of
+ * zeros (5, 5.0, but not 5e0), or of a string of digits (the service sends some
+ * ids that way).  False, and *value untouched: absent, not an integer, beyond
+ * int64, a string with anything else in it.
  */
 extern bool dbx_json_int64(const DbxJson *node, int64 *value);
 extern bool dbx_json_bool(const DbxJson *node, bool *value);
@@ -72,20 +84,27 @@ extern bool dbx_json_bool(const DbxJson *node, bool *value);
  */
 extern const char *dbx_json_text(const DbxJson *node);
 
-/* Conversion to jsonb in the current context; digits of numbers are kept. */
+/*
+ * Conversion to jsonb in the current context; digits of numbers are kept.  An
+ * absent node becomes null.  Raises ERRCODE_PROGRAM_LIMIT_EXCEEDED for what is
+ * too large for jsonb.
+ */
 extern Jsonb *dbx_json_to_jsonb(const DbxJson *node);
 
-/* JSON text of a node in the current context. */
+/* JSON text of a node in the current context; "null" for an absent one. */
 extern char *dbx_json_serialize(const DbxJson *node);
 
 /*
  * Append the elements of array member "name" of "more" to that of "base",
- * creating it if absent: how paged objects (jobs/get, runs/get) are merged.
- * Both documents must live equally long.
+ * creating it if absent (or no array): how paged objects (jobs/get, runs/get)
+ * are merged.  The elements are moved, so "more" has none of them afterwards,
+ * and both documents must live equally long.  Does nothing if "more" has no
+ * such array.
  */
-extern void dbx_json_append(DbxJson *base, const DbxJson *more, const char *name);
+extern void dbx_json_append(DbxJson *base, const DbxJson *more,
+							const char *name);
 
 /* Remove a member of an object, if present. */
 extern void dbx_json_remove(DbxJson *node, const char *name);
 
-#endif							/* DBX_JSON_H */
+#endif /* DBX_JSON_H */

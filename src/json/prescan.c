@@ -1,0 +1,608 @@
+/*
+ * prescan.c
+ *	  One pass over a JSON text before cJSON parses it.
+ *
+ * Separate from the tree because cJSON is a lenient reader: it takes invalid
+ * UTF-8, control characters and overlong numbers, keeps numbers as doubles,
+ * ends strings at \u0000 and tells little about what it refuses.  This pass
+ * holds the text to RFC 8259, names the fault and its place, and rewrites the
+ * few things that cJSON would lose:
+ *
+ * - a number that is not an integer of at most 15 digits becomes a string of
+ *	 its digits behind DBX_JSON_NUMBER_MARK;
+ * - \u0000 and surrogates without a partner become \ufffd.
+ *
+ * Invariants: the text is read once and never written; it is copied from the
+ * first rewritten place on, so that the usual answer costs no copy; nothing
+ * here recurses; no message repeats the content of a string, which may be a
+ * secret.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "utils/memutils.h"
+
+#include "json/prescan.h"
+
+/* Integers of so many digits are exact in a double. */
+#define EXACT_DIGITS 15
+
+/* Numbers beyond these are refused: numeric takes them, but nobody means them. */
+#define MAX_DIGITS	 1000
+#define MAX_EXPONENT 1000
+
+/* Characters of the text that a message shows. */
+#define EXCERPT_LENGTH 20
+
+typedef enum Expect
+{
+	EXPECT_VALUE,
+	EXPECT_VALUE_OR_END, /* behind "[" */
+	EXPECT_NAME,		 /* behind "," in an object */
+	EXPECT_NAME_OR_END,	 /* behind "{" */
+	EXPECT_COLON,
+	EXPECT_COMMA_OR_END,
+	EXPECT_NOTHING /* behind the outermost value */
+} Expect;
+
+typedef struct Scan
+{
+	const char *text;
+	const char *pos;
+	const char *end;
+	const char *copied; /* all before is in "out", if there is one */
+	char	   *out;
+	Size		out_len;
+	Size		out_size;
+	bool		marked;
+	char	   *error;
+	int			max_depth;
+	int			depth;
+	bool		in_object[DBX_JSON_DEPTH_LIMIT];
+} Scan;
+
+static bool scan_document(Scan *scan);
+static bool scan_separator(Scan *scan, Expect *expect);
+static bool scan_value(Scan *scan, Expect *expect);
+static bool scan_string(Scan *scan);
+static bool is_cut_character(const Scan *scan);
+static bool scan_escape(Scan *scan);
+static bool scan_number(Scan *scan);
+static bool scan_literal(Scan *scan, const char *literal);
+static bool open_container(Scan *scan, bool object);
+static void close_container(Scan *scan, Expect *expect);
+static bool refuse(Scan *scan, const char *at, const char *what);
+static bool refuse_byte(Scan *scan, const char *at, const char *what);
+static bool refuse_end(Scan *scan, const char *where);
+static bool refuse_unexpected(Scan *scan, Expect expect);
+static void replace(Scan *scan, const char *from, const char *to,
+					const char *with, Size with_len);
+static void append_copy(Scan *scan, const char *bytes, Size len);
+
+/* What a string may hold without a closer look. */
+static inline bool
+is_plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+static inline bool
+is_digit(unsigned char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+bool
+dbx_json_prescan(const char *text, Size len, int max_depth,
+				 DbxJsonChecked *checked)
+{
+	Scan scan;
+
+	scan.text = text;
+	scan.end = text + len;
+	scan.out = NULL;
+	scan.out_len = scan.out_size = 0;
+	scan.marked = false;
+	scan.error = NULL;
+	scan.max_depth = Min(max_depth, DBX_JSON_DEPTH_LIMIT);
+	scan.depth = 0;
+
+	/* A byte order mark says nothing; RFC 8259 allows to pass over it. */
+	if (len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
+		text += 3;
+	scan.pos = scan.copied = text;
+
+	memset(checked, 0, sizeof(*checked));
+	if (!scan_document(&scan))
+	{
+		if (scan.out != NULL)
+			pfree(scan.out);
+		checked->error = scan.error;
+		return false;
+	}
+
+	if (scan.out != NULL)
+	{
+		append_copy(&scan, scan.copied, scan.end - scan.copied);
+		checked->copy = scan.out;
+		checked->text = scan.out;
+		checked->len = scan.out_len;
+	}
+	else
+	{
+		checked->text = text;
+		checked->len = scan.end - text;
+	}
+	checked->marked = scan.marked;
+	return true;
+}
+
+/* The grammar of values, arrays and objects; strings and numbers are below. */
+static bool
+scan_document(Scan *scan)
+{
+	Expect expect = EXPECT_VALUE;
+
+	for (;;)
+	{
+		while (scan->pos < scan->end &&
+			   (*scan->pos == ' ' || *scan->pos == '\n' || *scan->pos == '\r' ||
+				*scan->pos == '\t'))
+			scan->pos++;
+
+		if (scan->pos == scan->end)
+		{
+			if (expect == EXPECT_NOTHING)
+				return true;
+			if (expect == EXPECT_VALUE && scan->depth == 0)
+				return refuse(scan, NULL, "The text is empty.");
+			return refuse_end(scan, scan->in_object[scan->depth - 1] ?
+										"an object" :
+										"an array");
+		}
+
+		switch (expect)
+		{
+			case EXPECT_VALUE:
+			case EXPECT_VALUE_OR_END:
+				if (*scan->pos == ']' && expect == EXPECT_VALUE_OR_END)
+					close_container(scan, &expect);
+				else if (!scan_value(scan, &expect))
+					return false;
+				break;
+
+			case EXPECT_NAME:
+			case EXPECT_NAME_OR_END:
+				if (*scan->pos == '}' && expect == EXPECT_NAME_OR_END)
+					close_container(scan, &expect);
+				else if (*scan->pos != '"')
+					return refuse_unexpected(scan, expect);
+				else
+				{
+					if (!scan_string(scan))
+						return false;
+					expect = EXPECT_COLON;
+				}
+				break;
+
+			case EXPECT_COLON:
+			case EXPECT_COMMA_OR_END:
+				if (!scan_separator(scan, &expect))
+					return false;
+				break;
+
+			case EXPECT_NOTHING:
+				return refuse_unexpected(scan, expect);
+		}
+	}
+}
+
+static bool
+scan_separator(Scan *scan, Expect *expect)
+{
+	bool object = scan->in_object[scan->depth - 1];
+
+	if (*expect == EXPECT_COLON)
+	{
+		if (*scan->pos != ':')
+			return refuse_unexpected(scan, *expect);
+		scan->pos++;
+		*expect = EXPECT_VALUE;
+		return true;
+	}
+
+	if (*scan->pos == (object ? '}' : ']'))
+		close_container(scan, expect);
+	else if (*scan->pos == ',')
+	{
+		scan->pos++;
+		*expect = object ? EXPECT_NAME : EXPECT_VALUE;
+	}
+	else
+		return refuse_unexpected(scan, *expect);
+	return true;
+}
+
+/* A whole scalar, or the opening of an array or object. */
+static bool
+scan_value(Scan *scan, Expect *expect)
+{
+	bool valid;
+
+	switch (*scan->pos)
+	{
+		case '{':
+			*expect = EXPECT_NAME_OR_END;
+			return open_container(scan, true);
+		case '[':
+			*expect = EXPECT_VALUE_OR_END;
+			return open_container(scan, false);
+		case '"':
+			valid = scan_string(scan);
+			break;
+		case 't':
+			valid = scan_literal(scan, "true");
+			break;
+		case 'f':
+			valid = scan_literal(scan, "false");
+			break;
+		case 'n':
+			valid = scan_literal(scan, "null");
+			break;
+		default:
+			if (*scan->pos != '-' && !is_digit(*scan->pos))
+				return refuse_unexpected(scan, *expect);
+			valid = scan_number(scan);
+			break;
+	}
+
+	*expect = scan->depth == 0 ? EXPECT_NOTHING : EXPECT_COMMA_OR_END;
+	return valid;
+}
+
+static bool
+scan_string(Scan *scan)
+{
+	scan->pos++;
+	for (;;)
+	{
+		unsigned char c;
+		int			  len;
+
+		while (scan->pos < scan->end && is_plain(*scan->pos))
+			scan->pos++;
+		if (scan->pos == scan->end)
+			return refuse_end(scan, "a string");
+
+		c = *scan->pos;
+		if (c == '"')
+		{
+			scan->pos++;
+			return true;
+		}
+		if (c == '\\')
+		{
+			if (!scan_escape(scan))
+				return false;
+			continue;
+		}
+		if (c < 0x20)
+			return refuse_byte(scan, scan->pos,
+							   "A string holds a control character");
+
+		len = pg_utf_mblen((const unsigned char *) scan->pos);
+		if (len > scan->end - scan->pos && is_cut_character(scan))
+			return refuse_end(scan, "a character");
+		if (len > scan->end - scan->pos ||
+			!pg_utf8_islegal((const unsigned char *) scan->pos, len))
+			return refuse_byte(scan, scan->pos, "A string is not valid UTF-8");
+		scan->pos += len;
+	}
+}
+
+/* Does the text end with this character begun but not finished? */
+static bool
+is_cut_character(const Scan *scan)
+{
+	const char *p;
+
+	for (p = scan->pos + 1; p < scan->end; p++)
+	{
+		if (((unsigned char) *p & 0xC0) != 0x80)
+			return false;
+	}
+	return true;
+}
+
+static int
+hex_value(char c)
+{
+	if (is_digit(c))
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/* Four hexadecimal digits; -1 if it is something else. */
+static int
+hex_unit(const char *digits)
+{
+	int unit = 0;
+	int i;
+
+	for (i = 0; i < 4; i++)
+	{
+		int value = hex_value(digits[i]);
+
+		if (value < 0)
+			return -1;
+		unit = unit << 4 | value;
+	}
+	return unit;
+}
+
+static bool
+scan_escape(Scan *scan)
+{
+	const char *start = scan->pos;
+	int			unit;
+
+	if (scan->end - start < 2)
+		return refuse_end(scan, "a string");
+	if (start[1] != 'u')
+	{
+		if (start[1] == '\0' || strchr("\"\\/bfnrt", start[1]) == NULL)
+			return refuse_byte(scan, start + 1,
+							   "A string holds an unknown escape");
+		scan->pos += 2;
+		return true;
+	}
+
+	if (scan->end - start < 6)
+	{
+		/* Cut off only if what is there could still become an escape. */
+		const char *digit = start + 2;
+
+		while (digit < scan->end && hex_value(*digit) >= 0)
+			digit++;
+		if (digit == scan->end)
+			return refuse_end(scan, "a string");
+		unit = -1;
+	}
+	else
+		unit = hex_unit(start + 2);
+	if (unit < 0)
+		return refuse(scan, start,
+					  "A string holds \\u without four hexadecimal digits");
+	scan->pos += 6;
+
+	if (unit >= 0xD800 && unit <= 0xDBFF && scan->end - start >= 12 &&
+		start[6] == '\\' && start[7] == 'u')
+	{
+		int low = hex_unit(start + 8);
+
+		if (low >= 0xDC00 && low <= 0xDFFF)
+		{
+			scan->pos += 6;
+			return true;
+		}
+	}
+	if (unit == 0 || (unit >= 0xD800 && unit <= 0xDFFF))
+		replace(scan, start, scan->pos, "\\ufffd", 6);
+	return true;
+}
+
+static bool
+scan_number(Scan *scan)
+{
+	const char *start = scan->pos;
+	const char *p = start;
+	const char *end = scan->end;
+	const char *first;
+	Size		digits;
+	int			exponent = 0;
+	bool		plain = true;
+	char		mark = DBX_JSON_NUMBER_MARK;
+
+	if (*p == '-')
+		p++;
+	for (first = p; p < end && is_digit(*p); p++)
+		;
+	digits = p - first;
+	if (digits == 0)
+		goto malformed;
+	if (*first == '0' && digits > 1)
+		return refuse(scan, start, "A number begins with a superfluous zero");
+
+	if (p < end && *p == '.')
+	{
+		for (first = ++p; p < end && is_digit(*p); p++)
+			;
+		if (p == first)
+			goto malformed;
+		digits += p - first;
+		plain = false;
+	}
+
+	if (p < end && (*p == 'e' || *p == 'E'))
+	{
+		if (++p < end && (*p == '+' || *p == '-'))
+			p++;
+		for (first = p; p < end && is_digit(*p); p++)
+		{
+			if (exponent <= MAX_EXPONENT)
+				exponent = exponent * 10 + (*p - '0');
+		}
+		if (p == first)
+			goto malformed;
+		plain = false;
+	}
+
+	if (digits > MAX_DIGITS || exponent > MAX_EXPONENT)
+		return refuse(scan, start,
+					  digits > MAX_DIGITS ?
+						  "A number has more than 1000 digits" :
+						  "A number has an exponent beyond 1000");
+
+	scan->pos = p;
+	/* A double has a negative zero, but it is not to become one. */
+	if (!plain || digits > EXACT_DIGITS ||
+		(digits == 1 && *start == '-' && start[1] == '0'))
+	{
+		replace(scan, start, start, "\"", 1);
+		append_copy(scan, &mark, 1);
+		replace(scan, p, p, "\"", 1);
+		scan->marked = true;
+	}
+	return true;
+
+malformed:
+	if (p == end)
+	{
+		scan->pos = p;
+		return refuse_end(scan, "a number");
+	}
+	return refuse(scan, start, "A number is malformed");
+}
+
+static bool
+scan_literal(Scan *scan, const char *literal)
+{
+	Size len = strlen(literal);
+	Size rest = scan->end - scan->pos;
+
+	if (memcmp(scan->pos, literal, Min(len, rest)) != 0)
+		return refuse_unexpected(scan, EXPECT_VALUE);
+	if (rest < len)
+	{
+		scan->pos = scan->end;
+		return refuse_end(scan, "a value");
+	}
+	scan->pos += len;
+	return true;
+}
+
+static bool
+open_container(Scan *scan, bool object)
+{
+	if (scan->depth >= scan->max_depth)
+	{
+		scan->error = psprintf(
+			"Arrays and objects are nested deeper than databricks.json_max_depth (%d) at byte offset %zu.",
+			scan->max_depth, (Size) (scan->pos - scan->text));
+		return false;
+	}
+	scan->in_object[scan->depth++] = object;
+	scan->pos++;
+	return true;
+}
+
+static void
+close_container(Scan *scan, Expect *expect)
+{
+	scan->depth--;
+	scan->pos++;
+	*expect = scan->depth == 0 ? EXPECT_NOTHING : EXPECT_COMMA_OR_END;
+}
+
+/* "what", or with a place "what at byte offset ..."; always false. */
+static bool
+refuse(Scan *scan, const char *at, const char *what)
+{
+	if (at == NULL)
+		scan->error = pstrdup(what);
+	else
+		scan->error =
+			psprintf("%s at byte offset %zu.", what, (Size) (at - scan->text));
+	return false;
+}
+
+static bool
+refuse_byte(Scan *scan, const char *at, const char *what)
+{
+	scan->error = psprintf("%s at byte offset %zu (byte 0x%02x).", what,
+						   (Size) (at - scan->text), (unsigned char) *at);
+	return false;
+}
+
+static bool
+refuse_end(Scan *scan, const char *where)
+{
+	scan->error = psprintf("The text ends within %s after %zu bytes.", where,
+						   (Size) (scan->end - scan->text));
+	return false;
+}
+
+/*
+ * Something else was due at the current position.  The excerpt helps to see
+ * that an answer is a page of HTML, say; it ends at the first quote, so that
+ * nothing of a string is shown, and has only characters that every database
+ * encoding has.
+ */
+static bool
+refuse_unexpected(Scan *scan, Expect expect)
+{
+	static const char *const due[] = {
+		[EXPECT_VALUE] = "a value",
+		[EXPECT_VALUE_OR_END] = "a value or \"]\"",
+		[EXPECT_NAME] = "a member name",
+		[EXPECT_NAME_OR_END] = "a member name or \"}\"",
+		[EXPECT_COLON] = "\":\"",
+		[EXPECT_NOTHING] = "the end of the text",
+	};
+	const char *expected = due[expect];
+	char		excerpt[EXCERPT_LENGTH + 1];
+	int			len = 0;
+	const char *p;
+
+	for (p = scan->pos; p < scan->end && len < EXCERPT_LENGTH; p++)
+	{
+		excerpt[len++] = (*p >= 0x20 && *p < 0x7F) ? *p : '?';
+		if (*p == '"' || *p == '\'')
+			break;
+	}
+	excerpt[len] = '\0';
+
+	if (expect == EXPECT_COMMA_OR_END)
+		expected = scan->in_object[scan->depth - 1] ? "\",\" or \"}\"" :
+													  "\",\" or \"]\"";
+
+	scan->error = psprintf("Expected %s at byte offset %zu, found: %s",
+						   expected, (Size) (scan->pos - scan->text), excerpt);
+	return false;
+}
+
+/* Put other bytes in the place of [from, to), which is all behind "copied". */
+static void
+replace(Scan *scan, const char *from, const char *to, const char *with,
+		Size with_len)
+{
+	append_copy(scan, scan->copied, from - scan->copied);
+	append_copy(scan, with, with_len);
+	scan->copied = to;
+}
+
+static void
+append_copy(Scan *scan, const char *bytes, Size len)
+{
+	if (scan->out_size - scan->out_len < len || scan->out == NULL)
+	{
+		/* Room for the rest of the text and some further marks. */
+		Size  rest = scan->end - scan->copied;
+		char *grown;
+
+		scan->out_size = scan->out_len + len + rest + rest / 4 + 64;
+		grown = MemoryContextAllocHuge(CurrentMemoryContext, scan->out_size);
+		if (scan->out != NULL)
+		{
+			memcpy(grown, scan->out, scan->out_len);
+			pfree(scan->out);
+		}
+		scan->out = grown;
+	}
+	memcpy(scan->out + scan->out_len, bytes, len);
+	scan->out_len += len;
+}
