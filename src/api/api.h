@@ -10,6 +10,9 @@
 #ifndef DBX_API_H
 #define DBX_API_H
 
+#include "lib/stringinfo.h"
+
+#include "compat.h"
 #include "json/json.h"
 #include "workspace/workspace.h"
 

@@ -1,0 +1,391 @@
+/*
+ * http.c
+ *	  One HTTP transfer: from a request to a bounded body or a named failure.
+ *
+ * Separate from multi.c because what it owns is per transfer.  Body buffers
+ * are malloc'd, since libcurl's callbacks must not raise; everything else of a
+ * transfer lies in its own memory context, whose reset callback takes the
+ * handle off libcurl and frees the buffer.  So an error thrown anywhere leaves
+ * nothing behind.
+ */
+#include "postgres.h"
+
+#include <curl/curl.h>
+
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "guc.h"
+#include "http/http.h"
+#include "http/multi.h"
+
+#if LIBCURL_VERSION_NUM < 0x075300
+#error "databricks needs libcurl 7.83 or newer"
+#endif
+
+#define FIRST_BUFFER_SIZE 16384
+#define IDLE_HANDLES 16
+
+struct DbxTransfer
+{
+	MemoryContext context;
+	MemoryContextCallback on_reset;
+	CURL	   *easy;
+	bool		running;		/* on the multi handle */
+	bool		over;
+	struct curl_slist *headers;
+	char	   *buffer;			/* malloc'd */
+	Size		size;
+	Size		used;
+	Size		limit;
+	DbxHttpFailure refused;		/* why a callback stopped the transfer */
+	char		message[CURL_ERROR_SIZE];
+	DbxHttpResponse response;
+};
+
+/* Handles without a transfer, kept since making one is not cheap. */
+static CURL *idle_handles[IDLE_HANDLES];
+static int	nidle = 0;
+
+/* Bytes in the buffers of all transfers of this process. */
+static Size buffered = 0;
+
+/* CURLOPT_WRITEFUNCTION */
+static size_t
+receive(char *data, size_t one, size_t length, void *private_data)
+{
+	DbxTransfer *transfer = private_data;
+	Size		needed = transfer->used + length + 1;
+
+	(void) one;
+	if (transfer->used + length > transfer->limit)
+	{
+		transfer->refused = DBX_HTTP_TOO_LARGE;
+		return CURL_WRITEFUNC_ERROR;
+	}
+	if (needed > transfer->size)
+	{
+		Size		size = Max(transfer->size, FIRST_BUFFER_SIZE);
+		char	   *grown;
+
+		while (size < needed)
+			size *= 2;
+		if (buffered + (size - transfer->size) > (Size) dbx_guc_max_buffer_size * 1024 ||
+			(grown = realloc(transfer->buffer, size)) == NULL)
+		{
+			transfer->refused = DBX_HTTP_NO_MEMORY;
+			return CURL_WRITEFUNC_ERROR;
+		}
+		buffered += size - transfer->size;
+		transfer->buffer = grown;
+		transfer->size = size;
+	}
+	memcpy(transfer->buffer + transfer->used, data, length);
+	transfer->used += length;
+	transfer->buffer[transfer->used] = '\0';
+	return length;
+}
+
+/* CURLOPT_OPENSOCKETFUNCTION: libcurl's sockets count against our share. */
+static curl_socket_t
+open_socket(void *private_data, curlsocktype purpose,
+			struct curl_sockaddr *address)
+{
+	curl_socket_t fd;
+
+	(void) private_data;
+	(void) purpose;
+	if (!AcquireExternalFD())
+		return CURL_SOCKET_BAD;
+	fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
+				address->protocol);
+	if (fd == CURL_SOCKET_BAD)
+		ReleaseExternalFD();
+	return fd;
+}
+
+/* CURLOPT_CLOSESOCKETFUNCTION */
+static int
+close_socket(void *private_data, curl_socket_t fd)
+{
+	int			rc;
+
+	(void) private_data;
+	rc = close(fd);
+	ReleaseExternalFD();
+	return rc;
+}
+
+static DbxHttpFailure
+classify(const DbxTransfer *transfer, CURLcode result)
+{
+	curl_off_t	connected = 0;
+
+	if (transfer->refused != DBX_HTTP_OK)
+		return transfer->refused;
+	switch (result)
+	{
+		case CURLE_OK:
+			return DBX_HTTP_OK;
+		case CURLE_COULDNT_RESOLVE_HOST:
+		case CURLE_COULDNT_RESOLVE_PROXY:
+			return DBX_HTTP_UNRESOLVED;
+		case CURLE_COULDNT_CONNECT:
+			return DBX_HTTP_REFUSED;
+		case CURLE_OPERATION_TIMEDOUT:
+			curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T,
+							  &connected);
+			return connected == 0 ? DBX_HTTP_CONNECT_TIMEOUT : DBX_HTTP_TIMEOUT;
+		case CURLE_SSL_CONNECT_ERROR:
+		case CURLE_PEER_FAILED_VERIFICATION:
+		case CURLE_SSL_CERTPROBLEM:
+		case CURLE_SSL_CIPHER:
+		case CURLE_SSL_CACERT_BADFILE:
+		case CURLE_SSL_ISSUER_ERROR:
+		case CURLE_SSL_ENGINE_INITFAILED:
+			return DBX_HTTP_TLS;
+		case CURLE_SEND_ERROR:
+		case CURLE_RECV_ERROR:
+		case CURLE_GOT_NOTHING:
+		case CURLE_PARTIAL_FILE:
+		case CURLE_HTTP2:
+		case CURLE_HTTP2_STREAM:
+		case CURLE_BAD_CONTENT_ENCODING:
+			return DBX_HTTP_BROKEN;
+		default:
+			return DBX_HTTP_OTHER;
+	}
+}
+
+/* Called by multi.c when libcurl is through with a transfer. */
+static void
+finish(void *private_data, CURLcode result)
+{
+	DbxTransfer *transfer = private_data;
+	DbxHttpResponse *response = &transfer->response;
+	long		status = 0;
+	long		sent = 0;
+	long		head = 0;
+	curl_off_t	down = 0;
+	curl_off_t	up = 0;
+	curl_off_t	total = 0;
+
+	transfer->running = false;
+	transfer->over = true;
+	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &sent);
+	curl_easy_getinfo(transfer->easy, CURLINFO_HEADER_SIZE, &head);
+	curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
+	curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &up);
+	curl_easy_getinfo(transfer->easy, CURLINFO_TOTAL_TIME_T, &total);
+
+	response->failure = classify(transfer, result);
+	if (response->failure != DBX_HTTP_OK)
+		strlcpy(response->error,
+				transfer->message[0] ? transfer->message : curl_easy_strerror(result),
+				sizeof(response->error));
+	response->maybe_sent = sent > 0;
+	response->status = (int) status;
+	response->body = transfer->buffer ? transfer->buffer : "";
+	response->body_len = transfer->used;
+	response->bytes_in = head + down;
+	response->bytes_out = sent + up;
+	response->elapsed_ms = total / 1000.0;
+}
+
+/* Give back all that does not lie in the memory context; never raises. */
+static void
+release(void *arg)
+{
+	DbxTransfer *transfer = arg;
+
+	if (transfer->running)
+		dbx_multi_remove(transfer->easy);
+	transfer->running = false;
+	if (transfer->easy != NULL)
+	{
+		curl_easy_reset(transfer->easy);
+		if (nidle < IDLE_HANDLES)
+			idle_handles[nidle++] = transfer->easy;
+		else
+			curl_easy_cleanup(transfer->easy);
+		transfer->easy = NULL;
+	}
+	curl_slist_free_all(transfer->headers);
+	transfer->headers = NULL;
+	free(transfer->buffer);
+	transfer->buffer = NULL;
+	buffered -= transfer->size;
+	transfer->size = 0;
+}
+
+static void
+add_header(DbxTransfer *transfer, const char *line)
+{
+	struct curl_slist *longer = curl_slist_append(transfer->headers, line);
+
+	if (longer == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	transfer->headers = longer;
+}
+
+static void
+set_method(DbxTransfer *transfer, const DbxHttpRequest *request)
+{
+	CURL	   *easy = transfer->easy;
+
+	if (request->body != NULL)
+	{
+		char	   *body = MemoryContextAllocHuge(transfer->context,
+												  request->body_len + 1);
+
+		memcpy(body, request->body, request->body_len);
+		body[request->body_len] = '\0';
+		curl_easy_setopt(easy, CURLOPT_POST, 1L);
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+						 (curl_off_t) request->body_len);
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body);
+		add_header(transfer, "Expect:");
+	}
+	else if (strcmp(request->method, "HEAD") == 0)
+		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+	if (strcmp(request->method, request->body != NULL ? "POST" : "GET") != 0)
+		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+}
+
+static void
+set_options(DbxTransfer *transfer, const DbxHttpRequest *request)
+{
+	CURL	   *easy = transfer->easy;
+	ListCell   *cell;
+
+	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->message);
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+	/* else a cancel while a name is being resolved waits for the resolver */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
+#if LIBCURL_VERSION_NUM >= 0x075500
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,
+					 request->allow_http ? "http,https" : "https");
+#else
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)
+					 (CURLPROTO_HTTPS | (request->allow_http ? CURLPROTO_HTTP : 0)));
+#endif
+	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
+	curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
+	curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
+	/* an environment variable of the server must not reroute credentials */
+	curl_easy_setopt(easy, CURLOPT_PROXY, request->proxy ? request->proxy : "");
+	if (request->ca_file != NULL)
+		curl_easy_setopt(easy, CURLOPT_CAINFO, request->ca_file);
+	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT,
+					 request->fresh_connection ? 1L : 0L);
+	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+					 (long) request->connect_timeout);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) request->timeout);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+	if (curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
+				 errmsg("unusable URL for a request")));
+	foreach(cell, request->headers)
+		add_header(transfer, lfirst(cell));
+	set_method(transfer, request);
+	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
+}
+
+DbxTransfer *
+dbx_http_start(const DbxHttpRequest *request)
+{
+	MemoryContext context;
+	DbxTransfer *transfer;
+
+	dbx_multi_init(finish);
+
+	context = AllocSetContextCreate(CurrentMemoryContext, "databricks transfer",
+									ALLOCSET_SMALL_SIZES);
+	transfer = MemoryContextAllocZero(context, sizeof(DbxTransfer));
+	transfer->context = context;
+	transfer->limit = request->max_response;
+	transfer->response.body = "";
+	transfer->on_reset.func = release;
+	transfer->on_reset.arg = transfer;
+	MemoryContextRegisterResetCallback(context, &transfer->on_reset);
+
+	transfer->easy = nidle > 0 ? idle_handles[--nidle] : curl_easy_init();
+	if (transfer->easy == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	set_options(transfer, request);
+	if (!dbx_multi_add(transfer->easy))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_ERROR),
+				 errmsg("could not start a request")));
+	transfer->running = true;
+	return transfer;
+}
+
+const DbxHttpResponse *
+dbx_http_response(DbxTransfer *transfer)
+{
+	return transfer->over ? &transfer->response : NULL;
+}
+
+const char *
+dbx_http_header(DbxTransfer *transfer, const char *name)
+{
+	struct curl_header *header;
+
+	if (!transfer->over ||
+		curl_easy_header(transfer->easy, name, 0, CURLH_HEADER, -1,
+						 &header) != CURLHE_OK)
+		return NULL;
+	return header->value;
+}
+
+void
+dbx_http_free(DbxTransfer *transfer)
+{
+	MemoryContextDelete(transfer->context);
+}
+
+char *
+dbx_http_escape(const char *text)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	char	   *result = palloc(strlen(text) * 3 + 1);
+	char	   *out = result;
+
+	/* curl_easy_escape() would do, but leaves a malloc'd string to errors */
+	for (; *text; text++)
+	{
+		unsigned char c = *text;
+
+		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+			(c >= '0' && c <= '9') || strchr("-._~", c) != NULL)
+			*out++ = c;
+		else
+		{
+			*out++ = '%';
+			*out++ = hex[c >> 4];
+			*out++ = hex[c & 15];
+		}
+	}
+	*out = '\0';
+	return result;
+}

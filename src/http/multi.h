@@ -1,0 +1,22 @@
+/*
+ * multi.h
+ *	  Border between the transfers (http.c) and what drives them (multi.c);
+ *	  of no interest outside src/http.
+ */
+#ifndef DBX_HTTP_MULTI_H
+#define DBX_HTTP_MULTI_H
+
+#include <curl/curl.h>
+
+/*
+ * Put an easy handle on the process's multi handle, or take it off.  "done" is
+ * called from dbx_http_wait() with CURLOPT_PRIVATE of the handle once its
+ * transfer is over; the handle is off the multi handle by then.
+ */
+typedef void (*DbxMultiDone) (void *private_data, CURLcode result);
+
+extern void dbx_multi_init(DbxMultiDone done);
+extern bool dbx_multi_add(CURL *easy);
+extern void dbx_multi_remove(CURL *easy);
+
+#endif							/* DBX_HTTP_MULTI_H */

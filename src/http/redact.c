@@ -1,0 +1,134 @@
+/*
+ * redact.c
+ *	  Keeps secrets out of messages: the ones we know, and what looks like one.
+ *
+ * Separate because everything that carries foreign text to a log or an error
+ * passes here, whatever module it comes from.  The list of known secrets is
+ * per process, in TopMemoryContext, and bounded: the oldest are forgotten, by
+ * then they are long out of use.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/memutils.h"
+
+#include "http/http.h"
+
+#define KNOWN_SECRETS 32
+#define SHORTEST_SECRET 6		/* anything shorter would mask ordinary words */
+#define MASK "***"
+
+static char *known[KNOWN_SECRETS];
+static int	next_known = 0;
+
+void
+dbx_redact_secret(const char *secret)
+{
+	int			i;
+
+	if (secret == NULL || strlen(secret) < SHORTEST_SECRET)
+		return;
+	for (i = 0; i < KNOWN_SECRETS; i++)
+	{
+		if (known[i] != NULL && strcmp(known[i], secret) == 0)
+			return;
+	}
+	if (known[next_known] != NULL)
+	{
+		explicit_bzero(known[next_known], strlen(known[next_known]));
+		pfree(known[next_known]);
+		known[next_known] = NULL;
+	}
+	known[next_known] = MemoryContextStrdup(TopMemoryContext, secret);
+	next_known = (next_known + 1) % KNOWN_SECRETS;
+}
+
+static bool
+token_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+		(c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' ||
+		c == '~' || c == '+' || c == '/' || c == '=';
+}
+
+/*
+ * Length of a secret that begins at "text": one we were told of, or one with
+ * the look of the service's tokens (dapi, dose: personal and client secrets;
+ * eyJ: signed tokens) or whatever follows "Bearer".
+ */
+static Size
+secret_length(const char *text)
+{
+	static const struct
+	{
+		const char *prefix;
+		Size		least;		/* shortest run of token characters after it */
+	}			looks[] = {
+		{"dapi", 16},
+		{"dose", 24},
+		{"eyJ", 24},
+	};
+	int			i;
+
+	for (i = 0; i < KNOWN_SECRETS; i++)
+	{
+		if (known[i] != NULL && strncmp(text, known[i], strlen(known[i])) == 0)
+			return strlen(known[i]);
+	}
+	for (i = 0; i < (int) lengthof(looks); i++)
+	{
+		Size		prefix = strlen(looks[i].prefix);
+		Size		length;
+
+		if (strncmp(text, looks[i].prefix, prefix) != 0)
+			continue;
+		for (length = prefix; token_char(text[length]); length++)
+			;
+		if (length - prefix >= looks[i].least)
+			return length;
+	}
+	return 0;
+}
+
+const char *
+dbx_redact(const char *text)
+{
+	static const char bearer[] = "Bearer ";
+	StringInfoData out;
+	const char *at;
+	const char *clean;			/* start of what is not copied yet */
+	bool		masked = false;
+
+	if (text == NULL)
+		return NULL;
+	for (at = clean = text; *at; at++)
+	{
+		Size		keep = 0;
+		Size		length;
+
+		if (pg_strncasecmp(at, bearer, sizeof(bearer) - 1) == 0)
+		{
+			keep = sizeof(bearer) - 1;
+			for (length = keep; token_char(at[length]); length++)
+				;
+			/* "Bearer realm=..." is a challenge, not a credential */
+			if (length - keep < 16)
+				continue;
+		}
+		else
+			length = secret_length(at);
+		if (length == 0)
+			continue;
+		if (!masked)
+			initStringInfo(&out);
+		masked = true;
+		appendBinaryStringInfo(&out, clean, at + keep - clean);
+		appendStringInfoString(&out, MASK);
+		clean = at + length;
+		at = clean - 1;
+	}
+	if (!masked)
+		return text;
+	appendStringInfoString(&out, clean);
+	return out.data;
+}

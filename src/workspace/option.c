@@ -1,0 +1,371 @@
+/*
+ * option.c
+ *	  The descriptor table of options, the validator and the reader.
+ *
+ * Separate from workspace.c because it knows values, not catalogs.  A new
+ * option is one line in the table below.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "access/reloptions.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_foreign_data_wrapper.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_foreign_table.h"
+#include "catalog/pg_user_mapping.h"
+#include "commands/defrem.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/varlena.h"
+
+#include "workspace/option.h"
+
+typedef enum OptionType
+{
+	OPTION_TEXT,
+	OPTION_HOST,
+	OPTION_BOOL,
+	OPTION_INT,
+	OPTION_REAL,
+	OPTION_TIME,				/* stored in ms */
+	OPTION_SIZE,				/* stored in bytes */
+	OPTION_ENUM
+} OptionType;
+
+#define READS_FILES 0x01		/* only for those who may read server files */
+
+typedef struct Option
+{
+	const char *name;
+	Oid			catalog;		/* where it may stand */
+	OptionType	type;
+	int			flags;
+	int			offset;			/* in DbxWorkspace; -1: read elsewhere */
+	double		least;			/* bounds of numbers */
+	double		most;
+	const char *values;			/* ENUM: "a|b" */
+	const char *initial;		/* default, as text; NULL: none */
+} Option;
+
+#define IN_WORKSPACE(field) offsetof(DbxWorkspace, field)
+#define SERVER ForeignServerRelationId
+#define MAPPING UserMappingRelationId
+#define TABLE ForeignTableRelationId
+
+static const Option options[] = {
+	{"auth_type", SERVER, OPTION_ENUM, 0, IN_WORKSPACE(auth_type), 0, 0, "pat", NULL},
+	{"ca_file", SERVER, OPTION_TEXT, READS_FILES, IN_WORKSPACE(ca_file), 0, 0, NULL, NULL},
+	{"connect_timeout", SERVER, OPTION_TIME, 0, IN_WORKSPACE(connect_timeout), 1, INT_MAX, NULL, "10s"},
+	{"fdw_startup_cost", SERVER, OPTION_REAL, 0, IN_WORKSPACE(fdw_startup_cost), 0, 1e12, NULL, "1000"},
+	{"fdw_tuple_cost", SERVER, OPTION_REAL, 0, IN_WORKSPACE(fdw_tuple_cost), 0, 1e12, NULL, "1"},
+	{"host", SERVER, OPTION_HOST, 0, IN_WORKSPACE(host), 0, 0, NULL, NULL},
+	{"is_default", SERVER, OPTION_BOOL, 0, IN_WORKSPACE(is_default), 0, 0, NULL, "false"},
+	{"jobs_api_version", SERVER, OPTION_ENUM, 0, IN_WORKSPACE(jobs_api_version), 0, 0, "2.2|2.1", "2.2"},
+	{"max_parallel", SERVER, OPTION_INT, 0, IN_WORKSPACE(max_parallel), 1, 256, NULL, "16"},
+	{"max_response_size", SERVER, OPTION_SIZE, 0, IN_WORKSPACE(max_response_size), 1024, 1e12, NULL, "256MB"},
+	{"proxy", SERVER, OPTION_TEXT, 0, IN_WORKSPACE(proxy), 0, 0, NULL, NULL},
+	{"request_timeout", SERVER, OPTION_TIME, 0, IN_WORKSPACE(request_timeout), 1, INT_MAX, NULL, "60s"},
+	{"resource", TABLE, OPTION_TEXT, 0, -1, 0, 0, NULL, NULL},
+	{"retry_timeout", SERVER, OPTION_TIME, 0, IN_WORKSPACE(retry_timeout), 0, INT_MAX, NULL, "5min"},
+	{"token", MAPPING, OPTION_TEXT, 0, IN_WORKSPACE(token), 0, 0, NULL, NULL},
+	{"workspace_id", SERVER, OPTION_TEXT, 0, IN_WORKSPACE(workspace_id), 0, 0, NULL, NULL},
+};
+
+PG_FUNCTION_INFO_V1(databricks_fdw_validator);
+
+bool
+dbx_option_may_read_files(Oid roleid)
+{
+	return superuser_arg(roleid) ||
+		has_privs_of_role(roleid, ROLE_PG_READ_SERVER_FILES);
+}
+
+static const char *
+catalog_noun(Oid catalog)
+{
+	switch (catalog)
+	{
+		case SERVER:
+			return "a server";
+		case MAPPING:
+			return "a user mapping";
+		case TABLE:
+			return "a foreign table";
+		case ForeignDataWrapperRelationId:
+			return "the foreign-data wrapper";
+		default:
+			return "a column";
+	}
+}
+
+/* Raise for a name that is no option here, with the most helpful hint. */
+static pg_noreturn void
+unknown_option(const char *name, Oid catalog)
+{
+	const Option *closest = NULL;
+	int			closest_distance = 4;
+	StringInfoData valid;
+	int			i;
+
+	initStringInfo(&valid);
+	for (i = 0; i < (int) lengthof(options); i++)
+	{
+		const Option *option = &options[i];
+		int			distance;
+
+		if (strcmp(option->name, name) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+					 errmsg("option \"%s\" does not belong to %s", name,
+							catalog_noun(catalog)),
+					 errhint("It is an option of %s.",
+							 catalog_noun(option->catalog))));
+		if (option->catalog != catalog)
+			continue;
+		appendStringInfo(&valid, "%s%s", valid.len ? ", " : "", option->name);
+		if (strlen(name) > 255)
+			continue;
+		distance = varstr_levenshtein_less_equal(name, strlen(name),
+												 option->name,
+												 strlen(option->name),
+												 1, 1, 1, 4, true);
+		if (distance < closest_distance &&
+			distance <= (int) strlen(option->name) / 2)
+		{
+			closest = option;
+			closest_distance = distance;
+		}
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+			 errmsg("invalid option \"%s\"", name),
+			 closest != NULL
+			 ? errhint("Perhaps you meant the option \"%s\".", closest->name)
+			 : valid.len > 0
+			 ? errhint("Valid options here are: %s.", valid.data)
+			 : errhint("There are no valid options here.")));
+}
+
+static pg_noreturn void
+bad_value(const Option *option, const char *value, const char *wanted)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+			 errmsg("invalid value for option \"%s\": \"%s\"", option->name,
+					value),
+			 errhint("%s", wanted)));
+}
+
+static bool
+all_digits(const char *text)
+{
+	return *text && strspn(text, "0123456789") == strlen(text);
+}
+
+/* A number, with its unit for times and sizes, in the unit it is stored in. */
+static double
+number_value(const Option *option, const char *value)
+{
+	const char *wanted = "Expected a number.";
+	const char *hint = NULL;
+	double		number = 0;
+	bool		ok;
+
+	switch (option->type)
+	{
+		case OPTION_TIME:
+			wanted = "Expected a time such as \"30s\", \"500ms\" or \"5min\"; a plain number means seconds.";
+			ok = parse_real(value, &number,
+							all_digits(value) ? GUC_UNIT_S : GUC_UNIT_MS, &hint);
+			if (all_digits(value))
+				number *= 1000;
+			break;
+		case OPTION_SIZE:
+			wanted = "Expected a size such as \"64MB\"; a plain number means bytes.";
+			ok = parse_real(value, &number, GUC_UNIT_BYTE, &hint);
+			break;
+		default:
+			ok = parse_real(value, &number, 0, &hint);
+			if (ok && option->type == OPTION_INT && number != (int) number)
+				ok = false;
+			break;
+	}
+	if (!ok)
+		bad_value(option, value, wanted);
+	if (number < option->least || number > option->most)
+		bad_value(option, value,
+				  psprintf("Expected a value between %.0f and %.0f%s.",
+						   option->least, option->most,
+						   option->type == OPTION_TIME ? " milliseconds" :
+						   option->type == OPTION_SIZE ? " bytes" : ""));
+	return number;
+}
+
+static void
+check_enum(const Option *option, const char *value)
+{
+	const char *at = option->values;
+	Size		length = strlen(value);
+
+	while (at != NULL)
+	{
+		if (strncmp(at, value, length) == 0 &&
+			(at[length] == '|' || at[length] == '\0') && length > 0)
+			return;
+		at = strchr(at, '|');
+		if (at != NULL)
+			at++;
+	}
+	bad_value(option, value, psprintf("Expected one of: %s.", option->values));
+}
+
+/*
+ * Check a value and, with a workspace given, store it there.  Text is copied
+ * into the current memory context.
+ */
+static void
+take_value(const Option *option, const char *value, DbxWorkspace *workspace)
+{
+	char	   *field = workspace && option->offset >= 0
+		? (char *) workspace + option->offset : NULL;
+	char	   *org = NULL;
+	char	   *host;
+	bool		flag;
+	double		number;
+
+	switch (option->type)
+	{
+		case OPTION_HOST:
+			host = dbx_workspace_normalize_host(value, &org);
+			if (field != NULL)
+				*(char **) field = host;
+			if (workspace != NULL && org != NULL && workspace->workspace_id == NULL)
+				workspace->workspace_id = org;
+			break;
+		case OPTION_BOOL:
+			if (!parse_bool(value, &flag))
+				bad_value(option, value, "Expected a boolean.");
+			if (field != NULL)
+				*(bool *) field = flag;
+			break;
+		case OPTION_INT:
+		case OPTION_TIME:
+			number = number_value(option, value);
+			if (field != NULL)
+				*(int *) field = (int) number;
+			break;
+		case OPTION_SIZE:
+			number = number_value(option, value);
+			if (field != NULL)
+				*(int64 *) field = (int64) number;
+			break;
+		case OPTION_REAL:
+			number = number_value(option, value);
+			if (field != NULL)
+				*(double *) field = number;
+			break;
+		case OPTION_ENUM:
+			check_enum(option, value);
+			if (field != NULL)
+				*(char **) field = pstrdup(value);
+			break;
+		case OPTION_TEXT:
+			if (*value == '\0')
+				bad_value(option, value, "Expected a text that is not empty.");
+			if (field != NULL)
+				*(char **) field = pstrdup(value);
+			break;
+	}
+}
+
+static const Option *
+find_option(const char *name, Oid catalog)
+{
+	int			i;
+
+	for (i = 0; i < (int) lengthof(options); i++)
+	{
+		if (options[i].catalog == catalog && strcmp(options[i].name, name) == 0)
+			return &options[i];
+	}
+	return NULL;
+}
+
+void
+dbx_option_defaults(DbxWorkspace *workspace)
+{
+	int			i;
+
+	for (i = 0; i < (int) lengthof(options); i++)
+	{
+		if (options[i].initial != NULL)
+			take_value(&options[i], options[i].initial, workspace);
+	}
+}
+
+void
+dbx_option_apply(DbxWorkspace *workspace, List *list, Oid catalog)
+{
+	ListCell   *cell;
+
+	foreach(cell, list)
+	{
+		DefElem    *def = lfirst(cell);
+		const Option *option = find_option(def->defname, catalog);
+
+		/* an option of a newer version of the extension is no reason to stop */
+		if (option != NULL)
+			take_value(option, defGetString(def), workspace);
+	}
+}
+
+/* A token is sent as a header: one that would break the line is no token. */
+static void
+check_credential(const Option *option, const char *value)
+{
+	const char *at;
+
+	for (at = value; *at; at++)
+	{
+		if ((unsigned char) *at <= ' ' || (unsigned char) *at >= 0x7f)
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+					 errmsg("invalid value for option \"%s\"", option->name),
+					 errdetail("It holds a blank or another character that a token cannot have."),
+					 errhint("Look for a line break or a quote that was copied along with it.")));
+	}
+}
+
+Datum
+databricks_fdw_validator(PG_FUNCTION_ARGS)
+{
+	List	   *list = untransformRelOptions(PG_GETARG_DATUM(0));
+	Oid			catalog = PG_GETARG_OID(1);
+	ListCell   *cell;
+
+	foreach(cell, list)
+	{
+		DefElem    *def = lfirst(cell);
+		const Option *option = find_option(def->defname, catalog);
+
+		if (option == NULL)
+			unknown_option(def->defname, catalog);
+		if ((option->flags & READS_FILES) &&
+			!dbx_option_may_read_files(GetUserId()))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied to set option \"%s\"",
+							option->name),
+					 errdetail("Only superusers and members of the role pg_read_server_files may name files of the server.")));
+		if (catalog == MAPPING)
+			check_credential(option, defGetString(def));
+		take_value(option, defGetString(def), NULL);
+	}
+	PG_RETURN_VOID();
+}
