@@ -134,8 +134,8 @@ extern void dbx_resource_values(const DbxResource *res, const DbxJson *element,
 								const char *workspace, Datum *values, bool *nulls);
 
 /*
- * Does this element of a list lack, or show cut, what columns with these flags
- * need, so that the get call has to be asked?
+ * Does this element of a list lack the column, or show it cut, so that the get
+ * call has to be asked?
  */
 extern bool dbx_resource_incomplete(const DbxResource *res, const DbxJson *element,
 									const DbxColumn *column);
