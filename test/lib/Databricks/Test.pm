@@ -276,6 +276,27 @@ sub port { return $_[0]->{port}; }
 # The token of the stand-in's administrator.
 sub token { return 'dapi-standin-admin'; }
 
+# Call a control endpoint: GET without a body, else POST with it as JSON.
+# Returns the answer as Perl data; croaks when it is not a success.
+sub control
+{
+	my ($self, $path, $body) = @_;
+	my $response = $self->{http}->request(
+		defined $body ? 'POST' : 'GET',
+		"$self->{url}/__control/$path",
+		defined $body
+		? { content => Databricks::Test::json($body),
+			headers => { 'Content-Type' => 'application/json' }
+		  }
+		: {});
+
+	croak "__control/$path: $response->{status} $response->{content}"
+	  unless $response->{success};
+	return length $response->{content}
+	  ? Databricks::Test::json($response->{content})
+	  : undef;
+}
+
 # What the program wrote to its standard error.
 sub log { return PostgreSQL::Test::Utils::slurp_file($_[0]->{log}); }
 
