@@ -8,12 +8,15 @@
 #ifndef DBX_COMPAT_H
 #define DBX_COMPAT_H
 
+#include "catalog/pg_database.h"
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_tablespace.h"
 #include "nodes/pathnodes.h"
 #include "parser/parsetree.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
+#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
 #error "databricks needs PostgreSQL 15 or newer"
@@ -30,6 +33,8 @@
 static inline AclResult
 dbx_object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 {
+	if (classid == TableSpaceRelationId)
+		return pg_tablespace_aclcheck(objectid, roleid, mode);
 	Assert(classid == ForeignServerRelationId);
 	return pg_foreign_server_aclcheck(objectid, roleid, mode);
 }
@@ -37,6 +42,8 @@ dbx_object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 static inline bool
 dbx_object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 {
+	if (classid == DatabaseRelationId)
+		return pg_database_ownercheck(objectid, roleid);
 	Assert(classid == ForeignServerRelationId);
 	return pg_foreign_server_ownercheck(objectid, roleid);
 }

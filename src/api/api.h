@@ -142,6 +142,13 @@ extern DbxJson *dbx_api_get_merged(const DbxWorkspace *workspace,
 								   const DbxApiError **error);
 
 /*
+ * The same from a first page on that is already parsed: "spec" is the call that
+ * gave it; the arrays of all further pages are appended to "first".
+ */
+extern void dbx_api_merge_rest(const DbxWorkspace *workspace,
+							   const DbxCallSpec *spec, DbxJson *first);
+
+/*
  * Path of a call of the Jobs API in the version this workspace speaks:
  * dbx_api_jobs_path(ws, "runs/get") -> "/api/2.2/jobs/runs/get".  (The fall
  * back to 2.1 where the service lacks 2.2 happens inside the call.)

@@ -89,6 +89,8 @@ typedef struct DbxResource
 	const char *get_call;		/* NULL: none */
 	const char *get_param;
 	const char *key_column;		/* what get_param takes */
+	double		get_cost;		/* of a get call, relative to a list call:
+								 * their rate limits differ */
 	const char *key_check;		/* where present in the answer of the get call,
 								 * it must equal the key, or the answer is about
 								 * another kind of thing; NULL: no check */

@@ -75,6 +75,7 @@ const DbxResource dbx_resource_jobs = {
 	.get_call = "get",
 	.get_param = "job_id",
 	.key_column = "job_id",
+	.get_cost = 1.0,
 	.more_member = "has_more",
 	.more_length = 100,
 	.ncolumns = lengthof(columns),

@@ -10,6 +10,7 @@
 
 #include "lib/stringinfo.h"
 
+#include "compat.h"
 #include "workspace/workspace.h"
 
 static pg_noreturn void

@@ -24,6 +24,7 @@
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
+#include "compat.h"
 #include "workspace/option.h"
 
 typedef enum OptionType
@@ -70,6 +71,7 @@ static const Option options[] = {
 	{"max_parallel", SERVER, OPTION_INT, 0, IN_WORKSPACE(max_parallel), 1, 256, NULL, "16"},
 	{"max_response_size", SERVER, OPTION_SIZE, 0, IN_WORKSPACE(max_response_size), 1024, 1e12, NULL, "256MB"},
 	{"proxy", SERVER, OPTION_TEXT, 0, IN_WORKSPACE(proxy), 0, 0, NULL, NULL},
+	{"pushdown", TABLE, OPTION_BOOL, 0, -1, 0, 0, NULL, NULL},
 	{"request_timeout", SERVER, OPTION_TIME, 0, IN_WORKSPACE(request_timeout), 1, INT_MAX, NULL, "60s"},
 	{"resource", TABLE, OPTION_TEXT, 0, -1, 0, 0, NULL, NULL},
 	{"retry_timeout", SERVER, OPTION_TIME, 0, IN_WORKSPACE(retry_timeout), 0, INT_MAX, NULL, "5min"},

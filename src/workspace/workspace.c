@@ -293,6 +293,20 @@ dbx_workspace_by_server(Oid serverid, Oid userid)
 }
 
 DbxWorkspace *
+dbx_workspace_describe(Oid serverid)
+{
+	DbxWorkspace *workspace = palloc0(sizeof(DbxWorkspace));
+	ForeignServer *server = GetForeignServer(serverid);
+
+	workspace->name = pstrdup(server->servername);
+	workspace->serverid = serverid;
+	workspace->owner = server->owner;
+	dbx_option_defaults(workspace);
+	dbx_option_apply(workspace, server->options, ForeignServerRelationId);
+	return workspace;
+}
+
+DbxWorkspace *
 dbx_workspace_resolve(const char *name, Oid userid)
 {
 	ForeignServer *server;

@@ -55,6 +55,12 @@ extern DbxWorkspace *dbx_workspace_resolve(const char *name, Oid userid);
 /* The same by server OID, as foreign tables need it. */
 extern DbxWorkspace *dbx_workspace_by_server(Oid serverid, Oid userid);
 
+/*
+ * Server options alone, for planning: no rights are checked, no credentials are
+ * read (umid and userid are InvalidOid), nothing can be called with it.
+ */
+extern DbxWorkspace *dbx_workspace_describe(Oid serverid);
+
 /* Name the default workspace of a role stands for (palloc'd), or an error as above. */
 extern char *dbx_workspace_default(Oid userid);
 

@@ -1,0 +1,537 @@
+/*
+ * call.c
+ *	  Calls under way: started, limited to max_parallel, retried, ended.
+ *
+ * Separate from the transfers below because a call may take several of them.
+ * What it owns is the list of all calls of this process that have not ended.
+ * While any one is waited for, all are moved on, so a call that waits to be
+ * tried again never holds up the others.
+ *
+ *	  WAITING --due, and a place is free--> SENT --answer--> ENDED
+ *	     ^                                   |
+ *	     +---- trouble that passes ----------+
+ *
+ * A call lives in its own memory context below the one it was started in.  When
+ * that goes away, in an abort for instance, the reset callback takes the call
+ * off the list; its transfer goes by its own callback.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "lib/ilist.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "api/internal.h"
+#include "auth/auth.h"
+
+typedef enum CallState
+{
+	CALL_WAITING,
+	CALL_SENT,
+	CALL_ENDED
+} CallState;
+
+struct DbxCall
+{
+	dlist_node	node;			/* in "calls" unless ended */
+	bool		listed;
+	MemoryContext context;
+	MemoryContextCallback on_reset;
+	const DbxWorkspace *workspace;
+	const DbxAuthProvider *auth;
+	char	   *method;
+	char	   *path;
+	char	   *query;
+	char	   *body;
+	char	   *caller;
+	DbxCallStats *stats;
+	DbxEffect	effect;
+	CallState	state;
+	bool		older_version;	/* sent to 2.1 since 2.2 is not there */
+	int			attempts;
+	TimestampTz begun;			/* first attempt */
+	TimestampTz due;			/* earliest next attempt */
+	DbxTransfer *transfer;		/* the last one */
+	DbxApiError *error;
+};
+
+static dlist_head calls = DLIST_STATIC_INIT(calls);
+
+/* Hosts whose Jobs API is known to be older than 2.2; in TopMemoryContext. */
+static List *older_hosts = NIL;
+
+static bool
+known_as_older(const DbxWorkspace *workspace)
+{
+	ListCell   *cell;
+
+	if (strcmp(workspace->jobs_api_version, "2.1") == 0)
+		return true;
+	foreach(cell, older_hosts)
+	{
+		if (strcmp(lfirst(cell), workspace->host) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+remember_as_older(const DbxWorkspace *workspace)
+{
+	MemoryContext before;
+
+	if (known_as_older(workspace))
+		return;
+	before = MemoryContextSwitchTo(TopMemoryContext);
+	older_hosts = lappend(older_hosts, pstrdup(workspace->host));
+	MemoryContextSwitchTo(before);
+}
+
+static bool
+is_newest_jobs_path(const char *path)
+{
+	return strncmp(path, "/api/2.2/jobs/", 14) == 0;
+}
+
+static void
+use_older_version(DbxCall *call)
+{
+	memcpy(call->path + strlen("/api/"), "2.1", 3);
+}
+
+/* Does the gateway say that there is no such route? */
+static bool
+route_is_missing(const DbxApiError *error)
+{
+	return error != NULL && error->status == 404 &&
+		((error->code != NULL && strcmp(error->code, "ENDPOINT_NOT_FOUND") == 0) ||
+		 strstr(error->message, "Bad Target") != NULL);
+}
+
+static void
+check_path(const char *method, const char *path)
+{
+	const char *at;
+
+	if (strncmp(path, "/api/", 5) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("path of an API call must begin with \"/api/\""),
+				 errdetail("The host is that of the workspace; addresses elsewhere are never called.")));
+	for (at = path; *at; at++)
+	{
+		if ((unsigned char) *at <= ' ' || (unsigned char) *at >= 0x7f ||
+			*at == '#' || *at == '\\' || strncmp(at, "/../", 4) == 0 ||
+			strncmp(at, "/./", 3) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid path of an API call"),
+					 errdetail("It holds a blank, a relative segment or a character that has to be escaped.")));
+	}
+	if (strspn(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != strlen(method) || !*method)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid HTTP method \"%s\"", method),
+				 errhint("Use GET, POST, PUT, PATCH, DELETE or HEAD.")));
+}
+
+/* Reset callback: must not raise. */
+static void
+forget_call(void *arg)
+{
+	DbxCall    *call = arg;
+
+	if (call->listed)
+		dlist_delete(&call->node);
+	call->listed = false;
+}
+
+static const char *
+user_agent(const DbxCall *call)
+{
+	return psprintf("User-Agent: databricks-postgresql/%s postgresql/%s os/linux auth/%s%s%s",
+					DBX_VERSION, PG_VERSION, call->auth->name,
+					call->caller ? " function/" : "",
+					call->caller ? call->caller : "");
+}
+
+static void
+send_call(DbxCall *call)
+{
+	const DbxWorkspace *workspace = call->workspace;
+	MemoryContext before = MemoryContextSwitchTo(call->context);
+	DbxHttpRequest request = {0};
+
+	if (call->transfer != NULL)
+		dbx_http_free(call->transfer);
+	call->transfer = NULL;
+	call->error = NULL;
+
+	/* credentials may have been renewed since the last attempt */
+	request.headers = call->auth->headers(workspace);
+	request.headers = lappend(request.headers, (char *) user_agent(call));
+	request.headers = lappend(request.headers, "Accept: application/json");
+	if (call->body != NULL)
+		request.headers = lappend(request.headers,
+								  "Content-Type: application/json");
+	if (workspace->workspace_id != NULL)
+		request.headers = lappend(request.headers,
+								  psprintf("X-Databricks-Workspace-Id: %s",
+										   workspace->workspace_id));
+	request.method = call->method;
+	request.url = psprintf("%s%s%s%s", workspace->host, call->path,
+						   call->query == NULL ? "" :
+						   strchr(call->path, '?') ? "&" : "?",
+						   call->query ? call->query : "");
+	request.body = call->body;
+	request.body_len = call->body ? strlen(call->body) : 0;
+	request.fresh_connection = call->effect == DBX_EFFECT_ONCE;
+	request.allow_http = workspace->allow_http;
+	request.connect_timeout = workspace->connect_timeout;
+	request.timeout = workspace->request_timeout;
+	request.ca_file = workspace->ca_file;
+	request.proxy = workspace->proxy;
+	request.max_response = workspace->max_response_size;
+
+	if (call->attempts++ == 0)
+		call->begun = GetCurrentTimestamp();
+	call->transfer = dbx_http_start(&request);
+	call->state = CALL_SENT;
+	MemoryContextSwitchTo(before);
+}
+
+static void
+log_attempt(const DbxCall *call, const DbxHttpResponse *response, int64 delay)
+{
+	if (!message_level_is_interesting(DEBUG1))
+		return;
+	ereport(DEBUG1,
+			(errmsg_internal("databricks: %s %s%s%s to workspace \"%s\": %s %d, %.0f ms, %zu bytes%s",
+							 call->method, call->path,
+							 call->query ? "?" : "",
+							 call->query ? dbx_redact(call->query) : "",
+							 call->workspace->name,
+							 call->error ? call->error->message : "answered",
+							 response->status, response->elapsed_ms,
+							 response->bytes_in,
+							 delay < 0 ? "" :
+							 psprintf(", next attempt in " INT64_FORMAT " ms",
+									  delay)),
+			 errhidestmt(true)));
+}
+
+static void
+end_call(DbxCall *call)
+{
+	forget_call(call);
+	call->state = CALL_ENDED;
+	if (call->error != NULL && call->error->unknown_outcome &&
+		call->effect == DBX_EFFECT_ONCE)
+	{
+		call->error->sqlstate = ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN;
+		call->error->hint = MemoryContextStrdup(call->context,
+												"The service may have carried it out; look there before you repeat it.");
+	}
+}
+
+/* An answer, or the lack of one, has come: end the call or plan another try. */
+static void
+take_answer(DbxCall *call)
+{
+	const DbxHttpResponse *response = dbx_http_response(call->transfer);
+	MemoryContext before = MemoryContextSwitchTo(call->context);
+	TimestampTz now = GetCurrentTimestamp();
+	int64		delay = -1;
+
+	call->error = dbx_api_error(call->workspace, call->path, call->transfer);
+	if (call->stats != NULL)
+	{
+		call->stats->calls++;
+		call->stats->bytes_in += response->bytes_in;
+		call->stats->elapsed_ms += response->elapsed_ms;
+	}
+	if (route_is_missing(call->error) && is_newest_jobs_path(call->path))
+	{
+		use_older_version(call);
+		call->older_version = true;
+		delay = 0;
+	}
+	else
+	{
+		if (call->older_version && !route_is_missing(call->error) &&
+			response->status != 0)
+			remember_as_older(call->workspace);
+		if (call->error != NULL)
+		{
+			delay = dbx_retry_delay(call->error, response->failure,
+									call->effect, response->maybe_sent,
+									response->failure == DBX_HTTP_OK
+									? dbx_http_header(call->transfer, "Retry-After")
+									: NULL,
+									call->attempts,
+									(now - call->begun) / 1000,
+									call->workspace->retry_timeout);
+			if (delay >= 0 && call->stats != NULL)
+				call->stats->retries++;
+		}
+	}
+	log_attempt(call, response, delay);
+	if (delay < 0)
+		end_call(call);
+	else
+	{
+		call->state = CALL_WAITING;
+		call->due = now + delay * 1000;
+	}
+	MemoryContextSwitchTo(before);
+}
+
+/* Calls of a workspace that have a request under way. */
+static int
+count_sent(Oid serverid)
+{
+	dlist_iter	iter;
+	int			count = 0;
+
+	dlist_foreach(iter, &calls)
+	{
+		DbxCall    *call = dlist_container(DbxCall, node, iter.cur);
+
+		if (call->state == CALL_SENT && call->workspace->serverid == serverid)
+			count++;
+	}
+	return count;
+}
+
+/*
+ * Move all calls on as far as they go without waiting.  Returns true if one
+ * ended; else *next is when the earliest waiting call is due (0: none waits).
+ */
+static bool
+advance_calls(TimestampTz *next)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		ended = false;
+	dlist_mutable_iter iter;
+
+	*next = 0;
+	dlist_foreach_modify(iter, &calls)
+	{
+		DbxCall    *call = dlist_container(DbxCall, node, iter.cur);
+
+		if (call->state == CALL_SENT &&
+			dbx_http_response(call->transfer) != NULL)
+		{
+			take_answer(call);
+			ended |= call->state == CALL_ENDED;
+		}
+	}
+	dlist_foreach_modify(iter, &calls)
+	{
+		DbxCall    *call = dlist_container(DbxCall, node, iter.cur);
+
+		if (call->state != CALL_WAITING)
+			continue;
+		if (call->due > now)
+		{
+			if (*next == 0 || call->due < *next)
+				*next = call->due;
+		}
+		else if (count_sent(call->workspace->serverid) <
+				 call->workspace->max_parallel)
+			send_call(call);
+	}
+	return ended;
+}
+
+DbxCall *
+dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
+{
+	MemoryContext context;
+	MemoryContext before;
+	DbxCall    *call;
+	DbxEffect	effect;
+
+	check_path(spec->method, spec->path);
+	effect = dbx_endpoint_effect(spec->method, spec->path, spec->body);
+	if (effect != DBX_EFFECT_READ && IsTransactionState() && XactReadOnly)
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot call %s %s in a read-only transaction",
+						spec->method, spec->path)));
+
+	context = AllocSetContextCreate(CurrentMemoryContext, "databricks call",
+									ALLOCSET_SMALL_SIZES);
+	before = MemoryContextSwitchTo(context);
+	call = palloc0(sizeof(DbxCall));
+	call->context = context;
+	call->workspace = workspace;
+	call->auth = dbx_auth_provider(workspace);
+	call->method = pstrdup(spec->method);
+	call->path = pstrdup(spec->path);
+	call->query = spec->query && *spec->query ? pstrdup(spec->query) : NULL;
+	call->body = spec->body ? pstrdup(spec->body) : NULL;
+	call->caller = spec->caller ? pstrdup(spec->caller) : NULL;
+	call->stats = spec->stats;
+	call->effect = effect;
+	call->state = CALL_WAITING;
+	if (is_newest_jobs_path(call->path) && known_as_older(workspace))
+		use_older_version(call);
+	call->on_reset.func = forget_call;
+	call->on_reset.arg = call;
+	MemoryContextRegisterResetCallback(context, &call->on_reset);
+	dlist_push_tail(&calls, &call->node);
+	call->listed = true;
+	MemoryContextSwitchTo(before);
+
+	if (count_sent(workspace->serverid) < workspace->max_parallel)
+		send_call(call);
+	return call;
+}
+
+bool
+dbx_call_done(const DbxCall *call)
+{
+	return call->state == CALL_ENDED;
+}
+
+bool
+dbx_calls_progress(TimestampTz deadline)
+{
+	TimestampTz next;
+	bool		passed;
+
+	if (advance_calls(&next))
+		return false;
+	if (next == 0 || (deadline != 0 && deadline < next))
+		next = deadline;
+	passed = dbx_http_wait(next);
+	if (advance_calls(&next))
+		return false;
+	return passed && deadline != 0 && GetCurrentTimestamp() >= deadline;
+}
+
+void
+dbx_call_wait(DbxCall *call)
+{
+	while (!dbx_call_done(call))
+		(void) dbx_calls_progress(0);
+}
+
+const DbxApiError *
+dbx_call_error(const DbxCall *call)
+{
+	Assert(call->state == CALL_ENDED);
+	return call->error;
+}
+
+int
+dbx_call_status(const DbxCall *call)
+{
+	return call->transfer ? dbx_http_response(call->transfer)->status : 0;
+}
+
+DbxJson *
+dbx_call_json(DbxCall *call)
+{
+	const DbxHttpResponse *response = dbx_http_response(call->transfer);
+	const char *what = psprintf("answer of %s %s", call->method, call->path);
+	bool		blank;
+	DbxJson    *answer;
+
+	blank = response->body[strspn(response->body, " \t\r\n")] == '\0';
+	/* writes may answer with nothing, a question must have an answer */
+	if (blank && (response->status == 204 || strcmp(call->method, "GET") != 0))
+		return dbx_json_parse("{}", 2, what);
+	answer = dbx_json_parse(response->body, response->body_len, what);
+	if (dbx_json_type(answer) != DBX_JSON_OBJECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+				 errmsg("%s is not a JSON object", what),
+				 errhint("Check that %s is the address of a workspace.",
+						 call->workspace->host)));
+	return answer;
+}
+
+/* The first words of a message: what kind of refusal it is. */
+static char *
+headline(const DbxCall *call)
+{
+	const DbxApiError *error = call->error;
+	const char *name = call->workspace->name;
+
+	switch (error->sqlstate)
+	{
+		case ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION:
+			if (error->status == 401 || error->status == 403)
+				return psprintf("the token was refused by workspace \"%s\": %s",
+								name, error->message);
+			return psprintf("no access to workspace \"%s\": %s", name,
+							error->message);
+		case ERRCODE_INSUFFICIENT_PRIVILEGE:
+			return psprintf("permission denied by workspace \"%s\": %s", name,
+							error->message);
+		case ERRCODE_UNDEFINED_OBJECT:
+			return psprintf("not found in workspace \"%s\": %s", name,
+							error->message);
+		case ERRCODE_CONFIGURATION_LIMIT_EXCEEDED:
+			return psprintf("limit of workspace \"%s\" reached: %s", name,
+							error->message);
+		case ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN:
+			return psprintf("outcome of a call to workspace \"%s\" is unknown: %s",
+							name, error->message);
+		case ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION:
+			return psprintf("could not reach workspace \"%s\" at %s: %s", name,
+							call->workspace->host, error->message);
+		default:
+			return psprintf("workspace \"%s\" reports: %s", name,
+							error->message);
+	}
+}
+
+void
+dbx_call_raise(const DbxCall *call)
+{
+	const DbxApiError *error = call->error;
+	StringInfoData detail;
+
+	initStringInfo(&detail);
+	appendStringInfo(&detail, "%s %s", call->method, call->path);
+	if (error->status != 0)
+		appendStringInfo(&detail, " answered %d%s%s", error->status,
+						 error->code ? " " : "", error->code ? error->code : "");
+	else
+		appendStringInfoString(&detail, " got no answer");
+	if (call->attempts > 1)
+		appendStringInfo(&detail, " (last of %d attempts)", call->attempts);
+	if (error->request_id != NULL)
+		appendStringInfo(&detail, ", request id %s", error->request_id);
+	ereport(ERROR,
+			(errcode(error->sqlstate),
+			 errmsg("%s", headline(call)),
+			 errdetail("%s.", detail.data),
+			 error->hint ? errhint("%s", error->hint) : 0));
+}
+
+void
+dbx_call_free(DbxCall *call)
+{
+	MemoryContextDelete(call->context);
+}
+
+DbxJson *
+dbx_call(const DbxWorkspace *workspace, const DbxCallSpec *spec)
+{
+	DbxCall    *call = dbx_call_start(workspace, spec);
+	DbxJson    *answer;
+
+	dbx_call_wait(call);
+	if (call->error != NULL)
+		dbx_call_raise(call);
+	answer = dbx_call_json(call);
+	dbx_call_free(call);
+	return answer;
+}

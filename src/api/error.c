@@ -1,0 +1,486 @@
+/*
+ * error.c
+ *	  What the service says when it refuses, in all the shapes it has.
+ *
+ * Separate because the shapes are many and the rest of the engine should see
+ * one.  The service answers with JSON of several kinds, plain text, web pages or
+ * nothing; codes may be numbers; a wrong token is a 403 and a missing job a 400.
+ * All text passes dbx_redact() here, once.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+
+#include "api/internal.h"
+
+#define LONGEST_MESSAGE 2000
+
+/* Refusals of any status that vendor clients know to pass. */
+static const char *const passing_texts[] = {
+	"com.databricks.backend.manager.util.UnknownWorkerEnvironmentException",
+	"does not have any associated worker environments",
+	"There is no worker environment with id",
+	"Unknown worker environment",
+	"ClusterNotReadyException",
+	"Unexpected error",
+	"Please try again later or try a faster operation.",
+	"RPC token bucket limit has been exceeded",
+	"is temporarily unavailable",
+	"Timed out after ",
+	"deadline exceeded",
+};
+
+typedef struct ErrorClass
+{
+	const char *code;
+	int			sqlstate;
+	bool		passing;
+} ErrorClass;
+
+/* Classified by code first: the status is often a plain 400. */
+static const ErrorClass classes[] = {
+	{"COULD_NOT_ACQUIRE_LOCK", ERRCODE_FDW_ERROR, true},
+	{"REQUEST_LIMIT_EXCEEDED", ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, true},
+	{"RESOURCE_EXHAUSTED", ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, true},
+	{"QUOTA_EXCEEDED", ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, false},
+	{"RESOURCE_LIMIT_EXCEEDED", ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, false},
+	{"TEMPORARILY_UNAVAILABLE", ERRCODE_FDW_ERROR, true},
+	{"RESOURCE_DOES_NOT_EXIST", ERRCODE_UNDEFINED_OBJECT, false},
+	{"NOT_FOUND", ERRCODE_UNDEFINED_OBJECT, false},
+	{"ENDPOINT_NOT_FOUND", ERRCODE_UNDEFINED_OBJECT, false},
+	{"FEATURE_DISABLED", ERRCODE_FDW_ERROR, false},
+	{"PERMISSION_DENIED", ERRCODE_INSUFFICIENT_PRIVILEGE, false},
+	{"CUSTOMER_UNAUTHORIZED", ERRCODE_INSUFFICIENT_PRIVILEGE, false},
+	{"PRIVATE_LINK_VALIDATION_ERROR", ERRCODE_INSUFFICIENT_PRIVILEGE, false},
+	{"UNAUTHENTICATED", ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, false},
+	{"UNAUTHORIZED", ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, false},
+};
+
+/* The best that is known before anything was read. */
+static const char *
+status_reason(int status)
+{
+	switch (status)
+	{
+		case 400:
+			return "Bad Request";
+		case 401:
+			return "Unauthorized";
+		case 403:
+			return "Forbidden";
+		case 404:
+			return "Not Found";
+		case 409:
+			return "Conflict";
+		case 429:
+			return "Too Many Requests";
+		case 499:
+			return "Client Closed Request";
+		case 500:
+			return "Internal Server Error";
+		case 501:
+			return "Not Implemented";
+		case 502:
+			return "Bad Gateway";
+		case 503:
+			return "Service Unavailable";
+		case 504:
+			return "Gateway Timeout";
+		default:
+			return "no further explanation";
+	}
+}
+
+/*
+ * Foreign text made fit for a message: valid in the database's encoding, on one
+ * line, not endless, without secrets.
+ */
+static char *
+clean_text(const char *text, Size length)
+{
+	StringInfoData out;
+	const char *end = text + length;
+	char	   *converted;
+	bool		blank = true;
+
+	initStringInfo(&out);
+	while (text < end && out.len < LONGEST_MESSAGE)
+	{
+		int			step = pg_utf_mblen((const unsigned char *) text);
+
+		if (text + step > end ||
+			!pg_utf8_islegal((const unsigned char *) text, step))
+		{
+			appendStringInfoChar(&out, '?');
+			blank = false;
+			text++;
+			continue;
+		}
+		if (step == 1 && ((unsigned char) *text <= ' ' || *text == 0x7f))
+		{
+			if (!blank)
+				appendStringInfoChar(&out, ' ');
+			blank = true;
+		}
+		else
+		{
+			appendBinaryStringInfo(&out, text, step);
+			blank = false;
+		}
+		text += step;
+	}
+	while (out.len > 0 && out.data[out.len - 1] == ' ')
+		out.data[--out.len] = '\0';
+	if (text < end)
+		appendStringInfoString(&out, " ...");
+	converted = pg_any_to_server(out.data, out.len, PG_UTF8);
+	return pstrdup(dbx_redact(converted));
+}
+
+static char *
+clean(const char *text)
+{
+	return clean_text(text, strlen(text));
+}
+
+static bool
+looks_like_markup(const char *body)
+{
+	return body[strspn(body, " \t\r\n")] == '<';
+}
+
+/* What stands between two tags, NULL if they are not there. */
+static char *
+between(const char *body, const char *open, const char *close)
+{
+	const char *start = strstr(body, open);
+	const char *end;
+
+	if (start == NULL)
+		return NULL;
+	start += strlen(open);
+	end = strstr(start, close);
+	return end != NULL && end > start ? clean_text(start, end - start) : NULL;
+}
+
+static void
+read_markup(DbxApiError *error, const char *body)
+{
+	error->message = between(body, "<pre>", "</pre>");
+	if (error->message == NULL)
+		error->message = between(body, "<title>", "</title>");
+	if (error->message == NULL)
+		error->message = pstrdup(status_reason(error->status));
+}
+
+/* "REQUEST_LIMIT_EXCEEDED: too many" and other plain text */
+static void
+read_plain(DbxApiError *error, const char *body, Size length)
+{
+	Size		code = strspn(body, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_");
+
+	if (code > 2 && strncmp(body + code, ": ", 2) == 0)
+	{
+		error->code = pnstrdup(body, code);
+		error->message = clean_text(body + code + 2, length - code - 2);
+	}
+	else
+		error->message = clean_text(body, length);
+}
+
+/* SCIM: {"schemas": ..., "detail": ..., "status": "404", "scimType": ...} */
+static bool
+read_scim(DbxApiError *error, const DbxJson *answer)
+{
+	const char *detail = dbx_json_string(dbx_json_get(answer, "detail"));
+	const char *type = dbx_json_string(dbx_json_get(answer, "scimType"));
+
+	if (detail == NULL && dbx_json_get(answer, "schemas") == NULL)
+		return false;
+	if (detail == NULL || strcmp(detail, "null") == 0)
+		detail = "SCIM API Internal Error";
+	error->message = clean(type ? psprintf("%s %s", type, detail) : detail);
+	error->code = psprintf("SCIM_%d", error->status);
+	return true;
+}
+
+static void
+read_json(DbxApiError *error, const DbxJson *answer)
+{
+	static const char *const code_members[] = {"error_code", "errorCode", "error"};
+	static const char *const text_members[] = {"message", "error_description", "errorSummary", "error"};
+	const char *code = NULL;
+	const char *text = NULL;
+	int			i;
+
+	for (i = 0; i < (int) lengthof(code_members) && code == NULL; i++)
+	{
+		const DbxJson *member = dbx_json_get(answer, code_members[i]);
+		DbxJsonType type = dbx_json_type(member);
+
+		/* a text with blanks in "error" is API 1.2's message, not a code */
+		if (type == DBX_JSON_NUMBER)
+			code = dbx_json_text(member);
+		else if (type == DBX_JSON_STRING && strchr(dbx_json_string(member), ' ') == NULL)
+			code = dbx_json_string(member);
+	}
+	for (i = 0; i < (int) lengthof(text_members) && (text == NULL || !*text); i++)
+		text = dbx_json_string(dbx_json_get(answer, text_members[i]));
+	if (code != NULL && *code)
+		error->code = clean(code);
+	if (text != NULL && *text)
+		error->message = clean(text);
+	else if (!read_scim(error, answer))
+		error->message = pstrdup(status_reason(error->status));
+}
+
+/* "Job 12 does not exist." comes as a 400, "Run: 1 in job: 2 doesn't exist" too. */
+static bool
+says_missing(const char *message)
+{
+	return strstr(message, "does not exist") != NULL ||
+		strstr(message, "doesn't exist") != NULL;
+}
+
+bool
+dbx_api_passing_text(const char *message)
+{
+	int			i;
+
+	for (i = 0; i < (int) lengthof(passing_texts); i++)
+	{
+		if (strstr(message, passing_texts[i]) != NULL)
+			return true;
+	}
+	/* "worker env <id> not found" */
+	return strstr(message, "worker env ") != NULL &&
+		strstr(message, " not found") != NULL;
+}
+
+static bool
+numeric_code(const DbxApiError *error)
+{
+	return error->code == NULL ||
+		strspn(error->code, "0123456789") == strlen(error->code);
+}
+
+static void
+classify(DbxApiError *error, const char *path)
+{
+	int			i;
+
+	error->sqlstate = ERRCODE_FDW_ERROR;
+	switch (error->status)
+	{
+		case 401:
+			error->sqlstate = ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
+			break;
+		case 403:
+			/* a code that is a number is the gateway's: the token, not the right */
+			error->sqlstate = error->code != NULL && numeric_code(error)
+				? ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
+				: ERRCODE_INSUFFICIENT_PRIVILEGE;
+			break;
+		case 404:
+			error->sqlstate = ERRCODE_UNDEFINED_OBJECT;
+			break;
+		case 429:
+			error->sqlstate = ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
+			error->passing = true;
+			break;
+		case 503:
+			error->passing = true;
+			break;
+	}
+	for (i = 0; error->code != NULL && i < (int) lengthof(classes); i++)
+	{
+		if (strcmp(error->code, classes[i].code) == 0)
+		{
+			error->sqlstate = classes[i].sqlstate;
+			error->passing |= classes[i].passing;
+		}
+	}
+	if (dbx_api_passing_text(error->message))
+		error->passing = true;
+	if (error->status == 400 && says_missing(error->message) &&
+		(numeric_code(error) ||
+		 strcmp(error->code, "INVALID_PARAMETER_VALUE") == 0) &&
+		(strstr(path, "/jobs/") != NULL || strstr(path, "/clusters/") != NULL))
+		error->sqlstate = ERRCODE_UNDEFINED_OBJECT;
+	/* an endpoint that is not there is no object that is not there */
+	error->not_found = error->sqlstate == ERRCODE_UNDEFINED_OBJECT &&
+		(error->code == NULL || strcmp(error->code, "ENDPOINT_NOT_FOUND") != 0) &&
+		strncmp(error->message, "Bad Target", 10) != 0;
+}
+
+static void
+add_hint(DbxApiError *error, const DbxWorkspace *workspace)
+{
+	if (error->hint != NULL)
+		return;
+	switch (error->sqlstate)
+	{
+		case ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION:
+			error->hint = psprintf("Give the workspace a valid token: ALTER USER MAPPING FOR ... SERVER %s OPTIONS (SET token '...').",
+								   quote_identifier(workspace->name));
+			break;
+		case ERRCODE_INSUFFICIENT_PRIVILEGE:
+			error->hint = pstrdup("The user of the token lacks a permission in Databricks; on a job, CAN_VIEW is needed to read, CAN_MANAGE_RUN to start and cancel runs, CAN_MANAGE to change it.");
+			break;
+		case ERRCODE_UNDEFINED_OBJECT:
+			error->hint = error->not_found
+				? psprintf("Check the id and the workspace (\"%s\"); runs are kept for 60 days.",
+						   workspace->name)
+				: pstrdup("This workspace does not offer that part of the API, or the host is not that of a workspace.");
+			break;
+		case ERRCODE_CONFIGURATION_LIMIT_EXCEEDED:
+			error->hint = error->passing
+				? pstrdup("The rate limit of the workspace is reached; try again later or make fewer calls.")
+				: pstrdup("A quota of the workspace is used up.");
+			break;
+	}
+}
+
+/* No answer came. */
+static DbxApiError *
+network_error(const DbxWorkspace *workspace, const DbxHttpResponse *response)
+{
+	DbxApiError *error = palloc0(sizeof(DbxApiError));
+	const char *what = "the connection failed";
+
+	error->sqlstate = ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION;
+	error->passing = true;
+	error->unknown_outcome = response->maybe_sent;
+	switch (response->failure)
+	{
+		case DBX_HTTP_UNRESOLVED:
+			what = "the host name cannot be resolved";
+			/* a typing error would be retried for minutes */
+			error->passing = false;
+			error->hint = pstrdup("Check option \"host\" of the server and the name service of this machine.");
+			break;
+		case DBX_HTTP_REFUSED:
+			what = "the host cannot be reached";
+			break;
+		case DBX_HTTP_CONNECT_TIMEOUT:
+			what = "the host did not answer in time";
+			break;
+		case DBX_HTTP_TLS:
+			what = "TLS failed";
+			error->passing = strstr(response->error, "certificate") == NULL;
+			error->hint = pstrdup("Certificates are always verified; option \"ca_file\" of the server names further authorities.");
+			break;
+		case DBX_HTTP_TIMEOUT:
+			what = "no answer within request_timeout";
+			break;
+		case DBX_HTTP_BROKEN:
+			what = "the connection broke";
+			break;
+		case DBX_HTTP_TOO_LARGE:
+			what = "the answer is larger than max_response_size";
+			error->sqlstate = ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+			error->passing = false;
+			error->hint = psprintf("Raise it if need be: ALTER SERVER %s OPTIONS (ADD max_response_size '...').",
+								   quote_identifier(workspace->name));
+			break;
+		case DBX_HTTP_NO_MEMORY:
+			what = "the answers under way take more than databricks.max_buffer_size";
+			error->sqlstate = ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+			error->passing = false;
+			break;
+		default:
+			error->passing = false;
+			break;
+	}
+	error->message = *response->error
+		? psprintf("%s: %s", what, clean(response->error)) : pstrdup(what);
+	return error;
+}
+
+/* A redirect, or a page where JSON should be: not the API, or not for us. */
+static DbxApiError *
+wrong_door(const DbxWorkspace *workspace, DbxTransfer *transfer,
+		   const DbxHttpResponse *response)
+{
+	DbxApiError *error = palloc0(sizeof(DbxApiError));
+	const char *location = dbx_http_header(transfer, "Location");
+	bool		login;
+
+	error->status = response->status;
+	if (location != NULL && strstr(location, "private-link-validation-error") != NULL)
+	{
+		error->status = 403;
+		error->code = pstrdup("PRIVATE_LINK_VALIDATION_ERROR");
+		error->sqlstate = ERRCODE_INSUFFICIENT_PRIVILEGE;
+		error->message = pstrdup("the workspace may only be reached over its private link");
+		error->hint = pstrdup("Access from this network is not allowed; see the private link settings of the workspace.");
+		return error;
+	}
+	if (response->status >= 300)
+	{
+		login = location != NULL && strstr(location, "login") != NULL;
+		error->message = location != NULL
+			? psprintf("the request was redirected to %s",
+					   clean_text(location, strcspn(location, "?#")))
+			: pstrdup("the request was redirected");
+	}
+	else
+	{
+		login = strcasestr(response->body, "<html") != NULL;
+		error->message = login
+			? pstrdup("a web page came back instead of JSON, probably the login page")
+			: pstrdup("markup came back instead of JSON");
+	}
+	error->sqlstate = login ? ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
+		: ERRCODE_FDW_UNABLE_TO_CREATE_REPLY;
+	error->hint = psprintf("Check that %s is the address of a workspace and that the token is valid there.",
+						   workspace->host);
+	return error;
+}
+
+DbxApiError *
+dbx_api_error(const DbxWorkspace *workspace,
+			  const char *path, DbxTransfer *transfer)
+{
+	const DbxHttpResponse *response = dbx_http_response(transfer);
+	const char *request_id;
+	const char *body = response->body;
+	DbxApiError *error;
+	DbxJson    *answer;
+	char	   *why;
+
+	if (response->failure != DBX_HTTP_OK)
+		return network_error(workspace, response);
+	request_id = dbx_http_header(transfer, "X-Request-Id");
+	if ((response->status >= 300 && response->status < 400) ||
+		(response->status < 300 && looks_like_markup(body)))
+		error = wrong_door(workspace, transfer, response);
+	else if (response->status >= 200 && response->status < 300)
+		return NULL;
+	else
+	{
+		error = palloc0(sizeof(DbxApiError));
+		error->status = response->status;
+		if (looks_like_markup(body))
+			read_markup(error, body);
+		else if (body[strspn(body, " \t\r\n")] == '\0')
+			error->message = pstrdup(status_reason(response->status));
+		else
+		{
+			answer = dbx_json_try_parse(body, response->body_len, &why);
+			if (dbx_json_type(answer) == DBX_JSON_OBJECT)
+				read_json(error, answer);
+			else
+				read_plain(error, body, response->body_len);
+		}
+		classify(error, path);
+		/* who fails after the work began may have finished it */
+		error->unknown_outcome = response->status >= 500;
+	}
+	if (request_id != NULL)
+		error->request_id = clean(request_id);
+	add_hint(error, workspace);
+	return error;
+}

@@ -1,0 +1,231 @@
+/*
+ * pager.c
+ *	  Lists and arrays that come in pages.
+ *
+ * Separate because both ends are treacherous: a token that repeats would loop
+ * for ever, and a list that is cut must not look whole.  The end is a missing
+ * or empty token, never a short or empty page.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "api/internal.h"
+#include "guc.h"
+
+struct DbxPager
+{
+	const DbxWorkspace *workspace;
+	DbxPageSpec spec;
+	MemoryContext context;		/* the pager's own */
+	MemoryContext page;			/* of the current page */
+	char	   *token;			/* of the next page, NULL: first page or end */
+	uint64		token_hash;		/* of a token seen some pages ago */
+	int64		hash_page;		/* ... and when; see check_progress() */
+	int64		pages;
+	bool		begun;
+	bool		at_end;
+};
+
+static pg_noreturn void
+token_repeats(const char *path)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+			 errmsg("the pages of %s go round in circles", path),
+			 errdetail("The service gave a page token that it had given before.")));
+}
+
+static pg_noreturn void
+too_many_pages(const char *path)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("%s has more than %d pages", path, dbx_guc_max_pages),
+			 errhint("Ask for less, or raise databricks.max_pages.")));
+}
+
+DbxPager *
+dbx_pager_open(const DbxWorkspace *workspace, const DbxPageSpec *spec)
+{
+	MemoryContext context;
+	DbxPager   *pager;
+
+	context = AllocSetContextCreate(CurrentMemoryContext, "databricks pages",
+									ALLOCSET_SMALL_SIZES);
+	pager = MemoryContextAllocZero(context, sizeof(DbxPager));
+	pager->context = context;
+	pager->page = AllocSetContextCreate(context, "databricks page",
+										ALLOCSET_DEFAULT_SIZES);
+	pager->workspace = workspace;
+	pager->spec = *spec;
+	pager->spec.path = MemoryContextStrdup(context, spec->path);
+	if (spec->query != NULL)
+		pager->spec.query = MemoryContextStrdup(context, spec->query);
+	if (spec->token_param == NULL)
+		pager->spec.token_param = "page_token";
+	return pager;
+}
+
+/*
+ * Refuse circles with constant memory: remember one token, and move it on to
+ * the current page whenever the page number has doubled.  A circle of any length
+ * is found before twice its length has been walked after that.
+ */
+static void
+check_progress(DbxPager *pager, const char *token)
+{
+	uint64		hash = hash_bytes_extended((const unsigned char *) token,
+										   strlen(token), 0);
+
+	if (pager->hash_page > 0 && hash == pager->token_hash)
+		token_repeats(pager->spec.path);
+	if (pager->hash_page == 0 || pager->pages >= pager->hash_page * 2)
+	{
+		pager->token_hash = hash;
+		pager->hash_page = pager->pages;
+	}
+	if (pager->pages >= dbx_guc_max_pages)
+		too_many_pages(pager->spec.path);
+}
+
+bool
+dbx_pager_next(DbxPager *pager, const DbxJson **rows)
+{
+	MemoryContext before;
+	StringInfoData query;
+	DbxCallSpec spec = {0};
+	DbxJson    *answer;
+	const char *token;
+
+	if (pager->at_end)
+		return false;
+	MemoryContextReset(pager->page);
+	before = MemoryContextSwitchTo(pager->page);
+	initStringInfo(&query);
+	if (pager->spec.query != NULL)
+		appendStringInfoString(&query, pager->spec.query);
+	if (pager->token != NULL)
+		dbx_query_add(&query, pager->spec.token_param, pager->token);
+	spec.method = "GET";
+	spec.path = pager->spec.path;
+	spec.query = query.data;
+	spec.caller = pager->spec.caller;
+	spec.stats = pager->spec.stats;
+	answer = dbx_call(pager->workspace, &spec);
+	MemoryContextSwitchTo(before);
+
+	pager->pages++;
+	if (pager->spec.stats != NULL)
+		pager->spec.stats->pages++;
+	token = dbx_json_string(dbx_json_get(answer, "next_page_token"));
+	if (pager->token != NULL)
+		pfree(pager->token);
+	pager->token = NULL;
+	if (token != NULL && *token)
+	{
+		check_progress(pager, token);
+		pager->token = MemoryContextStrdup(pager->context, token);
+	}
+	else
+		pager->at_end = true;
+	*rows = dbx_json_get(answer, pager->spec.items);
+	if (*rows != NULL && dbx_json_type(*rows) != DBX_JSON_ARRAY &&
+		dbx_json_type(*rows) != DBX_JSON_NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+				 errmsg("member \"%s\" in the answer of %s is not an array",
+						pager->spec.items, pager->spec.path)));
+	return true;
+}
+
+bool
+dbx_pager_at_end(const DbxPager *pager)
+{
+	return pager->at_end;
+}
+
+void
+dbx_pager_close(DbxPager *pager)
+{
+	MemoryContextDelete(pager->context);
+}
+
+/* Append the arrays of a further page of an object, and those one level down. */
+static void
+merge_arrays(DbxJson *base, const DbxJson *more)
+{
+	const DbxJson *member = dbx_json_first(more);
+
+	while (member != NULL)
+	{
+		const DbxJson *next = dbx_json_next(member);
+		const char *name = dbx_json_name(member);
+
+		if (dbx_json_type(member) == DBX_JSON_ARRAY)
+			dbx_json_append(base, more, name);
+		else if (strcmp(name, "settings") == 0)
+			merge_arrays((DbxJson *) dbx_json_get(base, name), member);
+		member = next;
+	}
+}
+
+void
+dbx_api_merge_rest(const DbxWorkspace *workspace, const DbxCallSpec *spec,
+				   DbxJson *first)
+{
+	const char *token = dbx_json_string(dbx_json_get(first, "next_page_token"));
+	const char *last = NULL;
+	int			pages = 1;
+
+	while (token != NULL && *token)
+	{
+		DbxCallSpec next = *spec;
+		StringInfoData query;
+		DbxJson    *more;
+
+		if (last != NULL && strcmp(last, token) == 0)
+			token_repeats(spec->path);
+		if (++pages > dbx_guc_max_pages)
+			too_many_pages(spec->path);
+		initStringInfo(&query);
+		if (spec->query != NULL)
+			appendStringInfoString(&query, spec->query);
+		dbx_query_add(&query, "page_token", token);
+		next.query = query.data;
+		more = dbx_call(workspace, &next);
+		if (spec->stats != NULL)
+			spec->stats->pages++;
+		last = token;
+		token = dbx_json_string(dbx_json_get(more, "next_page_token"));
+		merge_arrays(first, more);
+	}
+	/* they speak of pages, and the object is whole now */
+	dbx_json_remove(first, "next_page_token");
+	dbx_json_remove(first, "prev_page_token");
+}
+
+DbxJson *
+dbx_api_get_merged(const DbxWorkspace *workspace, const DbxCallSpec *spec,
+				   const DbxApiError **error)
+{
+	DbxCall    *call = dbx_call_start(workspace, spec);
+	DbxJson    *object;
+
+	dbx_call_wait(call);
+	if (dbx_call_error(call) != NULL)
+	{
+		if (error == NULL)
+			dbx_call_raise(call);
+		*error = dbx_call_error(call);
+		return NULL;
+	}
+	if (error != NULL)
+		*error = NULL;
+	object = dbx_call_json(call);
+	dbx_call_free(call);
+	dbx_api_merge_rest(workspace, spec, object);
+	return object;
+}
