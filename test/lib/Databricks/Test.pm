@@ -222,11 +222,16 @@ use warnings;
 use Carp;
 use HTTP::Tiny;
 use IPC::Open3;
+use Math::BigInt;
 use Scalar::Util qw(weaken);
 use Symbol qw(gensym);
 
 my $count = 0;
 my @running;
+
+# This module's own identity, so that its calls can be told from the extension's.
+my $harness_token = 'dapi-standin-harness';
+my $harness_user = 'harness@example.com';
 
 # Start a stand-in workspace on a free loopback port.
 #   args => [...]   more arguments for the program
@@ -247,6 +252,12 @@ sub start
 	my $out = gensym;
 	$self->{pid} = open3($self->{stdin}, $out, '>&' . fileno($log),
 		$python, $program, '--port', '0', '--exit-with-stdin',
+		'--token',
+		Databricks::Test::json(
+			{   token => $harness_token,
+				user => $harness_user,
+				admin => JSON::PP::true
+			}),
 		@{ $arg{args} || [] });
 	close($log);
 
@@ -276,25 +287,116 @@ sub port { return $_[0]->{port}; }
 # The token of the stand-in's administrator.
 sub token { return 'dapi-standin-admin'; }
 
-# Call a control endpoint: GET without a body, else POST with it as JSON.
-# Returns the answer as Perl data; croaks when it is not a success.
-sub control
+# Call a control endpoint, as test/workspace/README.md lists them: GET with a
+# query, POST with a body. Returns the answer as Perl data; croaks when it is not
+# a success.
+sub get
 {
-	my ($self, $path, $body) = @_;
-	my $response = $self->{http}->request(
-		defined $body ? 'POST' : 'GET',
-		"$self->{url}/__control/$path",
-		defined $body
-		? { content => Databricks::Test::json($body),
-			headers => { 'Content-Type' => 'application/json' }
-		  }
-		: {});
+	my ($self, $name, %query) = @_;
+	return $self->request('GET', "/__control/$name", \%query);
+}
 
-	croak "__control/$path: $response->{status} $response->{content}"
+sub post
+{
+	my ($self, $name, $body) = @_;
+	return $self->request('POST', "/__control/$name", undef, $body || {});
+}
+
+sub delete
+{
+	my ($self, $name, %query) = @_;
+	return $self->request('DELETE', "/__control/$name", \%query);
+}
+
+# Call the workspace's own API beside the extension: to prepare what a test needs
+# and to see what the extension did. Croaks when the answer is not a success.
+sub api
+{
+	my ($self, $method, $path, $body) = @_;
+	return $method eq 'GET'
+	  ? $self->request($method, $path, $body)
+	  : $self->request($method, $path, undef, $body || {});
+}
+
+sub request
+{
+	my ($self, $method, $path, $query, $body) = @_;
+	my %options = (headers => { Authorization => "Bearer $harness_token" });
+	my $url = $self->{url} . $path;
+
+	if ($query && %$query)
+	{
+		$url .= '?' . $self->{http}->www_form_urlencode($query);
+	}
+	if (defined $body)
+	{
+		$options{content} = Databricks::Test::json(number_ids($body));
+		$options{headers}->{'Content-Type'} = 'application/json';
+	}
+
+	my $response = $self->{http}->request($method, $url, \%options);
+	croak "$method $path: $response->{status} $response->{content}"
 	  unless $response->{success};
 	return length $response->{content}
 	  ? Databricks::Test::json($response->{content})
 	  : undef;
+}
+
+# Ids that came from SQL are strings to Perl, but must be numbers in JSON.
+sub number_ids
+{
+	my ($value) = @_;
+
+	return [ map { number_ids($_) } @$value ] if ref $value eq 'ARRAY';
+	return $value unless ref $value eq 'HASH';
+	return {
+		map {
+			my $member = $value->{$_};
+			$_ => /(?:^|_)id$/ && !ref $member && $member =~ /^-?\d{1,18}$/
+			  ? $member + 0
+			  : /(?:^|_)id$/ && !ref $member && $member =~ /^-?\d+$/
+			  ? Math::BigInt->new($member)
+			  : number_ids($member)
+		} keys %$value };
+}
+
+# The requests the extension sent, oldest first; see test/workspace/README.md for
+# the filters: method, path, status, user, query, body, since. What this module
+# itself asked of the API is left out.
+sub journal
+{
+	my ($self, %filter) = @_;
+	return grep { $_->{user} ne $harness_user }
+	  @{ $self->get('journal', limit => 1_000_000, %filter)->{entries} };
+}
+
+# How many of them there are.
+sub calls
+{
+	my ($self, %filter) = @_;
+	return scalar $self->journal(%filter);
+}
+
+# A number to give as "since", to look only at what comes after now.
+sub mark { return $_[0]->get('journal', limit => 0)->{last}; }
+
+# How fast the clock goes that runs live by; 0 stops it.
+sub speed { return $_[0]->post('clock', { speed => $_[1] }); }
+
+# Push the clock forward.
+sub advance { return $_[0]->post('clock', { advance_ms => $_[1] }); }
+
+# Make a job, given as Perl data without its name or tasks where those do not
+# matter. Returns its id.
+sub create_job
+{
+	my ($self, %settings) = @_;
+	$settings{name} = 'job' unless defined $settings{name};
+	$settings{tasks} ||= [
+		{   task_key => 'main',
+			notebook_task => { notebook_path => '/Shared/main' }
+		} ];
+	return $self->api('POST', '/api/2.2/jobs/create', \%settings)->{job_id};
 }
 
 # What the program wrote to its standard error.
