@@ -31,8 +31,8 @@ house_begin() {
 	export LC_ALL=C.UTF-8
 
 	# Short, because the path of a Unix socket below it has 107 characters.
-	house_work=$(mktemp -d "/tmp/dbx-$1.XXXXXX") || exit 1
-	chmod 755 "$house_work"
+	house_work=/tmp/dbx-$1.$$.$RANDOM
+	mkdir -m 755 "$house_work" || exit 1
 	trap house_end EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
