@@ -358,6 +358,20 @@ dbx_http_header(DbxTransfer *transfer, const char *name)
 	return header->value;
 }
 
+int64
+dbx_http_retry_after(const char *value)
+{
+	Size		digits = strspn(value, "0123456789");
+	time_t		until;
+
+	if (digits > 0 && value[digits] == '\0')
+		return digits > 9 ? PG_INT32_MAX : (int64) atoi(value) * 1000;
+	until = curl_getdate(value, NULL);
+	if (until == (time_t) -1 || strspn(value, "0123456789.+-") == strlen(value))
+		return -1;
+	return Max(0, (int64) (until - time(NULL))) * 1000;
+}
+
 void
 dbx_http_free(DbxTransfer *transfer)
 {

@@ -76,6 +76,12 @@ extern const DbxHttpResponse *dbx_http_response(DbxTransfer *transfer);
 /* Value of a response header, name in any case; NULL if absent. */
 extern const char *dbx_http_header(DbxTransfer *transfer, const char *name);
 
+/*
+ * Milliseconds that a Retry-After header asks for: seconds or an HTTP date (one
+ * in the past: 0).  -1 if it is neither.
+ */
+extern int64 dbx_http_retry_after(const char *value);
+
 /* End a transfer (aborting it if need be) and free what it holds. */
 extern void dbx_http_free(DbxTransfer *transfer);
 
