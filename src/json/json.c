@@ -73,9 +73,10 @@ dbx_json_parse(const char *text, Size len, const char *what)
 	DbxJson *node = dbx_json_try_parse(text, len, &error);
 
 	if (node == NULL)
-		ereport(ERROR, (errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
-						errmsg("could not read %s as JSON", what),
-						errdetail_internal("%s", error)));
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+				 errmsg("could not read %s as JSON", what),
+				 errdetail_internal("%s", error)));
 	return node;
 }
 

@@ -156,9 +156,9 @@ scan_document(Scan *scan)
 				return true;
 			if (expect == EXPECT_VALUE && scan->depth == 0)
 				return refuse(scan, NULL, "The text is empty.");
-			return refuse_end(scan, scan->in_object[scan->depth - 1] ?
-										"an object" :
-										"an array");
+			return refuse_end(scan,
+							  scan->in_object[scan->depth - 1] ? "an object"
+															   : "an array");
 		}
 
 		switch (expect)
@@ -443,9 +443,9 @@ scan_number(Scan *scan)
 
 	if (digits > MAX_DIGITS || exponent > MAX_EXPONENT)
 		return refuse(scan, start,
-					  digits > MAX_DIGITS ?
-						  "A number has more than 1000 digits" :
-						  "A number has an exponent beyond 1000");
+					  digits > MAX_DIGITS
+						  ? "A number has more than 1000 digits"
+						  : "A number has an exponent beyond 1000");
 
 	scan->pos = p;
 	/* A double has a negative zero, but it is not to become one. */
@@ -515,8 +515,8 @@ refuse(Scan *scan, const char *at, const char *what)
 	if (at == NULL)
 		scan->error = pstrdup(what);
 	else
-		scan->error =
-			psprintf("%s at byte offset %zu.", what, (Size) (at - scan->text));
+		scan->error = psprintf("%s at byte offset %zu.", what,
+							   (Size) (at - scan->text));
 	return false;
 }
 
@@ -567,8 +567,8 @@ refuse_unexpected(Scan *scan, Expect expect)
 	excerpt[len] = '\0';
 
 	if (expect == EXPECT_COMMA_OR_END)
-		expected = scan->in_object[scan->depth - 1] ? "\",\" or \"}\"" :
-													  "\",\" or \"]\"";
+		expected = scan->in_object[scan->depth - 1] ? "\",\" or \"}\""
+													: "\",\" or \"]\"";
 
 	scan->error = psprintf("Expected %s at byte offset %zu, found: %s",
 						   expected, (Size) (scan->pos - scan->text), excerpt);

@@ -73,8 +73,8 @@ unit_json_try(PG_FUNCTION_ARGS)
 	char	*error;
 	DbxJson *node;
 
-	node =
-		dbx_json_try_parse(VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text), &error);
+	node = dbx_json_try_parse(VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text),
+							  &error);
 	if ((node == NULL) != (error != NULL))
 		elog(ERROR, "result and error do not agree");
 	return text_or_null(fcinfo, error);
@@ -174,9 +174,10 @@ unit_json_append(PG_FUNCTION_ARGS)
 
 	dbx_json_append(base, second, name);
 	dbx_json_append(base, third, name);
-	return text_or_null(fcinfo, psprintf("%s %s %s", dbx_json_serialize(base),
-										 dbx_json_serialize(second),
-										 dbx_json_serialize(third)));
+	return text_or_null(fcinfo,
+						psprintf("%s %s %s", dbx_json_serialize(base),
+								 dbx_json_serialize(second),
+								 dbx_json_serialize(third)));
 }
 
 /* Text of the document without two of its members. */
@@ -198,9 +199,9 @@ unit_json_timing(PG_FUNCTION_ARGS)
 	int			  rounds = PG_GETARG_INT32(1);
 	bool		  convert = PG_GETARG_BOOL(2);
 	double		  best = 0;
-	MemoryContext work =
-		AllocSetContextCreate(CurrentMemoryContext, "unit_json_timing",
-							  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext,
+											   "unit_json_timing",
+											   ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(work);
 	int			  i;
 
