@@ -1,0 +1,585 @@
+#!/usr/bin/env python3
+"""selftest.py: proves the important rules of the stand-in workspace over real HTTP.
+
+The clock stands still in most tests and is stepped, so nothing here waits.
+"""
+
+import gzip
+import json
+import socket
+import sys
+import time
+import unittest
+
+from harness import ADMIN, Client, Server
+
+SERVER = None
+NOTE = {"notebook_path": "/Shared/n"}
+
+
+def task(key, *deps, **more):
+    return dict({"task_key": key, "notebook_task": NOTE, "depends_on": [{"task_key": d} for d in deps]}, **more)
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.c = Client(SERVER.port)
+        self.c.control("POST", "reset", {})
+        self.c.control("POST", "clock", {"speed": 0})
+        self.addCleanup(self.c.close)
+
+    def step(self, ms):
+        return self.c.control("POST", "clock", {"advance_ms": ms})["now"]
+
+    def job(self, *tasks, **settings):
+        body = dict({"name": "j", "tasks": list(tasks) or [task("main")]}, **settings)
+        return self.c.ok("POST", "/jobs/create", body)["job_id"]
+
+    def run_now(self, job_id, **more):
+        return self.c.ok("POST", "/jobs/run-now", dict({"job_id": job_id}, **more))["run_id"]
+
+    def run_(self, run_id, query=""):
+        return self.c.ok("GET", "/jobs/runs/get?run_id=%d%s" % (run_id, query))
+
+    def state(self, run_id):
+        r = self.run_(run_id)
+        return (r["state"]["life_cycle_state"], r["state"].get("result_state"), r["status"]["state"])
+
+    def refused(self, answer, status, code, text=""):
+        self.assertEqual((answer.status, answer.json["error_code"]), (status, code), answer.raw)
+        self.assertIn(text, answer.json["message"])
+
+    def task_states(self, run_id):
+        return {t["task_key"]: (t["state"]["life_cycle_state"], t["state"].get("result_state"))
+                for t in self.run_(run_id)["tasks"]}
+
+
+class Identity(Case):
+    def test_tokens(self):
+        a = self.c.call("GET", "/api/2.0/preview/scim/v2/Me?")
+        self.assertEqual(a.json["userName"], "admin@example.com")
+        for name in ("X-Request-Id", "Server", "Server-Timing", "Vary", "X-Databricks-Org-Id"):
+            self.assertIn(name, a.headers)
+        a = self.c.call("GET", "/api/2.2/jobs/list", token="wrong")
+        self.assertEqual((a.status, a.json["error_code"]), (403, 403))
+        self.assertEqual(a.headers["X-Databricks-Reason-Phrase"], "Invalid access token.")
+        a = self.c.call("GET", "/api/2.2/jobs/list", token="")
+        self.assertEqual((a.status, a.json["error_code"]), (401, 401))
+        self.assertEqual(a.headers["WWW-Authenticate"], 'Bearer realm="DatabricksRealm"')
+        a = self.c.call("GET", "/api/2.2/jobs/list", headers={"Authorization": "Basic eDp5"})
+        self.assertEqual(a.status, 401)
+        self.assertEqual(self.c.call("GET", "/api/2.2/jobs/list", token="dapi-standin-expired").status, 403)
+
+    def test_discovery_needs_no_token(self):
+        a = self.c.call("GET", "/.well-known/databricks-config?", token="")
+        self.assertEqual(a.json["oidc_endpoint"], "http://127.0.0.1:%d/oidc" % SERVER.port)
+
+    def test_routes_and_bodies(self):
+        self.refused(self.c.api("GET", "/jobs/xyz"), 404, "ENDPOINT_NOT_FOUND", "No API found for 'GET /jobs/xyz'")
+        self.refused(self.c.api("PUT", "/jobs/list"), 404, "ENDPOINT_NOT_FOUND")
+        for bad in ("{", "[1]", '{"job_id": NaN}', b'{"name": "\xff"}', "{} x"):
+            self.refused(self.c.api("POST", "/jobs/create", bad), 400, "MALFORMED_REQUEST")
+        self.refused(self.c.api("POST", "/jobs/run-now", {"job_id": "12"}), 400, "MALFORMED_REQUEST", "job_id")
+        self.refused(self.c.api("POST", "/jobs/run-now", {"job_id": 1.5}), 400, "MALFORMED_REQUEST")
+        self.refused(self.c.api("POST", "/jobs/run-now", {"job_id": 1 << 63}), 400, "MALFORMED_REQUEST")
+        self.refused(self.c.api("POST", "/jobs/run-now", {}), 400, "INVALID_PARAMETER_VALUE", "job_id")
+        job = self.job()
+        self.refused(self.c.api("POST", "/jobs/run-now?job_id=%d" % job, {}), 400, "INVALID_PARAMETER_VALUE")
+        self.refused(self.c.api("GET", "/jobs/get", {"job_id": job}), 400, "INVALID_PARAMETER_VALUE")
+        self.refused(self.c.api("GET", "/jobs/list?limit=abc"), 400, "INVALID_PARAMETER_VALUE")
+        self.refused(self.c.api("GET", "/jobs/list?expand_tasks=True"), 400, "INVALID_PARAMETER_VALUE")
+        self.assertEqual(self.c.api("GET", "/jobs/list?unknown=1").status, 200)
+        self.c.control("POST", "settings", {"api_versions": ["2.0", "2.1"]})
+        a = self.c.api("GET", "/jobs/list")
+        self.assertEqual((a.status, a.json["message"]), (404, "Bad Target: /api/2.2/jobs/list"))
+
+
+class Jobs(Case):
+    def test_create_get_defaults(self):
+        before = self.c.control("GET", "clock")["now"]
+        a = self.c.api("POST", "/jobs/create", {"name": "x", "tasks": [task("a")], "bogus": 1})
+        job = a.json["job_id"]
+        self.assertGreater(job, 1 << 53)
+        got = self.c.ok("GET", "/jobs/get?job_id=%d" % job)
+        self.assertEqual(got["created_time"], before)
+        s = got["settings"]
+        self.assertEqual((s["format"], s["max_concurrent_runs"], s["queue"], s["email_notifications"]),
+                         ("MULTI_TASK", 1, {"enabled": True}, {}))
+        self.assertEqual((s["tasks"][0]["run_if"], s["tasks"][0]["notebook_task"]["source"]),
+                         ("ALL_SUCCESS", "WORKSPACE"))
+        self.assertNotIn("bogus", s)
+        self.c.version = "2.1"
+        old = self.c.ok("POST", "/jobs/create", {"tasks": [task("a")]})["job_id"]
+        s = self.c.ok("GET", "/jobs/get?job_id=%d" % old)["settings"]
+        self.assertNotIn("queue", s)
+        self.assertEqual(s["name"], "Untitled")
+
+    def test_refused_settings(self):
+        for bad in ({"tasks": [task("a", "b")]}, {"tasks": [task("a"), task("a")]},
+                    {"tasks": [task("a", "b"), task("b", "a")]}, {"tasks": [{"task_key": "a"}]},
+                    {"tasks": [task("a", job_cluster_key="none")]}, {"max_concurrent_runs": 1001},
+                    {"schedule": {"quartz_cron_expression": "0 3 * * *", "timezone_id": "UTC"}},
+                    {"tags": {str(n): "" for n in range(26)}}, {"name": "x" * 4097}):
+            self.refused(self.c.api("POST", "/jobs/create", bad), 400, "INVALID_PARAMETER_VALUE")
+        for bad in ({"name": 1}, {"tasks": {}}, {"max_concurrent_runs": "1"}, {"tags": {"a": 1}}):
+            self.refused(self.c.api("POST", "/jobs/create", bad), 400, "MALFORMED_REQUEST")
+
+    def test_update_reset_delete(self):
+        job = self.job(task("a"), task("b"), tags={"x": "1", "y": "2"}, timeout_seconds=5,
+                       run_as={"user_name": "etl@example.com"})
+        self.c.ok("POST", "/jobs/update", {
+            "job_id": job, "fields_to_remove": ["timeout_seconds", "tasks/a"],
+            "new_settings": {"tags": {"z": "3"}, "tasks": [task("b", max_retries=3), task("c")]}})
+        s = self.c.ok("GET", "/jobs/get?job_id=%d" % job)["settings"]
+        self.assertEqual(([t["task_key"] for t in s["tasks"]], s["tasks"][0]["max_retries"], s["tags"], s["timeout_seconds"]),
+                         (["b", "c"], 3, {"z": "3"}, 0))
+        self.c.ok("POST", "/jobs/reset", {"job_id": job, "new_settings": {"name": "new"}})
+        got = self.c.ok("GET", "/jobs/get?job_id=%d" % job)
+        self.assertEqual((got["settings"]["name"], got["run_as_user_name"]), ("new", "etl@example.com"))
+        self.assertNotIn("tags", got["settings"])
+        self.assertEqual(self.c.ok("POST", "/jobs/delete", {"job_id": job}), {})
+        for call in (self.c.api("GET", "/jobs/get?job_id=%d" % job), self.c.api("POST", "/jobs/delete", {"job_id": job})):
+            self.refused(call, 400, "INVALID_PARAMETER_VALUE", "Job %d does not exist." % job)
+
+    def test_list_paging(self):
+        self.assertEqual(self.c.ok("GET", "/jobs/list"), {})
+        self.c.version = "2.1"
+        self.assertEqual(self.c.ok("GET", "/jobs/list"), {"has_more": False})
+        self.c.version = "2.2"
+        ids = []
+        for n in range(7):
+            ids.insert(0, self.job(name="Job%d" % n))
+            self.step(1)
+        seen, token, pages = [], "", 0
+        while token is not None:
+            page = self.c.ok("GET", "/jobs/list?limit=3" + (token and "&page_token=" + token))
+            seen += [j["job_id"] for j in page["jobs"]]
+            if pages == 0:
+                self.job(name="late")       # a row that arrives meanwhile shifts nothing
+                self.assertNotIn("prev_page_token", page)
+            pages += 1
+            token = page.get("next_page_token")
+            previous = page.get("prev_page_token")
+        self.assertEqual((seen, pages), (ids, 3))
+        back = self.c.ok("GET", "/jobs/list?limit=3&page_token=" + previous)
+        self.assertEqual([j["job_id"] for j in back["jobs"]], ids[3:6])
+        self.assertNotIn("tasks", back["jobs"][0]["settings"])
+        self.assertIn("tasks", self.c.ok("GET", "/jobs/list?expand_tasks=true")["jobs"][0]["settings"])
+        self.assertEqual([j["job_id"] for j in self.c.ok("GET", "/jobs/list?name=JOB3")["jobs"]], [ids[3]])
+        self.assertEqual(self.c.ok("GET", "/jobs/list?name=JOB"), {})
+        for limit in (0, 101, -1):
+            self.refused(self.c.api("GET", "/jobs/list?limit=%d" % limit), 400, "INVALID_PARAMETER_VALUE")
+        self.refused(self.c.api("GET", "/jobs/list?page_token=abc"), 400, "INVALID_PARAMETER_VALUE")
+        self.refused(self.c.api("GET", "/jobs/list?name=Job1&page_token=" + previous), 400, "INVALID_PARAMETER_VALUE")
+
+    def test_wide_jobs(self):
+        job = self.job(*[task("t%03d" % n) for n in range(205)])
+        keys, token = [], ""
+        while token is not None:
+            page = self.c.ok("GET", "/jobs/get?job_id=%d%s" % (job, token and "&page_token=" + token))
+            keys += [t["task_key"] for t in page["settings"].get("tasks", [])]
+            token = page.get("next_page_token")
+        self.assertEqual(keys, ["t%03d" % n for n in range(205)])
+        element = self.c.ok("GET", "/jobs/list?expand_tasks=true")["jobs"][0]
+        self.assertEqual((element["has_more"], len(element["settings"]["tasks"])), (True, 100))
+        run = self.run_now(job)
+        first = self.run_(run)
+        self.assertEqual(len(first["tasks"]), 100)
+        self.assertEqual(len(self.run_(run, "&page_token=" + first["next_page_token"])["tasks"]), 100)
+        self.c.version = "2.1"
+        for call in ("/jobs/get?job_id=%d" % job, "/jobs/runs/get?run_id=%d" % run):
+            self.refused(self.c.api("GET", call), 400, "INVALID_PARAMETER_VALUE", "Your resource has 205 tasks.")
+        self.refused(self.c.api("POST", "/jobs/create", {"tasks": [task("t%d" % n) for n in range(101)]}),
+                     400, "INVALID_PARAMETER_VALUE", "101")
+
+    def test_permissions(self):
+        job = self.job(access_control_list=[{"group_name": "analysts", "permission_level": "CAN_MANAGE_RUN"}])
+        none, viewer, etl = (Client(SERVER.port, "dapi-standin-" + n) for n in ("none", "viewer", "etl"))
+        for c in (none, viewer, etl):
+            self.addCleanup(c.close)
+        text = "User nobody@example.com does not have View or Admin or Manage Run or Owner permissions on job "
+        self.refused(none.api("GET", "/jobs/get?job_id=%d" % job), 403, "PERMISSION_DENIED", text + str(job))
+        self.refused(none.api("GET", "/jobs/get?job_id=77"), 403, "PERMISSION_DENIED", text + "77")
+        self.refused(self.c.api("GET", "/jobs/get?job_id=77"), 400, "INVALID_PARAMETER_VALUE", "Job 77 does not exist.")
+        self.assertEqual(none.ok("GET", "/jobs/list"), {})
+        self.assertEqual(len(viewer.ok("GET", "/jobs/list")["jobs"]), 1)
+        self.refused(viewer.api("POST", "/jobs/run-now", {"job_id": job}), 403, "PERMISSION_DENIED")
+        run = etl.ok("POST", "/jobs/run-now", {"job_id": job})["run_id"]
+        self.refused(etl.api("POST", "/jobs/delete", {"job_id": job}), 403, "PERMISSION_DENIED", "ElasticJobId(%d)" % job)
+        self.refused(viewer.api("POST", "/jobs/runs/cancel", {"run_id": run}), 403, "PERMISSION_DENIED")
+        self.refused(none.api("GET", "/jobs/runs/get?run_id=%d" % run), 403, "PERMISSION_DENIED")
+        self.assertEqual(none.ok("GET", "/jobs/runs/list"), {})
+
+    def test_api_2_0(self):
+        self.c.version = "2.0"
+        job = self.c.ok("POST", "/jobs/create", {"name": "old", "notebook_task": NOTE, "existing_cluster_id": "c"})["job_id"]
+        s = self.c.ok("GET", "/jobs/get?job_id=%d" % job)["settings"]
+        self.assertEqual((s["format"], s["existing_cluster_id"]), ("SINGLE_TASK", "c"))
+        self.assertNotIn("tasks", s)
+        self.c.control("POST", "plans", {"plan": {"result": "FAILED"}})
+        run = self.run_now(job)
+        self.step(10000)
+        self.assertEqual(self.state(run), ("TERMINATED", "FAILED", "TERMINATED"))
+        self.assertIn("metadata", self.c.ok("GET", "/jobs/runs/get-output?run_id=%d" % run))
+
+
+class Runs(Case):
+    def test_life(self):
+        job = self.job(task("a"), task("b", "a"))
+        run = self.run_now(job)
+        self.assertGreater(run, 1 << 53)
+        self.assertEqual(self.state(run), ("PENDING", None, "PENDING"))
+        self.assertEqual(self.run_(run)["end_time"], 0)
+        self.step(600)
+        self.assertEqual(self.state(run), ("RUNNING", None, "RUNNING"))
+        self.assertEqual(self.task_states(run), {"a": ("RUNNING", None), "b": ("BLOCKED", None)})
+        self.step(1950)
+        self.assertEqual(self.task_states(run)["a"], ("TERMINATING", None))
+        self.step(60)
+        self.assertEqual(self.task_states(run)["a"], ("TERMINATED", "SUCCESS"))
+        self.step(10000)
+        self.assertEqual(self.state(run), ("TERMINATED", "SUCCESS", "TERMINATED"))
+        r = self.run_(run)
+        self.assertEqual(r["run_duration"], r["end_time"] - r["start_time"])
+        self.assertEqual(r["run_duration"], 2 * 2600 + 50)
+        t = r["tasks"][0]
+        self.assertEqual((t["setup_duration"], t["execution_duration"], t["cleanup_duration"]), (500, 2000, 100))
+        self.assertEqual(r["status"]["termination_details"], {"code": "SUCCESS", "type": "SUCCESS", "message": ""})
+        one = self.run_(t["run_id"])
+        self.assertEqual((one["job_run_id"], one["parent_run_id"], one["task_key"]), (run, run, "a"))
+
+    def test_failure_quirk_and_output(self):
+        job = self.job(task("a"), task("b", "a"), task("c", "a", run_if="ALL_DONE"))
+        self.c.control("POST", "plans", {"match": {"task_key": "a"},
+                                         "plan": {"result": "FAILED", "error": "boom", "trace": "\x1b[0mT", "output": "x"}})
+        run = self.run_now(job)
+        self.step(20000)
+        r = self.run_(run)
+        self.assertEqual(self.state(run), ("INTERNAL_ERROR", "FAILED", "TERMINATED"))
+        self.assertEqual(r["status"]["termination_details"]["code"], "RUN_EXECUTION_ERROR")
+        self.assertEqual(r["state"]["state_message"], "Task a failed with message: Workload failed, see run output "
+                         "for details. This caused all downstream tasks to get skipped.")
+        self.assertEqual(self.task_states(run), {"a": ("TERMINATED", "FAILED"), "b": ("SKIPPED", "UPSTREAM_FAILED"),
+                                                 "c": ("TERMINATED", "SUCCESS")})
+        self.refused(self.c.api("GET", "/jobs/runs/get-output?run_id=%d" % run), 400, "INVALID_PARAMETER_VALUE",
+                     "Retrieving the output of runs with multiple tasks is not supported.")
+        ids = {t["task_key"]: t["run_id"] for t in r["tasks"]}
+        out = self.c.ok("GET", "/jobs/runs/get-output?run_id=%d" % ids["a"])
+        self.assertEqual((out["error"], out["error_trace"], out["notebook_output"]["result"]), ("boom", "\x1b[0mT", "x"))
+        self.assertEqual(self.c.ok("GET", "/jobs/runs/export?run_id=%d" % ids["a"])["views"][0]["type"], "NOTEBOOK")
+
+    def test_retry_timeout_condition(self):
+        cond = {"task_key": "if", "condition_task": {"op": "EQUAL_TO", "left": "12.0", "right": "12"}}
+        job = self.job(task("r", max_retries=2, min_retry_interval_millis=1000), cond,
+                       dict(task("yes"), depends_on=[{"task_key": "if", "outcome": "true"}]),
+                       dict(task("no"), depends_on=[{"task_key": "if", "outcome": "false"}]))
+        self.c.control("POST", "plans", {"match": {"task_key": "r"}, "plan": {"results": ["FAILED", "SUCCESS"]}})
+        run = self.run_now(job)
+        self.step(3000)
+        attempts = [t for t in self.run_(run)["tasks"] if t["task_key"] == "r"]
+        self.assertEqual([(t["attempt_number"], t["state"]["life_cycle_state"]) for t in attempts],
+                         [(0, "TERMINATED"), (1, "WAITING_FOR_RETRY")])
+        self.step(20000)
+        self.assertEqual(self.state(run)[1], "SUCCESS")
+        self.assertEqual(self.task_states(run)["yes"], ("SKIPPED", "EXCLUDED"))
+        self.assertEqual(self.task_states(run)["no"], ("TERMINATED", "SUCCESS"))
+        slow = self.job(task("s", timeout_seconds=1))
+        run = self.run_now(slow)
+        self.step(5000)
+        self.assertEqual(self.state(run), ("INTERNAL_ERROR", "TIMEDOUT", "TERMINATED"))
+        self.assertTrue(self.run_(run)["state"]["user_cancelled_or_timedout"])
+        run = self.run_now(self.job(timeout_seconds=1))
+        self.step(5000)
+        self.assertEqual(self.state(run), ("TERMINATED", "TIMEDOUT", "TERMINATED"))
+
+    def test_queue_and_skip(self):
+        job = self.job()
+        first = self.run_now(job)
+        second, third = self.run_now(job), self.run_now(job)
+        self.assertEqual(self.state(second), ("QUEUED", None, "QUEUED"))
+        r = self.run_(second)
+        self.assertEqual(r["status"]["queue_details"]["code"], "MAX_CONCURRENT_RUNS_REACHED")
+        self.assertEqual(r["tasks"], [])
+        skipped = self.run_now(job, queue={"enabled": False})
+        self.assertEqual(self.state(skipped), ("SKIPPED", "MAXIMUM_CONCURRENT_RUNS_REACHED", "TERMINATED"))
+        self.step(2700)
+        self.assertEqual([self.state(x)[0] for x in (first, second, third)], ["TERMINATED", "PENDING", "QUEUED"])
+        self.assertEqual(self.run_(second)["queue_duration"], 2650)
+        self.c.ok("POST", "/jobs/runs/cancel-all", {"all_queued_runs": True})
+        self.step(400)
+        self.assertEqual(self.state(third), ("TERMINATED", "CANCELED", "TERMINATED"))
+        self.step(20000)
+        self.assertEqual(self.state(second)[1], "SUCCESS")
+        never = self.job(max_concurrent_runs=0)
+        self.assertEqual(self.state(self.run_now(never))[0], "SKIPPED")
+
+    def test_cancel_delete(self):
+        job = self.job(task("a"), task("b", "a"))
+        run = self.run_now(job)
+        self.step(600)
+        self.refused(self.c.api("POST", "/jobs/runs/delete", {"run_id": run}), 400, "INVALID_STATE")
+        self.assertEqual(self.c.ok("POST", "/jobs/runs/cancel", {"run_id": run}), {})
+        self.assertEqual(self.state(run), ("TERMINATING", None, "TERMINATING"))
+        self.step(400)
+        self.assertEqual(self.state(run), ("TERMINATED", "CANCELED", "TERMINATED"))
+        self.assertEqual(self.task_states(run), {"a": ("TERMINATED", "CANCELED"), "b": ("SKIPPED", "UPSTREAM_CANCELED")})
+        self.assertEqual(self.run_(run)["status"]["termination_details"]["code"], "USER_CANCELED")
+        self.assertEqual(self.c.ok("POST", "/jobs/runs/cancel", {"run_id": run}), {})
+        self.assertEqual(self.c.ok("POST", "/jobs/runs/delete", {"run_id": run}), {})
+        self.refused(self.c.api("GET", "/jobs/runs/get?run_id=%d" % run), 400, "INVALID_PARAMETER_VALUE",
+                     "Run %d does not exist." % run)
+
+    def test_tokens_of_a_trigger(self):
+        job = self.job(max_concurrent_runs=10)
+        a, b = self.run_now(job, idempotency_token="t"), self.run_now(job, idempotency_token="t")
+        self.assertEqual(a, b)
+        self.assertNotEqual(self.run_now(job), a)
+        self.refused(self.c.api("POST", "/jobs/run-now", {"job_id": job, "idempotency_token": "x" * 65}), 400,
+                     "INVALID_PARAMETER_VALUE")
+        self.step(10000)
+        self.assertEqual(self.run_now(job, idempotency_token="t"), a)
+        self.c.ok("POST", "/jobs/runs/delete", {"run_id": a})
+        self.refused(self.c.api("POST", "/jobs/run-now", {"job_id": job, "idempotency_token": "t"}), 400, "INVALID_STATE")
+
+    def test_parameters(self):
+        job = self.job(parameters=[{"name": "day", "default": "d"}])
+        run = self.run_now(job, job_parameters={"day": "x"})
+        self.assertEqual(self.run_(run)["job_parameters"], [{"name": "day", "default": "d", "value": "x"}])
+        for bad in ({"job_parameters": {"nope": "x"}}, {"notebook_params": {"a": "x" * 10000}},
+                    {"jar_params": [], "notebook_params": {}}, {"python_params": ["\u00e4"]}, {"only": ["zzz"]}):
+            self.refused(self.c.api("POST", "/jobs/run-now", dict(bad, job_id=job)), 400, "INVALID_PARAMETER_VALUE")
+        self.refused(self.c.api("POST", "/jobs/run-now", {"job_id": job, "job_parameters": {"day": 1}}), 400,
+                     "MALFORMED_REQUEST")
+
+    def test_submit(self):
+        body = {"run_name": "once", "tasks": [task("a")], "idempotency_token": "s"}
+        run = self.c.ok("POST", "/jobs/runs/submit", body)["run_id"]
+        self.assertEqual(self.c.ok("POST", "/jobs/runs/submit", body)["run_id"], run)
+        self.assertEqual(self.c.ok("GET", "/jobs/list"), {})
+        r = self.c.ok("GET", "/jobs/runs/list?run_type=SUBMIT_RUN")["runs"][0]
+        self.assertEqual((r["run_id"], r["run_name"], r["run_type"]), (run, "once", "SUBMIT_RUN"))
+        self.assertEqual(self.c.ok("GET", "/jobs/runs/list?run_type=JOB_RUN"), {})
+        self.refused(self.c.api("POST", "/jobs/runs/submit", {"tasks": []}), 400, "INVALID_PARAMETER_VALUE")
+        self.c.version = "2.1"
+        run = self.c.ok("POST", "/jobs/runs/submit", {"tasks": [task("a")]})["run_id"]
+        self.assertEqual(self.run_(run)["tasks"][0]["run_id"], run)
+
+    def test_repair(self):
+        job = self.job(task("a"), task("b", "a"), task("c", "b"))
+        self.c.control("POST", "plans", {"match": {"task_key": "b"}, "plan": {"result": "FAILED"}, "count": 2})
+        run = self.run_now(job)
+        self.refused(self.c.api("POST", "/jobs/runs/repair", {"run_id": run, "rerun_all_failed_tasks": True}), 400,
+                     "INVALID_STATE")
+        self.step(20000)
+        before = self.run_(run)
+        first = self.c.ok("POST", "/jobs/runs/repair", {"run_id": run, "rerun_all_failed_tasks": True})["repair_id"]
+        now = self.run_(run)
+        self.assertEqual((now["end_time"], now["status"]["state"]), (0, "PENDING"))
+        self.assertEqual(len(self.c.ok("GET", "/jobs/runs/list?active_only=true")["runs"]), 1)
+        self.step(20000)
+        self.assertEqual(self.state(run)[1], "FAILED")
+        again = {"run_id": run, "rerun_tasks": ["b"], "rerun_dependent_tasks": True}
+        self.refused(self.c.api("POST", "/jobs/runs/repair", again), 400, "INVALID_PARAMETER_VALUE", "latest_repair_id")
+        self.c.ok("POST", "/jobs/runs/repair", dict(again, latest_repair_id=first))
+        self.step(20000)
+        self.assertEqual(self.state(run), ("TERMINATED", "SUCCESS", "TERMINATED"))
+        r = self.run_(run, "&include_history=true")
+        self.assertEqual([(h["type"], h["state"]["result_state"], len(h["task_run_ids"])) for h in r["repair_history"]],
+                         [("ORIGINAL", "FAILED", 3), ("REPAIR", "FAILED", 2), ("REPAIR", "SUCCESS", 2)])
+        self.assertEqual(r["repair_history"][0]["end_time"], before["end_time"])
+        self.assertEqual(len({t["run_id"] for t in r["tasks"]}), 7)
+        self.assertEqual(max(t["attempt_number"] for t in r["tasks"] if t["task_key"] == "b"), 2)
+
+    def test_list_filters_and_orders(self):
+        long_job, short_job = self.job(), self.job()
+        self.c.control("POST", "plans", {"match": {"job_id": long_job}, "plan": {"duration_ms": 60000}})
+        t0 = self.c.control("GET", "clock")["now"]
+        a = self.run_now(long_job)
+        t1 = self.step(1000)
+        b = self.run_now(short_job)
+        ids = lambda q="": [r["run_id"] for r in self.c.ok("GET", "/jobs/runs/list?" + q).get("runs", [])]
+        self.assertEqual(ids(), [b, a])
+        self.step(10000)
+        self.assertEqual((ids("active_only=true"), ids("completed_only=true")), ([a], [b]))
+        self.step(100000)
+        self.assertEqual(ids(), [a, b])
+        self.assertEqual(ids("start_time_from=%d" % t1), [b])
+        self.assertEqual(ids("start_time_to=%d" % t0), [a])
+        self.assertEqual(ids("job_id=%d" % short_job), [b])
+        self.c.control("POST", "settings", {"order": "start_time"})
+        self.assertEqual(ids(), [b, a])
+        self.assertEqual(ids("start_time_to=%d" % t0), [a])
+        self.assertNotIn("tasks", self.c.ok("GET", "/jobs/runs/list")["runs"][0])
+        self.assertIn("tasks", self.c.ok("GET", "/jobs/runs/list?expand_tasks=true")["runs"][0])
+        self.refused(self.c.api("GET", "/jobs/runs/list?limit=27"), 400, "INVALID_PARAMETER_VALUE",
+                     "Invalid limit 27 - it has to be no more than 25.")
+        self.refused(self.c.api("GET", "/jobs/runs/list?active_only=true&completed_only=true"), 400,
+                     "INVALID_PARAMETER_VALUE")
+        self.refused(self.c.api("GET", "/jobs/runs/list?job_id=5"), 400, "INVALID_PARAMETER_VALUE", "Job 5 does not exist.")
+        self.step(61 * 86400000)
+        self.assertEqual(ids(), [])
+
+    def test_seed_and_pages(self):
+        made = self.c.control("POST", "seed", {"jobs": 3, "runs": 120, "tasks_per_job": 2})
+        for order in ("end_time", "start_time"):
+            self.c.control("POST", "settings", {"order": order})
+            for short in ("off", "short", "empty", "mixed"):
+                self.c.control("POST", "settings", {"short_pages": short})
+                for extra in ("", "&job_id=%d" % made["job_ids"][0], "&completed_only=true",
+                              "&start_time_from=%d" % (made["first_start_time"] + 10 ** 9)):
+                    seen, times, token = [], [], ""
+                    while token is not None:
+                        page = self.c.ok("GET", "/jobs/runs/list?limit=25%s%s" % (extra, token and "&page_token=" + token))
+                        seen += [r["run_id"] for r in page.get("runs", [])]
+                        times += [r[order] for r in page.get("runs", [])]
+                        self.assertNotEqual(page.get("runs"), [])
+                        token = page.get("next_page_token")
+                    self.assertEqual(len(seen), len(set(seen)))
+                    self.assertEqual(times, sorted(times, reverse=True))
+                    if extra in ("", "&completed_only=true"):
+                        self.assertEqual(len(seen), 120)
+        one = self.run_(seen[0])
+        self.assertEqual(len(one["tasks"]), 2)
+        self.assertEqual(one["tasks"][1]["end_time"], one["end_time"])
+        self.assertEqual(self.run_(one["tasks"][0]["run_id"])["job_run_id"], seen[0])
+        self.c.ok("POST", "/jobs/runs/repair", {"run_id": seen[0], "rerun_tasks": ["main"]})
+        self.assertEqual(self.state(seen[0])[0], "PENDING")
+        self.step(20000)
+        self.assertEqual(self.state(seen[0])[0], "TERMINATED" if one["state"]["result_state"] != "FAILED" else "INTERNAL_ERROR")
+
+
+class Control(Case):
+    def test_journal(self):
+        self.c.control("DELETE", "journal")
+        job = self.job()
+        self.c.api("GET", "/jobs/get?job_id=%d" % job, token="secret-of-nobody")
+        j = self.c.control("GET", "journal?path=/api/2.2/jobs/*")
+        self.assertEqual([(e["method"], e["status"], e["user"]) for e in j["entries"]],
+                         [("POST", 200, "admin@example.com"), ("GET", 403, "<unknown Bearer credential>")])
+        self.assertEqual(json.loads(j["entries"][0]["body"])["name"], "j")
+        self.assertNotIn("secret-of-nobody", json.dumps(j))
+        self.assertNotIn(ADMIN, json.dumps(j))
+        self.assertEqual(self.c.control("GET", "counts?status=403")["count"], 1)
+        self.assertEqual(self.c.control("GET", "counts")["counts"]["POST /api/2.2/jobs/create"], 1)
+
+    def test_status_faults(self):
+        job = self.job()
+        fault = {"kind": "status", "path": "*/jobs/get", "status": 429, "retry_after": 2, "count": 2, "skip": 1}
+        self.c.control("POST", "faults", fault)
+        got = [self.c.api("GET", "/jobs/get?job_id=%d" % job) for _ in range(4)]
+        self.assertEqual([a.status for a in got], [200, 429, 429, 200])
+        self.assertEqual((got[1].headers["Retry-After"], got[1].json["error_code"]), ("2", "REQUEST_LIMIT_EXCEEDED"))
+        for spec, status, want in (
+                ({"kind": "status", "status": 503, "shape": "html"}, 503, b"<pre>"),
+                ({"kind": "status", "status": 429, "shape": "text"}, 429, b"REQUEST_LIMIT_EXCEEDED: "),
+                ({"kind": "status", "status": 500, "shape": "empty"}, 500, b""),
+                ({"kind": "html"}, 200, b"Sign In"), ({"kind": "empty"}, 200, b""),
+                ({"kind": "replace", "json": {"a": 1}}, 200, b'{"a": 1}'), ({"kind": "expire"}, 403, b"Invalid access token")):
+            self.c.control("POST", "faults", spec)
+            a = self.c.api("GET", "/jobs/list")
+            self.assertEqual(a.status, status)
+            self.assertIn(want, a.raw)
+        self.c.control("POST", "faults", {"kind": "redirect"})
+        a = self.c.api("GET", "/jobs/list")
+        self.assertEqual((a.status, a.headers["Location"][:11]), (303, "/login.html"))
+        self.c.control("POST", "faults", {"kind": "bad_json"})
+        with self.assertRaises(ValueError):
+            self.c.api("GET", "/jobs/list?expand_tasks=true").json
+        self.c.control("POST", "faults", {"kind": "chunked", "bytes": 7})
+        self.assertEqual(self.c.ok("GET", "/jobs/get?job_id=%d" % job)["job_id"], job)
+        self.c.control("POST", "faults", {"kind": "dribble", "bytes": 100, "interval_ms": 1})
+        self.assertEqual(self.c.ok("GET", "/jobs/get?job_id=%d" % job)["job_id"], job)
+
+    def test_connection_faults(self):
+        job = self.job(max_concurrent_runs=5)
+        for kind, runs in (("reset", 0), ("lost", 1)):
+            self.c.control("POST", "faults", {"kind": kind, "method": "POST", "path": "*/run-now"})
+            c = Client(SERVER.port)
+            with self.assertRaises(ConnectionError):
+                c.ok("POST", "/jobs/run-now", {"job_id": job, "idempotency_token": kind})
+            c.close()
+            self.assertEqual(len(self.c.ok("GET", "/jobs/runs/list").get("runs", [])), runs)
+        again = self.run_now(job, idempotency_token="lost")
+        self.assertEqual([r["run_id"] for r in self.c.ok("GET", "/jobs/runs/list")["runs"]], [again])
+        self.c.control("POST", "faults", {"kind": "truncate", "path": "*/jobs/get"})
+        c = Client(SERVER.port)
+        with self.assertRaises(Exception) as caught:
+            c.api("GET", "/jobs/get?job_id=%d" % job)
+        self.assertEqual(type(caught.exception).__name__, "IncompleteRead")
+        c.close()
+        self.c.control("POST", "faults", {"kind": "hang", "path": "*/jobs/get"})
+        c = Client(SERVER.port)
+        c.http.timeout = 0.2
+        with self.assertRaises(TimeoutError):
+            c.api("GET", "/jobs/get?job_id=%d" % job)
+        c.close()
+        self.c.control("POST", "faults", {"kind": "delay", "ms": 100, "path": "*/jobs/list"})
+        before = time.monotonic()
+        self.c.ok("GET", "/jobs/list")
+        self.assertGreaterEqual(time.monotonic() - before, 0.1)
+
+    def test_patch_load_finish_trigger(self):
+        job = self.job()
+        run = self.c.control("POST", "trigger", {"job_id": job, "trigger": "PERIODIC"})["run_id"]
+        self.assertEqual(self.run_(run)["trigger"], "PERIODIC")
+        self.c.control("POST", "finish", {"run_id": run, "result": "FAILED"})
+        self.step(50)
+        self.assertEqual(self.state(run)[1], "FAILED")
+        self.c.control("POST", "patch", {"run_id": run, "merge": {"state": {"result_state": "ODD"}, "extra": [1]}})
+        r = self.c.ok("GET", "/jobs/runs/list")["runs"][0]
+        self.assertEqual((r["state"]["result_state"], r["extra"]), ("ODD", [1]))
+        big = {"run_id": 9223372036854775807, "job_id": 9007199254740993, "start_time": r["start_time"] + 5,
+               "end_time": r["start_time"] + 10, "state": {"life_cycle_state": "TERMINATED"}, "tasks": [], "x": None}
+        self.c.control("POST", "load", {"run": big})
+        self.assertIn(b"9223372036854775807", self.c.api("GET", "/jobs/runs/get?run_id=9223372036854775807").raw)
+        self.assertEqual(len(self.c.ok("GET", "/jobs/runs/list")["runs"]), 2)
+
+    def test_page_tokens_expire(self):
+        self.c.control("POST", "seed", {"jobs": 1, "runs": 30})
+        token = self.c.ok("GET", "/jobs/runs/list")["next_page_token"]
+        self.c.control("POST", "expire-pages", {})
+        self.refused(self.c.api("GET", "/jobs/runs/list?page_token=" + token), 400, "INVALID_PARAMETER_VALUE", "expired")
+
+    def test_rate_limits(self):
+        self.c.control("POST", "settings", {"rate_limits": True})
+        got = [self.c.api("POST", "/jobs/runs/cancel-all", {"all_queued_runs": True}).status for _ in range(12)]
+        self.assertIn(429, got)
+
+
+class Http(Case):
+    def test_gzip_and_pipelining(self):
+        self.c.control("POST", "seed", {"jobs": 1, "runs": 25})
+        a = self.c.api("GET", "/jobs/runs/list", headers={"Accept-Encoding": "gzip"})
+        self.assertEqual(a.headers["Content-Encoding"], "gzip")
+        self.assertEqual(len(json.loads(gzip.decompress(a.raw))["runs"]), 20)
+        one = b"GET /.well-known/databricks-config HTTP/1.1\r\nHost: x\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", SERVER.port), timeout=5) as s:
+            s.sendall(one * 3 + b"GET /.well-known/databricks-config HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            data = b""
+            while chunk := s.recv(65536):
+                data += chunk
+        self.assertEqual(data.count(b"HTTP/1.1 200 OK"), 4)
+
+    def test_request_forms(self):
+        body = json.dumps({"name": "c", "tasks": [task("a")]}).encode()
+        head = ("POST /api/2.2/jobs/create HTTP/1.1\r\nHost: x\r\nAuthorization: bearer %s\r\nConnection: close\r\n"
+                "Content-Type: text/plain\r\n" % ADMIN).encode()
+        chunked = b"".join(b"%x\r\n%s\r\n" % (len(body[n:n + 9]), body[n:n + 9]) for n in range(0, len(body), 9))
+        for request in (head + b"Transfer-Encoding: chunked\r\n\r\n" + chunked + b"0\r\n\r\n",
+                        head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)):
+            with socket.create_connection(("127.0.0.1", SERVER.port), timeout=5) as s:
+                s.sendall(request)
+                data = b""
+                while chunk := s.recv(65536):
+                    data += chunk
+            self.assertIn(b"job_id", data)
+        self.assertEqual(self.c.api("POST", "/jobs/create", "{\"description\": \"" + "x" * 10500000 + "\"}").status, 413)
+
+
+if __name__ == "__main__":
+    SERVER = Server()
+    try:
+        result = unittest.main(exit=False, verbosity=1).result
+    finally:
+        SERVER.close()
+    sys.exit(0 if result.wasSuccessful() else 1)
