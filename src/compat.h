@@ -68,6 +68,35 @@ dbx_object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 #define dbx_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
+/*
+ * Paths of foreign scans, with the arguments of 18: 17 added restriction
+ * clauses of pushed-down joins, 18 the number of disabled nodes.
+ */
+#if PG_VERSION_NUM >= 180000
+#define dbx_create_foreignscan_path(root, rel, target, rows, disabled, startup, total, pathkeys, outer, outerpath, restrictinfo, private) \
+	create_foreignscan_path(root, rel, target, rows, disabled, startup, total, pathkeys, outer, outerpath, restrictinfo, private)
+#elif PG_VERSION_NUM >= 170000
+#define dbx_create_foreignscan_path(root, rel, target, rows, disabled, startup, total, pathkeys, outer, outerpath, restrictinfo, private) \
+	create_foreignscan_path(root, rel, target, rows, startup, total, pathkeys, outer, outerpath, restrictinfo, private)
+#else
+#define dbx_create_foreignscan_path(root, rel, target, rows, disabled, startup, total, pathkeys, outer, outerpath, restrictinfo, private) \
+	create_foreignscan_path(root, rel, target, rows, startup, total, pathkeys, outer, outerpath, private)
+#endif
+
+/* 17 looks into statistics for the length of arrays. */
+#if PG_VERSION_NUM >= 170000
+#define dbx_estimate_array_length(root, node) estimate_array_length(root, node)
+#else
+#define dbx_estimate_array_length(root, node) estimate_array_length(node)
+#endif
+
+/* As whom a foreign scan reads: the owner of the view it stands in, or nobody special. */
+#if PG_VERSION_NUM >= 160000
+#define dbx_scan_check_as_user(scan, rte) ((scan)->checkAsUser)
+#else
+#define dbx_scan_check_as_user(scan, rte) ((rte)->checkAsUser)
+#endif
+
 /* 18 wants more of a module than a magic number. */
 #if PG_VERSION_NUM >= 180000
 #define DBX_MODULE_MAGIC \

@@ -1,0 +1,58 @@
+/*
+ * handler.c
+ *	  What the wrapper can do, for the server to call.
+ *
+ * Separate so that one look tells what is supported: reading, and not from
+ * parallel workers, since each would ask on its own.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "foreign/fdwapi.h"
+
+#include "fdw/fdw.h"
+
+PG_FUNCTION_INFO_V1(databricks_fdw_handler);
+
+static int	databricksIsForeignRelUpdatable(Relation rel);
+static RowMarkType databricksGetForeignRowMarkType(RangeTblEntry *rte,
+												   LockClauseStrength strength);
+
+Datum
+databricks_fdw_handler(PG_FUNCTION_ARGS)
+{
+	FdwRoutine *routine = makeNode(FdwRoutine);
+
+	routine->GetForeignRelSize = databricksGetForeignRelSize;
+	routine->GetForeignPaths = databricksGetForeignPaths;
+	routine->GetForeignPlan = databricksGetForeignPlan;
+	routine->BeginForeignScan = databricksBeginForeignScan;
+	routine->IterateForeignScan = databricksIterateForeignScan;
+	routine->ReScanForeignScan = databricksReScanForeignScan;
+	routine->EndForeignScan = databricksEndForeignScan;
+	routine->ExplainForeignScan = databricksExplainForeignScan;
+	routine->IsForeignRelUpdatable = databricksIsForeignRelUpdatable;
+	routine->GetForeignRowMarkType = databricksGetForeignRowMarkType;
+	routine->ImportForeignSchema = databricksImportForeignSchema;
+
+	PG_RETURN_POINTER(routine);
+}
+
+/* Nothing is written through foreign tables. */
+static int
+databricksIsForeignRelUpdatable(Relation rel)
+{
+	return 0;
+}
+
+/* There is nothing to lock with the service, and pretending would be worse. */
+static RowMarkType
+databricksGetForeignRowMarkType(RangeTblEntry *rte, LockClauseStrength strength)
+{
+	if (strength != LCS_NONE)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("rows of a workspace cannot be locked"),
+				 errhint("Leave out FOR UPDATE or FOR SHARE, or name other tables in its OF.")));
+	return ROW_MARK_COPY;
+}

@@ -1,0 +1,398 @@
+/*
+ * request.c
+ *	  From the values of conditions to what the service is asked.
+ *
+ * Separate because it knows values, not expressions: it runs when a scan
+ * starts, and in EXPLAIN for what is constant.  A request may ask for more
+ * rows than the conditions allow, never for fewer.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type_d.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "fdw/fdw.h"
+
+/* A list of its own per value stops to pay somewhere. */
+#define MAX_LISTS 100
+
+/* Longest text sent as a filter: names are shorter. */
+#define MAX_TEXT 4096
+
+/* Milliseconds from 1970 to 2000, where PostgreSQL counts from. */
+#define EPOCH_DIFFERENCE_MS \
+	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000)
+
+/* A request for lists in the making. */
+typedef struct ListBuilder
+{
+	const DbxTable *table;
+	StringInfoData common;		/* parameters of every list */
+	List	   *lists;			/* one parameter each, where there are several */
+	int64		from;			/* bounds on the time, in ms since 1970 */
+	int64		to;
+} ListBuilder;
+
+static List *without_doubles(List *texts);
+static char *datum_text(Datum value, Oid type);
+static List *usable_keys(const DbxColumn *column, List *texts);
+static void add_equality(ListBuilder *builder, const DbxColumn *column, List *texts);
+static List *finish_lists(ListBuilder *builder);
+static char *to_utf8(char *text);
+static bool has_text(const List *texts, const char *text);
+static bool same_texts(const List *a, const List *b);
+
+/*
+ * The values an equality allows, as text: without NULLs and doubles.  NIL means
+ * that it allows none.
+ */
+List *
+dbx_fdw_value_texts(const DbxCondition *condition, const DbxConditionValue *value)
+{
+	List	   *texts = NIL;
+	ArrayType  *array;
+	Datum	   *elements;
+	bool	   *nulls;
+	int16		length;
+	bool		byval;
+	char		align;
+	int			count;
+	int			i;
+
+	if (value->isnull)
+		return NIL;
+	if (!condition->is_array)
+		return list_make1(datum_text(value->value, value->type));
+
+	array = DatumGetArrayTypeP(value->value);
+	get_typlenbyvalalign(ARR_ELEMTYPE(array), &length, &byval, &align);
+	deconstruct_array(array, ARR_ELEMTYPE(array), length, byval, align,
+					  &elements, &nulls, &count);
+	for (i = 0; i < count; i++)
+	{
+		if (!nulls[i])
+			texts = lappend(texts, datum_text(elements[i], ARR_ELEMTYPE(array)));
+	}
+	return without_doubles(texts);
+}
+
+static int
+compare_texts(const ListCell *a, const ListCell *b)
+{
+	return strcmp((const char *) lfirst(a), (const char *) lfirst(b));
+}
+
+/* Sorted on the way: long arrays are not compared pair by pair. */
+static List *
+without_doubles(List *texts)
+{
+	List	   *unique = NIL;
+	ListCell   *cell;
+
+	list_sort(texts, compare_texts);
+	foreach(cell, texts)
+	{
+		if (unique == NIL || strcmp((const char *) llast(unique), (const char *) lfirst(cell)) != 0)
+			unique = lappend(unique, lfirst(cell));
+	}
+	return unique;
+}
+
+static char *
+datum_text(Datum value, Oid type)
+{
+	switch (type)
+	{
+		case INT2OID:
+			return psprintf("%d", DatumGetInt16(value));
+		case INT4OID:
+			return psprintf("%d", DatumGetInt32(value));
+		case INT8OID:
+			return psprintf(INT64_FORMAT, DatumGetInt64(value));
+		case NAMEOID:
+			return pstrdup(NameStr(*DatumGetName(value)));
+		default:
+			return TextDatumGetCString(value);
+	}
+}
+
+/* Are these values ones that the filter is for? */
+bool
+dbx_fdw_filter_takes(const DbxFilter *filter, List *texts)
+{
+	ListCell   *cell;
+
+	foreach(cell, texts)
+	{
+		const char *text = lfirst(cell);
+		int			i;
+
+		if (text[0] == '\0' || strlen(text) > MAX_TEXT)
+			return false;
+		if (filter->values == NULL)
+			continue;
+		for (i = 0; filter->values[i] != NULL; i++)
+		{
+			if (strcmp(filter->values[i], text) == 0)
+				break;
+		}
+		if (filter->values[i] == NULL)
+			return false;
+	}
+	return texts != NIL;
+}
+
+/*
+ * Narrow the bounds (milliseconds since 1970, both inclusive) by a condition
+ * on a time.  The service counts milliseconds and we microseconds, so bounds
+ * are rounded outward.  False: no time satisfies the condition.
+ */
+bool
+dbx_fdw_time_bound(const DbxConditionValue *value, StrategyNumber strategy,
+				   int64 *from, int64 *to)
+{
+	TimestampTz time;
+	int64		floor_ms;
+	int64		ceil_ms;
+	int			overflow = 0;
+
+	if (value->isnull)
+		return false;
+	switch (value->type)
+	{
+		case DATEOID:
+			time = date2timestamptz_opt_overflow(DatumGetDateADT(value->value), &overflow);
+			break;
+		case TIMESTAMPOID:
+			time = timestamp2timestamptz_opt_overflow(DatumGetTimestamp(value->value), &overflow);
+			break;
+		default:
+			time = DatumGetTimestampTz(value->value);
+			break;
+	}
+
+	/* times of the service are finite */
+	if (TIMESTAMP_IS_NOBEGIN(time) || overflow < 0)
+		return strategy > BTEqualStrategyNumber;
+	if (TIMESTAMP_IS_NOEND(time) || overflow > 0)
+		return strategy < BTEqualStrategyNumber;
+
+	floor_ms = time / 1000 - (time % 1000 < 0 ? 1 : 0) + EPOCH_DIFFERENCE_MS;
+	ceil_ms = time / 1000 + (time % 1000 > 0 ? 1 : 0) + EPOCH_DIFFERENCE_MS;
+	if (strategy >= BTEqualStrategyNumber)
+		*from = Max(*from, floor_ms);
+	if (strategy <= BTEqualStrategyNumber)
+		*to = Min(*to, ceil_ms);
+
+	/* and lie after 1970: what the service sends as 0 is NULL here */
+	return *to > 0 && *from <= *to;
+}
+
+/* Parameters of every list call of a scan: page size, and what costs extra. */
+void
+dbx_fdw_list_query(const DbxTable *table, const bool *needed, StringInfo query)
+{
+	const DbxResource *res = table->res;
+	int			i;
+
+	if (res->limit_param != NULL)
+		dbx_query_add_int64(query, res->limit_param, res->page_size);
+	if (res->expand_param == NULL)
+		return;
+	for (i = 0; i < res->ncolumns; i++)
+	{
+		if (needed[i] && (res->columns[i].flags & DBX_COLUMN_EXPANDED) != 0)
+		{
+			dbx_query_add(query, res->expand_param, "true");
+			return;
+		}
+	}
+}
+
+/*
+ * What to ask for, with these values of the conditions.  "needed" says which
+ * columns are used.
+ */
+DbxRequest *
+dbx_fdw_request(const DbxTable *table, const char *workspace, List *conditions,
+				const DbxConditionValue *values, const bool *needed)
+{
+	DbxRequest *request = (DbxRequest *) palloc0(sizeof(DbxRequest));
+	ListBuilder builder = {0};
+	ListCell   *cell;
+	int			n = 0;
+
+	builder.table = table;
+	builder.to = PG_INT64_MAX;
+	initStringInfo(&builder.common);
+	dbx_fdw_list_query(table, needed, &builder.common);
+
+	foreach(cell, conditions)
+	{
+		DbxCondition *condition = lfirst(cell);
+		const DbxColumn *column = &table->res->columns[condition->column];
+		const DbxConditionValue *value = &values[n++];
+		List	   *texts;
+
+		if (column->convert == DBX_CONVERT_TIME_MS)
+		{
+			if (!dbx_fdw_time_bound(value, condition->strategy, &builder.from, &builder.to))
+				request->empty = true;
+			continue;
+		}
+
+		texts = dbx_fdw_value_texts(condition, value);
+		if (texts == NIL ||
+			(column->convert == DBX_CONVERT_WORKSPACE && !has_text(texts, workspace)))
+			request->empty = true;
+		else if (dbx_fdw_key_filter(table, list_make1(condition)) != NULL)
+		{
+			request->by_key = true;
+			request->keys = usable_keys(column, texts);
+			if (request->keys == NIL)
+				request->empty = true;
+		}
+		else if (column->convert != DBX_CONVERT_WORKSPACE)
+			add_equality(&builder, column, texts);
+	}
+
+	if (!request->empty && !request->by_key)
+		request->queries = finish_lists(&builder);
+	return request;
+}
+
+/* Ids are positive: asking for others could only be an error. */
+static List *
+usable_keys(const DbxColumn *column, List *texts)
+{
+	List	   *keys = NIL;
+	ListCell   *cell;
+
+	foreach(cell, texts)
+	{
+		const char *text = lfirst(cell);
+
+		if (text[0] != '\0' &&
+			(column->convert != DBX_CONVERT_BIGINT || (text[0] != '-' && text[0] != '0')))
+			keys = lappend(keys, lfirst(cell));
+	}
+	return keys;
+}
+
+/* Let the filters that are for these values of a column say so to the service. */
+static void
+add_equality(ListBuilder *builder, const DbxColumn *column, List *texts)
+{
+	const DbxResource *res = builder->table->res;
+	ListCell   *cell;
+	int			i;
+
+	for (i = 0; i < res->nfilters; i++)
+	{
+		const DbxFilter *filter = &res->filters[i];
+
+		if (strcmp(filter->column, column->name) != 0 ||
+			!dbx_fdw_filter_takes(filter, texts))
+			continue;
+
+		if (filter->kind == DBX_FILTER_IMPLIED)
+		{
+			dbx_query_add(&builder->common, filter->param, "true");
+			return;
+		}
+		if (filter->kind != DBX_FILTER_EQUAL)
+			continue;
+		if (column->convert == DBX_CONVERT_BIGINT)
+			texts = usable_keys(column, texts);
+		if (list_length(texts) == 1)
+			dbx_query_add(&builder->common, filter->param, to_utf8(linitial(texts)));
+		else if (texts != NIL && builder->lists == NIL && list_length(texts) <= MAX_LISTS)
+		{
+			foreach(cell, texts)
+			{
+				StringInfoData list;
+
+				initStringInfo(&list);
+				dbx_query_add(&list, filter->param, to_utf8(lfirst(cell)));
+				builder->lists = lappend(builder->lists, list.data);
+			}
+		}
+	}
+}
+
+/* The queries: one, or one for each of several values. */
+static List *
+finish_lists(ListBuilder *builder)
+{
+	const DbxResource *res = builder->table->res;
+	List	   *queries = NIL;
+	ListCell   *cell;
+	int			i;
+
+	for (i = 0; i < res->nfilters; i++)
+	{
+		const DbxFilter *filter = &res->filters[i];
+
+		if (filter->kind == DBX_FILTER_FROM && builder->from > 0)
+			dbx_query_add_int64(&builder->common, filter->param, builder->from);
+		if (filter->kind == DBX_FILTER_TO && builder->to < PG_INT64_MAX)
+			dbx_query_add_int64(&builder->common, filter->param, builder->to);
+	}
+
+	if (builder->lists == NIL)
+		return list_make1(builder->common.data);
+	foreach(cell, builder->lists)
+		queries = lappend(queries, psprintf("%s%s%s", builder->common.data,
+											builder->common.len > 0 ? "&" : "",
+											(char *) lfirst(cell)));
+	return queries;
+}
+
+static char *
+to_utf8(char *text)
+{
+	return pg_server_to_any(text, strlen(text), PG_UTF8);
+}
+
+static bool
+has_text(const List *texts, const char *text)
+{
+	ListCell   *cell;
+
+	foreach(cell, texts)
+	{
+		if (strcmp(lfirst(cell), text) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Would the service be asked the same? */
+bool
+dbx_fdw_same_request(const DbxRequest *a, const DbxRequest *b)
+{
+	return a->empty == b->empty && a->by_key == b->by_key &&
+		same_texts(a->keys, b->keys) && same_texts(a->queries, b->queries);
+}
+
+static bool
+same_texts(const List *a, const List *b)
+{
+	ListCell   *cell;
+	ListCell   *other;
+
+	if (list_length(a) != list_length(b))
+		return false;
+	forboth(cell, a, other, b)
+	{
+		if (strcmp(lfirst(cell), lfirst(other)) != 0)
+			return false;
+	}
+	return true;
+}
