@@ -31,30 +31,29 @@ typedef struct ConversionPosition
 	const char *column;
 } ConversionPosition;
 
-const DbxResource *const dbx_resources[] = {
-	&dbx_resource_jobs,
-	&dbx_resource_runs,
-	NULL
-};
+const DbxResource *const dbx_resources[] = {&dbx_resource_jobs,
+											&dbx_resource_runs, NULL};
 
-static const DbxJson *column_node(const DbxColumn *column, const DbxJson *element);
-static Datum convert_node(const DbxColumn *column, const DbxJson *node,
-						  bool *isnull);
-static Datum convert_time(const DbxColumn *column, const DbxJson *node,
-						  bool *isnull);
+static const DbxJson *column_node(const DbxColumn *column,
+								  const DbxJson	  *element);
+static Datum		  convert_node(const DbxColumn *column, const DbxJson *node,
+								   bool *isnull);
+static Datum		  convert_time(const DbxColumn *column, const DbxJson *node,
+								   bool *isnull);
 static Datum convert_duration(const DbxColumn *column, const DbxJson *node);
 static Datum convert_parameters(const DbxColumn *column, const DbxJson *node);
 static const char *map_life_cycle(const char *state);
-static int64 node_int64(const DbxColumn *column, const DbxJson *node);
-static pg_noreturn void cannot_convert(const DbxColumn *column, const DbxJson *node);
-static void conversion_error_callback(void *arg);
+static int64	   node_int64(const DbxColumn *column, const DbxJson *node);
+static pg_noreturn void cannot_convert(const DbxColumn *column,
+									   const DbxJson   *node);
+static void				conversion_error_callback(void *arg);
 static bool maybe_cut(const DbxResource *res, const DbxJson *element,
 					  const DbxColumn *column);
 
 const DbxResource *
 dbx_resource_find(const char *name)
 {
-	int			i;
+	int i;
 
 	for (i = 0; dbx_resources[i] != NULL; i++)
 	{
@@ -67,7 +66,7 @@ dbx_resource_find(const char *name)
 int
 dbx_resource_column(const DbxResource *res, const char *name)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < res->ncolumns; i++)
 	{
@@ -96,9 +95,9 @@ dbx_resource_value(const DbxColumn *column, const DbxJson *element,
 				   const char *workspace, const char *table, bool *isnull)
 {
 	ErrorContextCallback callback;
-	ConversionPosition position;
-	const DbxJson *node;
-	Datum		value = (Datum) 0;
+	ConversionPosition	 position;
+	const DbxJson		*node;
+	Datum				 value = (Datum) 0;
 
 	position.table = table;
 	position.column = column->name;
@@ -127,7 +126,7 @@ void
 dbx_resource_values(const DbxResource *res, const DbxJson *element,
 					const char *workspace, Datum *values, bool *nulls)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < res->ncolumns; i++)
 		values[i] = dbx_resource_value(&res->columns[i], element, workspace,
@@ -138,7 +137,7 @@ bool
 dbx_resource_incomplete(const DbxResource *res, const DbxJson *element,
 						const DbxColumn *column)
 {
-	bool		more;
+	bool more;
 
 	if (res->get_call == NULL)
 		return false;
@@ -159,10 +158,11 @@ dbx_resource_incomplete(const DbxResource *res, const DbxJson *element,
  * that it may hold.
  */
 static bool
-maybe_cut(const DbxResource *res, const DbxJson *element, const DbxColumn *column)
+maybe_cut(const DbxResource *res, const DbxJson *element,
+		  const DbxColumn *column)
 {
 	const DbxJson *node = column_node(column, element);
-	int			i;
+	int			   i;
 
 	if (res->more_length <= 0)
 		return false;
@@ -190,8 +190,8 @@ static const DbxJson *
 column_node(const DbxColumn *column, const DbxJson *element)
 {
 	const DbxJson *found = NULL;
-	const char *text;
-	int			i;
+	const char	  *text;
+	int			   i;
 
 	if (column->convert == DBX_CONVERT_ELEMENT)
 		return element;
@@ -258,19 +258,19 @@ convert_node(const DbxColumn *column, const DbxJson *node, bool *isnull)
 			return JsonbPGetDatum(dbx_json_to_jsonb(node));
 
 		case DBX_CONVERT_WORKSPACE:
-			break;				/* needs no node */
+			break; /* needs no node */
 	}
 
 	elog(ERROR, "unrecognized conversion: %d", (int) column->convert);
-	return (Datum) 0;			/* keep compilers quiet */
+	return (Datum) 0; /* keep compilers quiet */
 }
 
 /* Milliseconds since 1970; the service says 0 for "not yet" and "never". */
 static Datum
 convert_time(const DbxColumn *column, const DbxJson *node, bool *isnull)
 {
-	int64		msecs = node_int64(column, node);
-	int64		usecs;
+	int64 msecs = node_int64(column, node);
+	int64 usecs;
 
 	if (msecs == 0)
 	{
@@ -288,8 +288,8 @@ convert_time(const DbxColumn *column, const DbxJson *node, bool *isnull)
 static Datum
 convert_duration(const DbxColumn *column, const DbxJson *node)
 {
-	Interval   *interval = (Interval *) palloc0(sizeof(Interval));
-	int64		usecs;
+	Interval *interval = (Interval *) palloc0(sizeof(Interval));
+	int64	  usecs;
 
 	if (pg_mul_s64_overflow(node_int64(column, node), INT64CONST(1000), &usecs))
 		cannot_convert(column, node);
@@ -305,8 +305,8 @@ static Datum
 convert_parameters(const DbxColumn *column, const DbxJson *node)
 {
 	JsonbParseState *state = NULL;
-	JsonbValue *result;
-	const DbxJson *parameter;
+	JsonbValue		*result;
+	const DbxJson	*parameter;
 
 	if (dbx_json_type(node) != DBX_JSON_ARRAY)
 		cannot_convert(column, node);
@@ -355,7 +355,7 @@ map_life_cycle(const char *state)
 static int64
 node_int64(const DbxColumn *column, const DbxJson *node)
 {
-	int64		value = 0;
+	int64 value = 0;
 
 	if (!dbx_json_int64(node, &value))
 		cannot_convert(column, node);
@@ -365,10 +365,10 @@ node_int64(const DbxColumn *column, const DbxJson *node)
 static void
 cannot_convert(const DbxColumn *column, const DbxJson *node)
 {
-	static const char *const kinds[] = {
-		"nothing", "null", "a boolean", "a number", "a string", "an array", "an object"
-	};
-	char	   *shown = pstrdup(dbx_redact(dbx_json_text(node)));
+	static const char *const kinds[] = {"nothing",	"null",		"a boolean",
+										"a number", "a string", "an array",
+										"an object"};
+	char					*shown = pstrdup(dbx_redact(dbx_json_text(node)));
 
 	if (strlen(shown) > SHOWN_VALUE_LENGTH)
 		shown[pg_mbcliplen(shown, strlen(shown), SHOWN_VALUE_LENGTH)] = '\0';
@@ -377,7 +377,8 @@ cannot_convert(const DbxColumn *column, const DbxJson *node)
 			(errcode(ERRCODE_FDW_INVALID_DATA_TYPE),
 			 errmsg("the service sent a value that cannot be shown as %s",
 					format_type_be(column->type)),
-			 errdetail("The value is %s: %s", kinds[dbx_json_type(node)], shown)));
+			 errdetail("The value is %s: %s", kinds[dbx_json_type(node)],
+					   shown)));
 }
 
 static void

@@ -16,36 +16,37 @@
 /* How the JSON of a column becomes a value of its SQL type. */
 typedef enum DbxConvert
 {
-	DBX_CONVERT_WORKSPACE,		/* name of the workspace; name */
-	DBX_CONVERT_BIGINT,			/* number or string of digits; bigint, exact */
-	DBX_CONVERT_INTEGER,		/* integer */
-	DBX_CONVERT_BOOLEAN,		/* boolean */
-	DBX_CONVERT_TEXT,			/* text of any value; text */
-	DBX_CONVERT_TIME_MS,		/* epoch in ms, 0 is NULL; timestamptz */
-	DBX_CONVERT_DURATION_MS,	/* ms; interval */
-	DBX_CONVERT_JSONB,			/* the structure as it is; jsonb */
-	DBX_CONVERT_PARAMETERS,		/* array of {name, value | default} -> object
+	DBX_CONVERT_WORKSPACE,	 /* name of the workspace; name */
+	DBX_CONVERT_BIGINT,		 /* number or string of digits; bigint, exact */
+	DBX_CONVERT_INTEGER,	 /* integer */
+	DBX_CONVERT_BOOLEAN,	 /* boolean */
+	DBX_CONVERT_TEXT,		 /* text of any value; text */
+	DBX_CONVERT_TIME_MS,	 /* epoch in ms, 0 is NULL; timestamptz */
+	DBX_CONVERT_DURATION_MS, /* ms; interval */
+	DBX_CONVERT_JSONB,		 /* the structure as it is; jsonb */
+	DBX_CONVERT_PARAMETERS,	 /* array of {name, value | default} -> object
 								 * name: value; jsonb */
-	DBX_CONVERT_RUN_STATE,		/* second path: old life-cycle state, mapped to
+	DBX_CONVERT_RUN_STATE,	 /* second path: old life-cycle state, mapped to
 								 * what the first would have said; text */
-	DBX_CONVERT_ELEMENT			/* the whole element; jsonb */
+	DBX_CONVERT_ELEMENT		 /* the whole element; jsonb */
 } DbxConvert;
 
 /* What has to be asked for so that a column is there. */
-#define DBX_COLUMN_EXPANDED	0x01	/* in lists only with expand_param */
-#define DBX_COLUMN_PAGED	0x02	/* lists may show only its beginning: the
+#define DBX_COLUMN_EXPANDED 0x01 /* in lists only with expand_param */
+#define DBX_COLUMN_PAGED \
+	0x02					   /* lists may show only its beginning: the
 									 * get call where the element says so */
-#define DBX_COLUMN_DETAIL	0x04	/* only the get call gives it */
+#define DBX_COLUMN_DETAIL 0x04 /* only the get call gives it */
 
-#define DBX_COLUMN_PATHS	3
+#define DBX_COLUMN_PATHS 3
 
 typedef struct DbxColumn
 {
 	const char *name;
 	Oid			type;
 	DbxConvert	convert;
-	int			flags;			/* DBX_COLUMN_* */
-	const char *paths[DBX_COLUMN_PATHS];	/* dotted; the first that is there
+	int			flags;					 /* DBX_COLUMN_* */
+	const char *paths[DBX_COLUMN_PATHS]; /* dotted; the first that is there
 											 * and not null wins */
 	const char *comment;
 } DbxColumn;
@@ -53,54 +54,54 @@ typedef struct DbxColumn
 /* What a condition on a column lets us ask the service for. */
 typedef enum DbxFilterKind
 {
-	DBX_FILTER_KEY,				/* column = value: the get call of that key */
-	DBX_FILTER_EQUAL,			/* column = value: param=value in the list call */
-	DBX_FILTER_FROM,			/* column >= time: param=ms, inclusive */
-	DBX_FILTER_TO,				/* column <= time: param=ms, inclusive */
-	DBX_FILTER_IMPLIED			/* column is one of values: param=true */
+	DBX_FILTER_KEY,	   /* column = value: the get call of that key */
+	DBX_FILTER_EQUAL,  /* column = value: param=value in the list call */
+	DBX_FILTER_FROM,   /* column >= time: param=ms, inclusive */
+	DBX_FILTER_TO,	   /* column <= time: param=ms, inclusive */
+	DBX_FILTER_IMPLIED /* column is one of values: param=true */
 } DbxFilterKind;
 
 typedef struct DbxFilter
 {
-	const char *column;
-	DbxFilterKind kind;
-	const char *param;			/* not for KEY: get_param */
-	const char *const *values;	/* NULL-terminated; IMPLIED: which imply it;
+	const char		  *column;
+	DbxFilterKind	   kind;
+	const char		  *param;  /* not for KEY: get_param */
+	const char *const *values; /* NULL-terminated; IMPLIED: which imply it;
 								 * EQUAL: the only ones the service knows, or
 								 * NULL for any */
 } DbxFilter;
 
 typedef struct DbxResource
 {
-	const char *name;			/* of the resource and of its table */
+	const char *name; /* of the resource and of its table */
 	const char *comment;
-	double		rows;			/* guess for planning */
+	double		rows; /* guess for planning */
 
 	/*
 	 * Calls: a path that begins with "/" is complete, any other one is a call
 	 * of the Jobs API ("runs/list").
 	 */
 	const char *list_call;
-	const char *items;			/* member that holds the rows */
-	const char *limit_param;	/* page size, NULL: fixed by the service */
+	const char *items;		 /* member that holds the rows */
+	const char *limit_param; /* page size, NULL: fixed by the service */
 	int			page_size;
-	const char *expand_param;	/* NULL: none; sent as "true" when needed */
+	const char *expand_param; /* NULL: none; sent as "true" when needed */
 
-	const char *get_call;		/* NULL: none */
+	const char *get_call; /* NULL: none */
 	const char *get_param;
-	const char *key_column;		/* what get_param takes */
-	double		get_cost;		/* of a get call, relative to a list call:
+	const char *key_column;	 /* what get_param takes */
+	double		get_cost;	 /* of a get call, relative to a list call:
 								 * their rate limits differ */
-	const char *key_check;		/* where present in the answer of the get call,
+	const char *key_check;	 /* where present in the answer of the get call,
 								 * it must equal the key, or the answer is about
 								 * another kind of thing; NULL: no check */
-	const char *more_member;	/* true in a list element: PAGED columns are cut */
-	int			more_length;	/* ... and an array that long may be cut where
+	const char *more_member; /* true in a list element: PAGED columns are cut */
+	int			more_length; /* ... and an array that long may be cut where
 								 * that member is absent */
 
-	int			ncolumns;
+	int				 ncolumns;
 	const DbxColumn *columns;
-	int			nfilters;
+	int				 nfilters;
 	const DbxFilter *filters;
 } DbxResource;
 
@@ -114,7 +115,7 @@ extern PGDLLIMPORT const DbxResource *const dbx_resources[];
 extern const DbxResource *dbx_resource_find(const char *name);
 
 /* Index of a column in res->columns, -1 if there is none of that name. */
-extern int	dbx_resource_column(const DbxResource *res, const char *name);
+extern int dbx_resource_column(const DbxResource *res, const char *name);
 
 /* SQL text of a column's type, "timestamp with time zone". */
 extern const char *dbx_resource_type_name(const DbxColumn *column);
@@ -133,13 +134,15 @@ extern Datum dbx_resource_value(const DbxColumn *column, const DbxJson *element,
 
 /* The same for all columns, in the order of res->columns. */
 extern void dbx_resource_values(const DbxResource *res, const DbxJson *element,
-								const char *workspace, Datum *values, bool *nulls);
+								const char *workspace, Datum *values,
+								bool *nulls);
 
 /*
  * Does this element of a list lack the column, or show it cut, so that the get
  * call has to be asked?
  */
-extern bool dbx_resource_incomplete(const DbxResource *res, const DbxJson *element,
-									const DbxColumn *column);
+extern bool dbx_resource_incomplete(const DbxResource *res,
+									const DbxJson	  *element,
+									const DbxColumn	  *column);
 
-#endif							/* DBX_RESOURCE_H */
+#endif /* DBX_RESOURCE_H */

@@ -11,6 +11,8 @@
 
 #include "api/resource.h"
 
+/* A table reads best with one column to an entry. */
+/* clang-format off */
 static const DbxColumn columns[] = {
 	{"workspace", NAMEOID, DBX_CONVERT_WORKSPACE, 0, {NULL},
 	"Workspace (foreign server) the job belongs to."},
@@ -57,15 +59,15 @@ static const DbxColumn columns[] = {
 	{"raw", JSONBOID, DBX_CONVERT_ELEMENT, DBX_COLUMN_EXPANDED | DBX_COLUMN_PAGED, {NULL},
 	"The job as the service sent it."}
 };
+/* clang-format on */
 
-static const DbxFilter filters[] = {
-	{"job_id", DBX_FILTER_KEY, NULL, NULL},
-	{"name", DBX_FILTER_EQUAL, "name", NULL}
-};
+static const DbxFilter filters[] = {{"job_id", DBX_FILTER_KEY, NULL, NULL},
+									{"name", DBX_FILTER_EQUAL, "name", NULL}};
 
 const DbxResource dbx_resource_jobs = {
 	.name = "jobs",
-	.comment = "Jobs of a workspace (GET /api/2.2/jobs/list; by job_id GET /api/2.2/jobs/get).",
+	.comment =
+		"Jobs of a workspace (GET /api/2.2/jobs/list; by job_id GET /api/2.2/jobs/get).",
 	.rows = 1000,
 	.list_call = "list",
 	.items = "jobs",
@@ -81,5 +83,4 @@ const DbxResource dbx_resource_jobs = {
 	.ncolumns = lengthof(columns),
 	.columns = columns,
 	.nfilters = lengthof(filters),
-	.filters = filters
-};
+	.filters = filters};

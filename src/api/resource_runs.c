@@ -15,6 +15,8 @@
 
 #include "api/resource.h"
 
+/* A table reads best with one column to an entry. */
+/* clang-format off */
 static const DbxColumn columns[] = {
 	{"workspace", NAMEOID, DBX_CONVERT_WORKSPACE, 0, {NULL},
 	"Workspace (foreign server) the run belongs to."},
@@ -75,14 +77,18 @@ static const DbxColumn columns[] = {
 	{"raw", JSONBOID, DBX_CONVERT_ELEMENT, DBX_COLUMN_EXPANDED | DBX_COLUMN_PAGED, {NULL},
 	"The run as the service sent it."}
 };
+/* clang-format on */
 
-static const char *const run_types[] = {"JOB_RUN", "SUBMIT_RUN", "WORKFLOW_RUN", NULL};
+static const char *const run_types[] = {"JOB_RUN", "SUBMIT_RUN", "WORKFLOW_RUN",
+										NULL};
 
 static const char *const ended_states[] = {"TERMINATED", NULL};
-static const char *const ended_life_cycles[] = {"TERMINATED", "SKIPPED", "INTERNAL_ERROR", NULL};
+static const char *const ended_life_cycles[] = {"TERMINATED", "SKIPPED",
+												"INTERNAL_ERROR", NULL};
 
 /* What active_only covers, in either view of the state. */
-static const char *const active_states[] = {"QUEUED", "PENDING", "RUNNING", "TERMINATING", NULL};
+static const char *const active_states[] = {"QUEUED", "PENDING", "RUNNING",
+											"TERMINATING", NULL};
 
 static const DbxFilter filters[] = {
 	{"run_id", DBX_FILTER_KEY, NULL, NULL},
@@ -93,12 +99,12 @@ static const DbxFilter filters[] = {
 	{"state", DBX_FILTER_IMPLIED, "completed_only", ended_states},
 	{"state", DBX_FILTER_IMPLIED, "active_only", active_states},
 	{"life_cycle_state", DBX_FILTER_IMPLIED, "completed_only", ended_life_cycles},
-	{"life_cycle_state", DBX_FILTER_IMPLIED, "active_only", active_states}
-};
+	{"life_cycle_state", DBX_FILTER_IMPLIED, "active_only", active_states}};
 
 const DbxResource dbx_resource_runs = {
 	.name = "runs",
-	.comment = "Runs of the last 60 days (GET /api/2.2/jobs/runs/list; by run_id GET /api/2.2/jobs/runs/get).",
+	.comment =
+		"Runs of the last 60 days (GET /api/2.2/jobs/runs/list; by run_id GET /api/2.2/jobs/runs/get).",
 	.rows = 50000,
 	.list_call = "runs/list",
 	.items = "runs",
@@ -115,5 +121,4 @@ const DbxResource dbx_resource_runs = {
 	.ncolumns = lengthof(columns),
 	.columns = columns,
 	.nfilters = lengthof(filters),
-	.filters = filters
-};
+	.filters = filters};

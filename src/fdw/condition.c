@@ -23,7 +23,7 @@
 
 static DbxCondition *read_condition(PlannerInfo *root, const DbxTable *table,
 									Index varno, Expr *clause);
-static int	column_of(const DbxTable *table, Index varno, Node *node);
+static int			 column_of(const DbxTable *table, Index varno, Node *node);
 static bool operator_strategy(const DbxColumn *column, Oid opno, Oid collation,
 							  StrategyNumber *strategy, Oid *other);
 static bool type_is_known(Oid type);
@@ -42,11 +42,11 @@ List *
 dbx_fdw_choose_conditions(PlannerInfo *root, const DbxTable *table, Index varno,
 						  List *clauses)
 {
-	List	   *candidates = NIL;
-	List	   *workspaces = NIL;
+	List		 *candidates = NIL;
+	List		 *workspaces = NIL;
 	DbxCondition *key = NULL;
-	ListCell   *cell;
-	int			position = 0;
+	ListCell	 *cell;
+	int			  position = 0;
 
 	foreach(cell, clauses)
 	{
@@ -59,7 +59,8 @@ dbx_fdw_choose_conditions(PlannerInfo *root, const DbxTable *table, Index varno,
 		if (condition != NULL)
 		{
 			condition->clause = position;
-			if (table->res->columns[condition->column].convert == DBX_CONVERT_WORKSPACE)
+			if (table->res->columns[condition->column].convert ==
+				DBX_CONVERT_WORKSPACE)
 				workspaces = lappend(workspaces, condition);
 			else if (table->pushdown && could_be_sent(table, condition))
 			{
@@ -85,8 +86,8 @@ dbx_fdw_choose_conditions(PlannerInfo *root, const DbxTable *table, Index varno,
 bool
 dbx_fdw_is_lookup(const DbxTable *table, AttrNumber attno)
 {
-	int			column;
-	int			i;
+	int column;
+	int i;
 
 	if (!table->pushdown || attno <= 0 || table->columns[attno - 1] < 0)
 		return false;
@@ -107,8 +108,8 @@ dbx_fdw_is_lookup(const DbxTable *table, AttrNumber attno)
 const DbxFilter *
 dbx_fdw_key_filter(const DbxTable *table, List *conditions)
 {
-	ListCell   *cell;
-	int			i;
+	ListCell *cell;
+	int		  i;
 
 	foreach(cell, conditions)
 	{
@@ -133,15 +134,16 @@ dbx_fdw_key_filter(const DbxTable *table, List *conditions)
 List *
 dbx_fdw_save_conditions(List *conditions)
 {
-	List	   *saved = NIL;
-	ListCell   *cell;
+	List	 *saved = NIL;
+	ListCell *cell;
 
 	foreach(cell, conditions)
 	{
 		DbxCondition *condition = lfirst(cell);
 
-		saved = lappend(saved, list_make3_int(condition->column, condition->strategy,
-											  condition->is_array));
+		saved = lappend(saved,
+						list_make3_int(condition->column, condition->strategy,
+									   condition->is_array));
 	}
 	return saved;
 }
@@ -149,13 +151,13 @@ dbx_fdw_save_conditions(List *conditions)
 List *
 dbx_fdw_load_conditions(List *saved, List *values)
 {
-	List	   *conditions = NIL;
-	ListCell   *cell;
-	ListCell   *value;
+	List	 *conditions = NIL;
+	ListCell *cell;
+	ListCell *value;
 
 	forboth(cell, saved, value, values)
 	{
-		List	   *parts = lfirst_node(List, cell);
+		List		 *parts = lfirst_node(List, cell);
 		DbxCondition *condition = (DbxCondition *) palloc0(sizeof(DbxCondition));
 
 		condition->column = linitial_int(parts);
@@ -173,21 +175,22 @@ dbx_fdw_load_conditions(List *saved, List *values)
  * "column = ANY (values)", else NULL.
  */
 static DbxCondition *
-read_condition(PlannerInfo *root, const DbxTable *table, Index varno, Expr *clause)
+read_condition(PlannerInfo *root, const DbxTable *table, Index varno,
+			   Expr *clause)
 {
-	DbxCondition *condition;
+	DbxCondition  *condition;
 	StrategyNumber strategy;
-	Node	   *left;
-	Node	   *right;
-	Oid			opno;
-	Oid			collation;
-	Oid			other;
-	bool		is_array = false;
-	int			column;
+	Node		  *left;
+	Node		  *right;
+	Oid			   opno;
+	Oid			   collation;
+	Oid			   other;
+	bool		   is_array = false;
+	int			   column;
 
 	if (IsA(clause, OpExpr) && list_length(((OpExpr *) clause)->args) == 2)
 	{
-		OpExpr	   *op = (OpExpr *) clause;
+		OpExpr *op = (OpExpr *) clause;
 
 		left = linitial(op->args);
 		right = lsecond(op->args);
@@ -200,7 +203,8 @@ read_condition(PlannerInfo *root, const DbxTable *table, Index varno, Expr *clau
 			opno = get_commutator(opno);
 		}
 	}
-	else if (IsA(clause, ScalarArrayOpExpr) && ((ScalarArrayOpExpr *) clause)->useOr)
+	else if (IsA(clause, ScalarArrayOpExpr) &&
+			 ((ScalarArrayOpExpr *) clause)->useOr)
 	{
 		ScalarArrayOpExpr *op = (ScalarArrayOpExpr *) clause;
 
@@ -215,10 +219,12 @@ read_condition(PlannerInfo *root, const DbxTable *table, Index varno, Expr *clau
 
 	column = column_of(table, varno, left);
 	if (column < 0 || !OidIsValid(opno) ||
-		!operator_strategy(&table->res->columns[column], opno, collation, &strategy, &other))
+		!operator_strategy(&table->res->columns[column], opno, collation,
+						   &strategy, &other))
 		return NULL;
-	if (is_array && (strategy != BTEqualStrategyNumber ||
-					 !type_is_known(get_base_element_type(exprType(right)))))
+	if (is_array &&
+		(strategy != BTEqualStrategyNumber ||
+		 !type_is_known(get_base_element_type(exprType(right)))))
 		return NULL;
 	if (!is_array && !type_is_known(other))
 		return NULL;
@@ -238,7 +244,7 @@ read_condition(PlannerInfo *root, const DbxTable *table, Index varno, Expr *clau
 static int
 column_of(const DbxTable *table, Index varno, Node *node)
 {
-	Var		   *var;
+	Var *var;
 
 	while (node != NULL && IsA(node, RelabelType))
 		node = (Node *) ((RelabelType *) node)->arg;
@@ -258,15 +264,17 @@ static bool
 operator_strategy(const DbxColumn *column, Oid opno, Oid collation,
 				  StrategyNumber *strategy, Oid *other)
 {
-	TypeCacheEntry *cache = lookup_type_cache(column->type, TYPECACHE_BTREE_OPFAMILY);
-	Oid			left;
-	int			found;
+	TypeCacheEntry *cache = lookup_type_cache(column->type,
+											  TYPECACHE_BTREE_OPFAMILY);
+	Oid				left;
+	int				found;
 
 	if (!OidIsValid(cache->btree_opf) || !op_in_opfamily(opno, cache->btree_opf))
 		return false;
 	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
 		return false;
-	get_op_opfamily_properties(opno, cache->btree_opf, false, &found, &left, other);
+	get_op_opfamily_properties(opno, cache->btree_opf, false, &found, &left,
+							   other);
 	if (left != column->type)
 		return false;
 	*strategy = (StrategyNumber) found;
@@ -302,9 +310,9 @@ static bool
 could_be_sent(const DbxTable *table, const DbxCondition *condition)
 {
 	DbxConditionValue value;
-	Const	   *constant;
-	List	   *texts;
-	int			i;
+	Const			 *constant;
+	List			 *texts;
+	int				  i;
 
 	for (i = 0; i < table->res->nfilters; i++)
 	{
@@ -312,8 +320,8 @@ could_be_sent(const DbxTable *table, const DbxCondition *condition)
 
 		if (!filter_fits(table, filter, condition))
 			continue;
-		if (!IsA(condition->value, Const) ||
-			filter->kind == DBX_FILTER_FROM || filter->kind == DBX_FILTER_TO)
+		if (!IsA(condition->value, Const) || filter->kind == DBX_FILTER_FROM ||
+			filter->kind == DBX_FILTER_TO)
 			return true;
 		constant = (Const *) condition->value;
 		if (constant->constisnull)
@@ -341,9 +349,11 @@ filter_fits(const DbxTable *table, const DbxFilter *filter,
 		case DBX_FILTER_IMPLIED:
 			return condition->strategy == BTEqualStrategyNumber;
 		case DBX_FILTER_FROM:
-			return condition->strategy >= BTEqualStrategyNumber && !condition->is_array;
+			return condition->strategy >= BTEqualStrategyNumber &&
+				!condition->is_array;
 		case DBX_FILTER_TO:
-			return condition->strategy <= BTEqualStrategyNumber && !condition->is_array;
+			return condition->strategy <= BTEqualStrategyNumber &&
+				!condition->is_array;
 	}
 	return false;
 }
@@ -363,11 +373,11 @@ is_better(const DbxCondition *a, const DbxCondition *b)
 static List *
 choose_list_conditions(const DbxTable *table, List *candidates)
 {
-	List	   *chosen = NIL;
-	bool		array_taken = false;
-	bool		flag_taken = false;
-	int			pass;
-	ListCell   *cell;
+	List	 *chosen = NIL;
+	bool	  array_taken = false;
+	bool	  flag_taken = false;
+	int		  pass;
+	ListCell *cell;
 
 	/* single values first, so that they win over arrays of the same column */
 	for (pass = 0; pass < 2; pass++)
@@ -375,11 +385,11 @@ choose_list_conditions(const DbxTable *table, List *candidates)
 		foreach(cell, candidates)
 		{
 			DbxCondition *condition = lfirst(cell);
-			bool		is_flag = false;
-			bool		is_bound = false;
-			bool		taken = false;
-			ListCell   *other;
-			int			i;
+			bool		  is_flag = false;
+			bool		  is_bound = false;
+			bool		  taken = false;
+			ListCell	 *other;
+			int			  i;
 
 			if (condition->is_array != (pass == 1))
 				continue;
@@ -390,15 +400,17 @@ choose_list_conditions(const DbxTable *table, List *candidates)
 				if (!filter_fits(table, filter, condition))
 					continue;
 				is_flag |= filter->kind == DBX_FILTER_IMPLIED;
-				is_bound |= filter->kind == DBX_FILTER_FROM || filter->kind == DBX_FILTER_TO;
+				is_bound |= filter->kind == DBX_FILTER_FROM ||
+					filter->kind == DBX_FILTER_TO;
 			}
 			foreach(other, chosen)
 			{
 				if (((DbxCondition *) lfirst(other))->column == condition->column)
 					taken = true;
 			}
-			if (is_flag ? flag_taken :
-				!is_bound && (taken || (condition->is_array && array_taken)))
+			if (is_flag ? flag_taken
+						: !is_bound &&
+						(taken || (condition->is_array && array_taken)))
 				continue;
 			flag_taken |= is_flag;
 			array_taken |= condition->is_array && !is_flag;

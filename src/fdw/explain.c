@@ -19,22 +19,24 @@
 
 static void append_request(const DbxScanInfo *info, List *context, bool prefix,
 						   StringInfo text);
-static void append_condition(const DbxScanInfo *info, const DbxCondition *condition,
-							 List *context, bool prefix, StringInfo text);
-static bool is_settled_column(const DbxScanInfo *info, const DbxCondition *condition);
-static DbxRequest *settled_request(const DbxScanInfo *info, const char *workspace,
-								   List **open);
-static void explain_local(ForeignScan *plan, List *context, bool prefix,
-						  struct ExplainState *es);
+static void append_condition(const DbxScanInfo	*info,
+							 const DbxCondition *condition, List *context,
+							 bool prefix, StringInfo text);
+static bool is_settled_column(const DbxScanInfo	 *info,
+							  const DbxCondition *condition);
+static DbxRequest *settled_request(const DbxScanInfo *info,
+								   const char *workspace, List **open);
+static void		   explain_local(ForeignScan *plan, List *context, bool prefix,
+								 struct ExplainState *es);
 
 void
 databricksExplainForeignScan(ForeignScanState *node, struct ExplainState *es)
 {
-	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+	ForeignScan		  *plan = (ForeignScan *) node->ss.ps.plan;
 	const DbxScanInfo *info = dbx_fdw_scan_info(node);
-	bool		prefix = es->verbose;
-	List	   *context;
-	StringInfoData text;
+	bool			   prefix = es->verbose;
+	List			  *context;
+	StringInfoData	   text;
 
 	context = set_deparse_context_plan(es->deparse_cxt, (Plan *) plan, NIL);
 	initStringInfo(&text);
@@ -46,7 +48,8 @@ databricksExplainForeignScan(ForeignScanState *node, struct ExplainState *es)
 		explain_local(plan, context, prefix, es);
 		if (es->costs)
 			ExplainPropertyFloat("Expected Calls", NULL,
-								 floatVal(list_nth(plan->fdw_private, DBX_PLAN_CALLS)),
+								 floatVal(list_nth(plan->fdw_private,
+												   DBX_PLAN_CALLS)),
 								 0, es);
 	}
 
@@ -57,20 +60,22 @@ databricksExplainForeignScan(ForeignScanState *node, struct ExplainState *es)
 		ExplainPropertyInteger("Retries", NULL, info->stats.retries, es);
 		ExplainPropertyInteger("Bytes", NULL, info->stats.bytes_in, es);
 		if (es->timing)
-			ExplainPropertyFloat("Quota Wait", "ms", info->stats.quota_wait_ms, 3, es);
+			ExplainPropertyFloat("Quota Wait", "ms", info->stats.quota_wait_ms,
+								 3, es);
 	}
 }
 
 /* "GET /api/2.2/jobs/runs/list?limit=25&job_id=7&start_time_from={...}" */
 static void
-append_request(const DbxScanInfo *info, List *context, bool prefix, StringInfo text)
+append_request(const DbxScanInfo *info, List *context, bool prefix,
+			   StringInfo text)
 {
 	const DbxResource *res = info->table->res;
-	DbxWorkspace *server = dbx_fdw_server(info->table->serverid);
-	List	   *open = NIL;
-	DbxRequest *request = settled_request(info, server->name, &open);
-	StringInfoData query;
-	ListCell   *cell;
+	DbxWorkspace	  *server = dbx_fdw_server(info->table->serverid);
+	List			  *open = NIL;
+	DbxRequest		  *request = settled_request(info, server->name, &open);
+	StringInfoData	   query;
+	ListCell		  *cell;
 
 	if (request->empty)
 	{
@@ -81,12 +86,14 @@ append_request(const DbxScanInfo *info, List *context, bool prefix, StringInfo t
 	initStringInfo(&query);
 	if (dbx_fdw_key_filter(info->table, info->conditions) == NULL)
 	{
-		appendStringInfo(text, "GET %s", dbx_resource_path(server, res->list_call));
+		appendStringInfo(text, "GET %s",
+						 dbx_resource_path(server, res->list_call));
 		appendStringInfoString(&query, linitial(request->queries));
 	}
 	else
 	{
-		appendStringInfo(text, "GET %s", dbx_resource_path(server, res->get_call));
+		appendStringInfo(text, "GET %s",
+						 dbx_resource_path(server, res->get_call));
 		if (request->by_key)
 			dbx_query_add(&query, res->get_param, linitial(request->keys));
 	}
@@ -103,17 +110,17 @@ append_request(const DbxScanInfo *info, List *context, bool prefix, StringInfo t
 static DbxRequest *
 settled_request(const DbxScanInfo *info, const char *workspace, List **open)
 {
-	List	   *settled = NIL;
+	List			  *settled = NIL;
 	DbxConditionValue *values;
-	ListCell   *cell;
-	int			n = 0;
+	ListCell		  *cell;
+	int				   n = 0;
 
-	values = (DbxConditionValue *)
-		palloc0(Max(list_length(info->conditions), 1) * sizeof(DbxConditionValue));
+	values = (DbxConditionValue *) palloc0(
+		Max(list_length(info->conditions), 1) * sizeof(DbxConditionValue));
 	foreach(cell, info->conditions)
 	{
 		DbxCondition *condition = lfirst(cell);
-		Const	   *constant = (Const *) condition->value;
+		Const		 *constant = (Const *) condition->value;
 
 		if (!IsA(constant, Const))
 		{
@@ -134,7 +141,8 @@ settled_request(const DbxScanInfo *info, const char *workspace, List **open)
 		settled = lappend(settled, condition);
 		n++;
 	}
-	return dbx_fdw_request(info->table, workspace, settled, values, info->needed);
+	return dbx_fdw_request(info->table, workspace, settled, values,
+						   info->needed);
 }
 
 /* Does a constant here say what is sent, however many values it has? */
@@ -142,13 +150,14 @@ static bool
 is_settled_column(const DbxScanInfo *info, const DbxCondition *condition)
 {
 	const DbxResource *res = info->table->res;
-	int			i;
+	int				   i;
 
 	for (i = 0; i < res->nfilters; i++)
 	{
 		if ((res->filters[i].kind == DBX_FILTER_KEY ||
 			 res->filters[i].kind == DBX_FILTER_EQUAL) &&
-			strcmp(res->filters[i].column, res->columns[condition->column].name) == 0)
+			strcmp(res->filters[i].column,
+				   res->columns[condition->column].name) == 0)
 			return false;
 	}
 	return true;
@@ -160,18 +169,22 @@ append_condition(const DbxScanInfo *info, const DbxCondition *condition,
 				 List *context, bool prefix, StringInfo text)
 {
 	const DbxResource *res = info->table->res;
-	char	   *value = deparse_expression((Node *) condition->value, context, prefix, false);
-	bool		implied = false;
-	int			i;
+	char *value = deparse_expression((Node *) condition->value, context, prefix,
+									 false);
+	bool  implied = false;
+	int	  i;
 
 	for (i = 0; i < res->nfilters; i++)
 	{
 		const DbxFilter *filter = &res->filters[i];
-		const char *param = filter->kind == DBX_FILTER_KEY ? res->get_param : filter->param;
+		const char		*param = filter->kind == DBX_FILTER_KEY ? res->get_param
+																: filter->param;
 
 		if (strcmp(filter->column, res->columns[condition->column].name) != 0 ||
-			(filter->kind == DBX_FILTER_FROM && condition->strategy < BTEqualStrategyNumber) ||
-			(filter->kind == DBX_FILTER_TO && condition->strategy > BTEqualStrategyNumber))
+			(filter->kind == DBX_FILTER_FROM &&
+			 condition->strategy < BTEqualStrategyNumber) ||
+			(filter->kind == DBX_FILTER_TO &&
+			 condition->strategy > BTEqualStrategyNumber))
 			continue;
 
 		/* one flag or the other, or none, as the value will imply */
@@ -183,7 +196,8 @@ append_condition(const DbxScanInfo *info, const DbxCondition *condition,
 		appendStringInfo(text, "%s%s", text->len > 0 ? "&" : "", param);
 		implied = filter->kind == DBX_FILTER_IMPLIED;
 		if (!implied)
-			appendStringInfo(text, "={%s%s}", condition->is_array ? "each of " : "", value);
+			appendStringInfo(text, "={%s%s}",
+							 condition->is_array ? "each of " : "", value);
 	}
 	if (implied)
 		appendStringInfo(text, "={as implied by %s}", value);
@@ -191,18 +205,21 @@ append_condition(const DbxScanInfo *info, const DbxCondition *condition,
 
 /* Conditions that are only checked here, and not sent. */
 static void
-explain_local(ForeignScan *plan, List *context, bool prefix, struct ExplainState *es)
+explain_local(ForeignScan *plan, List *context, bool prefix,
+			  struct ExplainState *es)
 {
-	List	   *local = NIL;
-	ListCell   *cell;
+	List	 *local = NIL;
+	ListCell *cell;
 
 	foreach(cell, (List *) list_nth(plan->fdw_private, DBX_PLAN_LOCAL))
 	{
 		if (lfirst_int(cell) < list_length(plan->scan.plan.qual))
-			local = lappend(local, list_nth(plan->scan.plan.qual, lfirst_int(cell)));
+			local = lappend(local,
+							list_nth(plan->scan.plan.qual, lfirst_int(cell)));
 	}
 	if (local != NIL)
 		ExplainPropertyText("Not Sent",
 							deparse_expression((Node *) make_ands_explicit(local),
-											   context, prefix, false), es);
+											   context, prefix, false),
+							es);
 }

@@ -20,30 +20,30 @@
 
 typedef struct FetchEntry
 {
-	const DbxJson *element;		/* from a list; NULL when asked by key */
-	const char *key;			/* for the look-up */
-	DbxLookup  *lookup;			/* NULL: not begun, or none needed */
+	const DbxJson *element; /* from a list; NULL when asked by key */
+	const char	  *key;		/* for the look-up */
+	DbxLookup	  *lookup;	/* NULL: not begun, or none needed */
 } FetchEntry;
 
 struct DbxFetch
 {
-	MemoryContext context;
-	MemoryContext page_context;
+	MemoryContext		context;
+	MemoryContext		page_context;
 	const DbxWorkspace *workspace;
-	const DbxResource *res;
-	const DbxRequest *request;
-	const bool *needed;
-	DbxCallStats *stats;
+	const DbxResource  *res;
+	const DbxRequest   *request;
+	const bool		   *needed;
+	DbxCallStats	   *stats;
 
-	int			next_query;		/* of request->queries */
-	DbxPager   *pager;			/* of the query in hand */
-	bool		done;			/* no page follows the entries */
+	int		  next_query; /* of request->queries */
+	DbxPager *pager;	  /* of the query in hand */
+	bool	  done;		  /* no page follows the entries */
 
 	FetchEntry *entries;
 	int			nentries;
-	int			position;		/* of the next entry to hand out */
-	int			ahead;			/* of the next entry to begin a look-up for */
-	int			window;			/* how far "ahead" may run */
+	int			position; /* of the next entry to hand out */
+	int			ahead;	  /* of the next entry to begin a look-up for */
+	int			window;	  /* how far "ahead" may run */
 };
 
 static bool load_page(DbxFetch *fetch);
@@ -55,10 +55,11 @@ static void begin_lookups(DbxFetch *fetch);
 /* Everything given here must outlive the fetch.  No call is made yet. */
 DbxFetch *
 dbx_fetch_open(const DbxWorkspace *workspace, const DbxResource *res,
-			   const DbxRequest *request, const bool *needed, DbxCallStats *stats)
+			   const DbxRequest *request, const bool *needed,
+			   DbxCallStats *stats)
 {
 	MemoryContext context;
-	DbxFetch   *fetch;
+	DbxFetch	 *fetch;
 
 	context = AllocSetContextCreate(CurrentMemoryContext, "databricks fetch",
 									ALLOCSET_SMALL_SIZES);
@@ -90,7 +91,8 @@ dbx_fetch_next(DbxFetch *fetch, const DbxJson **element, const char **key)
 		CHECK_FOR_INTERRUPTS();
 
 		/* the element handed out last is not in use any more */
-		if (fetch->position > 0 && fetch->entries[fetch->position - 1].lookup != NULL)
+		if (fetch->position > 0 &&
+			fetch->entries[fetch->position - 1].lookup != NULL)
 		{
 			dbx_lookup_free(fetch->entries[fetch->position - 1].lookup);
 			fetch->entries[fetch->position - 1].lookup = NULL;
@@ -109,7 +111,8 @@ dbx_fetch_next(DbxFetch *fetch, const DbxJson **element, const char **key)
 		if (entry->lookup != NULL)
 		{
 			*element = dbx_lookup_finish(entry->lookup);
-			fetch->window = Min(fetch->window * 2, fetch->workspace->max_parallel);
+			fetch->window = Min(fetch->window * 2,
+								fetch->workspace->max_parallel);
 		}
 		if (entry->element == NULL)
 		{
@@ -136,8 +139,8 @@ static bool
 load_page(DbxFetch *fetch)
 {
 	const DbxJson *rows = NULL;
-	DbxPageSpec spec = {0};
-	MemoryContext previous;
+	DbxPageSpec	   spec = {0};
+	MemoryContext  previous;
 
 	MemoryContextReset(fetch->page_context);
 	fetch->entries = NULL;
@@ -178,11 +181,11 @@ load_page(DbxFetch *fetch)
 static void
 load_keys(DbxFetch *fetch)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
-	fetch->entries = (FetchEntry *)
-		MemoryContextAllocZero(fetch->page_context,
-							   list_length(fetch->request->keys) * sizeof(FetchEntry));
+	fetch->entries = (FetchEntry *) MemoryContextAllocZero(
+		fetch->page_context,
+		list_length(fetch->request->keys) * sizeof(FetchEntry));
 	foreach(cell, fetch->request->keys)
 		fetch->entries[fetch->nentries++].key = lfirst(cell);
 	fetch->window = fetch->workspace->max_parallel;
@@ -192,7 +195,7 @@ load_keys(DbxFetch *fetch)
 static void
 load_rows(DbxFetch *fetch, const DbxJson *rows)
 {
-	int			length = dbx_json_length(rows);
+	int			   length = dbx_json_length(rows);
 	const DbxJson *row;
 
 	if (length == 0)
@@ -207,7 +210,7 @@ load_rows(DbxFetch *fetch, const DbxJson *rows)
 static bool
 is_incomplete(const DbxFetch *fetch, const DbxJson *element)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < fetch->res->ncolumns; i++)
 	{
@@ -234,13 +237,13 @@ begin_lookups(DbxFetch *fetch)
 		{
 			if (!is_incomplete(fetch, entry->element))
 				continue;
-			entry->key = dbx_json_text(dbx_json_path(entry->element,
-													 fetch->res->key_column));
+			entry->key = dbx_json_text(
+				dbx_json_path(entry->element, fetch->res->key_column));
 			if (entry->key == NULL)
 				continue;
 		}
-		entry->lookup = dbx_lookup_start(fetch->workspace, fetch->res, entry->key,
-										 fetch->stats);
+		entry->lookup = dbx_lookup_start(fetch->workspace, fetch->res,
+										 entry->key, fetch->stats);
 	}
 	MemoryContextSwitchTo(previous);
 }

@@ -14,8 +14,8 @@
 
 PG_FUNCTION_INFO_V1(databricks_fdw_handler);
 
-static int	databricksIsForeignRelUpdatable(Relation rel);
-static RowMarkType databricksGetForeignRowMarkType(RangeTblEntry *rte,
+static int		   databricksIsForeignRelUpdatable(Relation rel);
+static RowMarkType databricksGetForeignRowMarkType(RangeTblEntry	 *rte,
 												   LockClauseStrength strength);
 
 Datum
@@ -50,9 +50,11 @@ static RowMarkType
 databricksGetForeignRowMarkType(RangeTblEntry *rte, LockClauseStrength strength)
 {
 	if (strength != LCS_NONE)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("rows of a workspace cannot be locked"),
-				 errhint("Leave out FOR UPDATE or FOR SHARE, or name other tables in its OF.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("rows of a workspace cannot be locked"),
+			 errhint(
+				 "Leave out FOR UPDATE or FOR SHARE, or name other tables in its OF.")));
 	return ROW_MARK_COPY;
 }

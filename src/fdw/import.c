@@ -19,18 +19,19 @@
 
 #define REMOTE_SCHEMA "databricks"
 
-static char *create_command(const DbxResource *res, const char *server, const char *schema);
-static bool is_named(const char *name, List *names);
-static void check_names(ImportForeignSchemaStmt *stmt);
+static char *create_command(const DbxResource *res, const char *server,
+							const char *schema);
+static bool	 is_named(const char *name, List *names);
+static void	 check_names(ImportForeignSchemaStmt *stmt);
 
 List *
 databricksImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 {
 	ForeignServer *server = GetForeignServer(serverOid);
-	List	   *names = NIL;
-	List	   *commands = NIL;
-	ListCell   *cell;
-	int			i;
+	List		  *names = NIL;
+	List		  *commands = NIL;
+	ListCell	  *cell;
+	int			   i;
 
 	if (stmt->options != NIL)
 		ereport(ERROR,
@@ -41,7 +42,8 @@ databricksImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 	if (strcmp(stmt->remote_schema, REMOTE_SCHEMA) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_SCHEMA_NOT_FOUND),
-				 errmsg("a workspace has no schema \"%s\" to import", stmt->remote_schema),
+				 errmsg("a workspace has no schema \"%s\" to import",
+						stmt->remote_schema),
 				 errhint("Its tables are in one schema: IMPORT FOREIGN SCHEMA " REMOTE_SCHEMA
 						 " FROM SERVER %s INTO %s.",
 						 quote_identifier(server->servername),
@@ -52,15 +54,18 @@ databricksImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 	if (stmt->list_type == FDW_IMPORT_SCHEMA_LIMIT_TO)
 	{
 		check_names(stmt);
-		return dbx_fdw_import_commands(server->servername, stmt->local_schema, names);
+		return dbx_fdw_import_commands(server->servername, stmt->local_schema,
+									   names);
 	}
 
 	for (i = 0; dbx_resources[i] != NULL; i++)
 	{
 		if (stmt->list_type != FDW_IMPORT_SCHEMA_EXCEPT ||
 			!is_named(dbx_resources[i]->name, names))
-			commands = lappend(commands, create_command(dbx_resources[i], server->servername,
-														stmt->local_schema));
+			commands = lappend(commands,
+							   create_command(dbx_resources[i],
+											  server->servername,
+											  stmt->local_schema));
 	}
 	return commands;
 }
@@ -68,13 +73,14 @@ databricksImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 List *
 dbx_fdw_import_commands(const char *server, const char *schema, List *only)
 {
-	List	   *commands = NIL;
-	int			i;
+	List *commands = NIL;
+	int	  i;
 
 	for (i = 0; dbx_resources[i] != NULL; i++)
 	{
 		if (only == NIL || is_named(dbx_resources[i]->name, only))
-			commands = lappend(commands, create_command(dbx_resources[i], server, schema));
+			commands = lappend(commands,
+							   create_command(dbx_resources[i], server, schema));
 	}
 	return commands;
 }
@@ -82,9 +88,9 @@ dbx_fdw_import_commands(const char *server, const char *schema, List *only)
 void
 dbx_fdw_comment_table(Oid relid)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
-	DbxTable   *table = dbx_fdw_table(rel);
-	int			i;
+	Relation  rel = table_open(relid, AccessShareLock);
+	DbxTable *table = dbx_fdw_table(rel);
+	int		  i;
 
 	CreateComments(relid, RelationRelationId, 0, table->res->comment);
 	for (i = 0; i < table->natts; i++)
@@ -100,7 +106,7 @@ static char *
 create_command(const DbxResource *res, const char *server, const char *schema)
 {
 	StringInfoData command;
-	int			i;
+	int			   i;
 
 	initStringInfo(&command);
 	appendStringInfo(&command, "CREATE FOREIGN TABLE %s (",
@@ -117,7 +123,7 @@ create_command(const DbxResource *res, const char *server, const char *schema)
 static bool
 is_named(const char *name, List *names)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, names)
 	{
@@ -132,8 +138,8 @@ static void
 check_names(ImportForeignSchemaStmt *stmt)
 {
 	StringInfoData names;
-	ListCell   *cell;
-	int			i;
+	ListCell	  *cell;
+	int			   i;
 
 	foreach(cell, stmt->table_list)
 	{
@@ -143,7 +149,8 @@ check_names(ImportForeignSchemaStmt *stmt)
 			continue;
 		initStringInfo(&names);
 		for (i = 0; dbx_resources[i] != NULL; i++)
-			appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", dbx_resources[i]->name);
+			appendStringInfo(&names, "%s%s", i > 0 ? ", " : "",
+							 dbx_resources[i]->name);
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
 				 errmsg("a workspace has no table \"%s\" to import", name),

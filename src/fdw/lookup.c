@@ -16,12 +16,12 @@
 
 struct DbxLookup
 {
-	MemoryContext context;
+	MemoryContext		context;
 	const DbxWorkspace *workspace;
-	const DbxResource *res;
-	char	   *key;
-	DbxCallSpec spec;
-	DbxCall    *call;
+	const DbxResource  *res;
+	char			   *key;
+	DbxCallSpec			spec;
+	DbxCall			   *call;
 };
 
 static bool is_other_kind(const DbxLookup *lookup, const DbxJson *answer);
@@ -30,10 +30,10 @@ DbxLookup *
 dbx_lookup_start(const DbxWorkspace *workspace, const DbxResource *res,
 				 const char *key, DbxCallStats *stats)
 {
-	MemoryContext context;
-	MemoryContext previous;
+	MemoryContext  context;
+	MemoryContext  previous;
 	StringInfoData query;
-	DbxLookup  *lookup;
+	DbxLookup	  *lookup;
 
 	context = AllocSetContextCreate(CurrentMemoryContext, "databricks lookup",
 									ALLOCSET_SMALL_SIZES);
@@ -66,8 +66,8 @@ const DbxJson *
 dbx_lookup_finish(DbxLookup *lookup)
 {
 	const DbxApiError *error;
-	MemoryContext previous;
-	DbxJson    *answer;
+	MemoryContext	   previous;
+	DbxJson			  *answer;
 
 	dbx_call_wait(lookup->call);
 	error = dbx_call_error(lookup->call);

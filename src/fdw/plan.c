@@ -28,44 +28,46 @@
 /* What planning keeps about a foreign table, in RelOptInfo.fdw_private. */
 typedef struct DbxPlanTable
 {
-	DbxTable   *table;
-	DbxWorkspace *server;		/* its costs */
-	bool	   *needed;			/* columns, over res->columns */
+	DbxTable	 *table;
+	DbxWorkspace *server; /* its costs */
+	bool		 *needed; /* columns, over res->columns */
 } DbxPlanTable;
 
 /* What some conditions make of a scan. */
 typedef struct DbxEstimate
 {
-	double		rows;			/* fetched; the conditions not sent come after */
-	double		calls;
-	bool		by_key;
-	Cost		first;			/* cost until the first row */
-	Cost		all;
+	double rows; /* fetched; the conditions not sent come after */
+	double calls;
+	bool   by_key;
+	Cost   first; /* cost until the first row */
+	Cost   all;
 } DbxEstimate;
 
 static List *used_attributes(RelOptInfo *baserel, List *clauses);
 static void estimate_scan(PlannerInfo *root, RelOptInfo *baserel, List *clauses,
 						  List *conditions, DbxEstimate *estimate);
 static double count_values(PlannerInfo *root, List *conditions);
-static List *find_lookups(PlannerInfo *root, RelOptInfo *baserel);
-static List *add_lookups(PlannerInfo *root, RelOptInfo *baserel, List *clauses,
-						 List *infos);
-static bool is_lookup_column(PlannerInfo *root, RelOptInfo *rel, EquivalenceClass *ec,
-							 EquivalenceMember *em, void *arg);
+static List	 *find_lookups(PlannerInfo *root, RelOptInfo *baserel);
+static List	 *add_lookups(PlannerInfo *root, RelOptInfo *baserel, List *clauses,
+						  List *infos);
+static bool	  is_lookup_column(PlannerInfo *root, RelOptInfo *rel,
+							   EquivalenceClass *ec, EquivalenceMember *em,
+							   void *arg);
 
 void
-databricksGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid)
+databricksGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
+							Oid foreigntableid)
 {
 	DbxPlanTable *plan = (DbxPlanTable *) palloc0(sizeof(DbxPlanTable));
-	Relation	rel;
-	List	   *conditions;
+	Relation	  rel;
+	List		 *conditions;
 
 	rel = table_open(foreigntableid, NoLock);
 	plan->table = dbx_fdw_table(rel);
 	table_close(rel, NoLock);
 	plan->server = dbx_fdw_server(plan->table->serverid);
-	plan->needed = dbx_fdw_needed_columns(plan->table,
-										  used_attributes(baserel, baserel->baserestrictinfo));
+	plan->needed = dbx_fdw_needed_columns(
+		plan->table, used_attributes(baserel, baserel->baserestrictinfo));
 	baserel->fdw_private = plan;
 
 	if (baserel->tuples < 0)
@@ -76,24 +78,27 @@ databricksGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel, Oid foreignt
 	conditions = dbx_fdw_choose_conditions(root, plan->table, baserel->relid,
 										   baserel->baserestrictinfo);
 	if (dbx_fdw_key_filter(plan->table, conditions) != NULL)
-		baserel->rows = clamp_row_est(Min(baserel->rows, count_values(root, conditions)));
+		baserel->rows = clamp_row_est(
+			Min(baserel->rows, count_values(root, conditions)));
 }
 
 void
-databricksGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid)
+databricksGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
+						  Oid foreigntableid)
 {
 	DbxPlanTable *plan = (DbxPlanTable *) baserel->fdw_private;
-	DbxEstimate estimate;
-	List	   *conditions;
-	ListCell   *cell;
+	DbxEstimate	  estimate;
+	List		 *conditions;
+	ListCell	 *cell;
 
 	conditions = dbx_fdw_choose_conditions(root, plan->table, baserel->relid,
 										   baserel->baserestrictinfo);
-	estimate_scan(root, baserel, baserel->baserestrictinfo, conditions, &estimate);
-	add_path(baserel, (Path *)
-			 dbx_create_foreignscan_path(root, baserel, NULL, baserel->rows, 0,
-										 estimate.first, estimate.all, NIL,
-										 baserel->lateral_relids, NULL, NIL, NIL));
+	estimate_scan(root, baserel, baserel->baserestrictinfo, conditions,
+				  &estimate);
+	add_path(baserel,
+			 (Path *) dbx_create_foreignscan_path(
+				 root, baserel, NULL, baserel->rows, 0, estimate.first,
+				 estimate.all, NIL, baserel->lateral_relids, NULL, NIL, NIL));
 
 	/* nothing beats a key that is known already */
 	if (estimate.by_key)
@@ -102,35 +107,39 @@ databricksGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntab
 	foreach(cell, find_lookups(root, baserel))
 	{
 		ParamPathInfo *info = (ParamPathInfo *) lfirst(cell);
-		List	   *clauses = list_concat_copy(baserel->baserestrictinfo, info->ppi_clauses);
+		List		  *clauses = list_concat_copy(baserel->baserestrictinfo,
+												  info->ppi_clauses);
 
-		conditions = dbx_fdw_choose_conditions(root, plan->table, baserel->relid, clauses);
+		conditions = dbx_fdw_choose_conditions(root, plan->table,
+											   baserel->relid, clauses);
 		estimate_scan(root, baserel, clauses, conditions, &estimate);
-		add_path(baserel, (Path *)
-				 dbx_create_foreignscan_path(root, baserel, NULL,
-											 estimate.by_key ?
-											 Min(info->ppi_rows, estimate.rows) : info->ppi_rows,
-											 0, estimate.first, estimate.all, NIL,
-											 info->ppi_req_outer, NULL, NIL, NIL));
+		add_path(baserel,
+				 (Path *) dbx_create_foreignscan_path(
+					 root, baserel, NULL,
+					 estimate.by_key ? Min(info->ppi_rows, estimate.rows)
+									 : info->ppi_rows,
+					 0, estimate.first, estimate.all, NIL, info->ppi_req_outer,
+					 NULL, NIL, NIL));
 	}
 }
 
 ForeignScan *
-databricksGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid,
-						 ForeignPath *best_path, List *tlist, List *scan_clauses,
-						 Plan *outer_plan)
+databricksGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
+						 Oid foreigntableid, ForeignPath *best_path,
+						 List *tlist, List *scan_clauses, Plan *outer_plan)
 {
 	DbxPlanTable *plan = (DbxPlanTable *) baserel->fdw_private;
-	List	   *quals = extract_actual_clauses(scan_clauses, false);
-	List	   *conditions;
-	List	   *values = NIL;
-	List	   *local = NIL;
-	Bitmapset  *sent = NULL;
-	DbxEstimate estimate;
-	ListCell   *cell;
-	int			i;
+	List		 *quals = extract_actual_clauses(scan_clauses, false);
+	List		 *conditions;
+	List		 *values = NIL;
+	List		 *local = NIL;
+	Bitmapset	 *sent = NULL;
+	DbxEstimate	  estimate;
+	ListCell	 *cell;
+	int			  i;
 
-	conditions = dbx_fdw_choose_conditions(root, plan->table, baserel->relid, scan_clauses);
+	conditions = dbx_fdw_choose_conditions(root, plan->table, baserel->relid,
+										   scan_clauses);
 	estimate_scan(root, baserel, scan_clauses, conditions, &estimate);
 	foreach(cell, conditions)
 	{
@@ -146,22 +155,22 @@ databricksGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntabl
 	}
 
 	/* all conditions are checked here, also those that are sent */
-	return make_foreignscan(tlist, quals, baserel->relid, values,
-							list_make4(dbx_fdw_save_conditions(conditions),
-									   used_attributes(baserel, scan_clauses),
-									   local,
-									   makeFloat(psprintf("%.0f", estimate.calls))),
-							NIL, NIL, outer_plan);
+	return make_foreignscan(
+		tlist, quals, baserel->relid, values,
+		list_make4(dbx_fdw_save_conditions(conditions),
+				   used_attributes(baserel, scan_clauses), local,
+				   makeFloat(psprintf("%.0f", estimate.calls))),
+		NIL, NIL, outer_plan);
 }
 
 /* Attribute numbers (0: the whole row) used above the scan or in its conditions. */
 static List *
 used_attributes(RelOptInfo *baserel, List *clauses)
 {
-	Bitmapset  *used = NULL;
-	List	   *attnos = NIL;
-	ListCell   *cell;
-	int			i = -1;
+	Bitmapset *used = NULL;
+	List	  *attnos = NIL;
+	ListCell  *cell;
+	int		   i = -1;
 
 	pull_varattnos((Node *) baserel->reltarget->exprs, baserel->relid, &used);
 	foreach(cell, clauses)
@@ -176,18 +185,18 @@ used_attributes(RelOptInfo *baserel, List *clauses)
 }
 
 static void
-estimate_scan(PlannerInfo *root, RelOptInfo *baserel, List *clauses, List *conditions,
-			  DbxEstimate *estimate)
+estimate_scan(PlannerInfo *root, RelOptInfo *baserel, List *clauses,
+			  List *conditions, DbxEstimate *estimate)
 {
-	DbxPlanTable *plan = (DbxPlanTable *) baserel->fdw_private;
+	DbxPlanTable	  *plan = (DbxPlanTable *) baserel->fdw_private;
 	const DbxResource *res = plan->table->res;
-	List	   *actual = NIL;
-	List	   *sent = NIL;
-	double		lists = count_values(root, conditions);
-	double		weight = 1;
-	double		details = 0;
-	ListCell   *cell;
-	int			i;
+	List			  *actual = NIL;
+	List			  *sent = NIL;
+	double			   lists = count_values(root, conditions);
+	double			   weight = 1;
+	double			   details = 0;
+	ListCell		  *cell;
+	int				   i;
 
 	/* the numbering of choose_conditions(), which leaves out pseudoconstants */
 	foreach(cell, clauses)
@@ -196,7 +205,8 @@ estimate_scan(PlannerInfo *root, RelOptInfo *baserel, List *clauses, List *condi
 			actual = lappend(actual, lfirst(cell));
 	}
 	foreach(cell, conditions)
-		sent = lappend(sent, list_nth(actual, ((DbxCondition *) lfirst(cell))->clause));
+		sent = lappend(sent,
+					   list_nth(actual, ((DbxCondition *) lfirst(cell))->clause));
 
 	estimate->by_key = dbx_fdw_key_filter(plan->table, conditions) != NULL;
 	if (estimate->by_key)
@@ -207,13 +217,14 @@ estimate_scan(PlannerInfo *root, RelOptInfo *baserel, List *clauses, List *condi
 	}
 	else
 	{
-		estimate->rows = clamp_row_est(baserel->tuples *
-									   clauselist_selectivity(root, sent, baserel->relid,
-															  JOIN_INNER, NULL));
+		estimate->rows = clamp_row_est(
+			baserel->tuples *
+			clauselist_selectivity(root, sent, baserel->relid, JOIN_INNER, NULL));
 		estimate->calls = Max(lists, ceil(estimate->rows / res->page_size));
 		for (i = 0; i < res->ncolumns; i++)
 		{
-			if (plan->needed[i] && (res->columns[i].flags & DBX_COLUMN_DETAIL) != 0)
+			if (plan->needed[i] &&
+				(res->columns[i].flags & DBX_COLUMN_DETAIL) != 0)
 				details = estimate->rows;
 		}
 	}
@@ -221,9 +232,11 @@ estimate_scan(PlannerInfo *root, RelOptInfo *baserel, List *clauses, List *condi
 	estimate->first = plan->server->fdw_startup_cost * weight +
 		baserel->baserestrictcost.startup;
 	estimate->all = baserel->baserestrictcost.startup +
-		plan->server->fdw_startup_cost * (estimate->calls * weight + details * res->get_cost) +
+		plan->server->fdw_startup_cost *
+			(estimate->calls * weight + details * res->get_cost) +
 		(plan->server->fdw_tuple_cost + cpu_tuple_cost +
-		 baserel->baserestrictcost.per_tuple) * estimate->rows;
+		 baserel->baserestrictcost.per_tuple) *
+			estimate->rows;
 	estimate->calls += details;
 }
 
@@ -231,15 +244,17 @@ estimate_scan(PlannerInfo *root, RelOptInfo *baserel, List *clauses, List *condi
 static double
 count_values(PlannerInfo *root, List *conditions)
 {
-	double		count = 1;
-	ListCell   *cell;
+	double	  count = 1;
+	ListCell *cell;
 
 	foreach(cell, conditions)
 	{
 		DbxCondition *condition = lfirst(cell);
 
 		if (condition->is_array)
-			count = Max(count, dbx_estimate_array_length(root, (Node *) condition->value));
+			count = Max(count,
+						dbx_estimate_array_length(root,
+												  (Node *) condition->value));
 	}
 	return count;
 }
@@ -252,10 +267,10 @@ static List *
 find_lookups(PlannerInfo *root, RelOptInfo *baserel)
 {
 	DbxPlanTable *plan = (DbxPlanTable *) baserel->fdw_private;
-	List	   *movable = NIL;
-	List	   *infos = NIL;
-	ListCell   *cell;
-	AttrNumber	attno;
+	List		 *movable = NIL;
+	List		 *infos = NIL;
+	ListCell	 *cell;
+	AttrNumber	  attno;
 
 	foreach(cell, baserel->joininfo)
 	{
@@ -270,10 +285,9 @@ find_lookups(PlannerInfo *root, RelOptInfo *baserel)
 	{
 		if (dbx_fdw_is_lookup(plan->table, attno))
 			infos = add_lookups(root, baserel,
-								generate_implied_equalities_for_column(root, baserel,
-																	   is_lookup_column,
-																	   &attno,
-																	   baserel->lateral_referencers),
+								generate_implied_equalities_for_column(
+									root, baserel, is_lookup_column, &attno,
+									baserel->lateral_referencers),
 								infos);
 	}
 	return infos;
@@ -284,16 +298,17 @@ static List *
 add_lookups(PlannerInfo *root, RelOptInfo *baserel, List *clauses, List *infos)
 {
 	DbxPlanTable *plan = (DbxPlanTable *) baserel->fdw_private;
-	ListCell   *cell;
+	ListCell	 *cell;
 
 	foreach(cell, clauses)
 	{
 		RestrictInfo *rinfo = lfirst_node(RestrictInfo, cell);
-		List	   *conditions = dbx_fdw_choose_conditions(root, plan->table, baserel->relid,
-														   list_make1(rinfo));
-		Relids		outer;
-		bool		lookup = false;
-		AttrNumber	attno;
+		List		 *conditions = dbx_fdw_choose_conditions(root, plan->table,
+															 baserel->relid,
+															 list_make1(rinfo));
+		Relids		  outer;
+		bool		  lookup = false;
+		AttrNumber	  attno;
 
 		if (conditions == NIL)
 			continue;
@@ -301,14 +316,14 @@ add_lookups(PlannerInfo *root, RelOptInfo *baserel, List *clauses, List *infos)
 		{
 			if (dbx_fdw_is_lookup(plan->table, attno) &&
 				plan->table->columns[attno - 1] ==
-				((DbxCondition *) linitial(conditions))->column)
+					((DbxCondition *) linitial(conditions))->column)
 				lookup = true;
 		}
 		outer = bms_union(rinfo->clause_relids, baserel->lateral_relids);
 		outer = bms_del_member(outer, baserel->relid);
 		if (lookup && !bms_is_empty(outer))
-			infos = list_append_unique_ptr(infos,
-										   get_baserel_parampathinfo(root, baserel, outer));
+			infos = list_append_unique_ptr(
+				infos, get_baserel_parampathinfo(root, baserel, outer));
 	}
 	return infos;
 }
@@ -318,7 +333,7 @@ static bool
 is_lookup_column(PlannerInfo *root, RelOptInfo *rel, EquivalenceClass *ec,
 				 EquivalenceMember *em, void *arg)
 {
-	Node	   *node = (Node *) em->em_expr;
+	Node *node = (Node *) em->em_expr;
 
 	while (node != NULL && IsA(node, RelabelType))
 		node = (Node *) ((RelabelType *) node)->arg;

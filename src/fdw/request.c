@@ -33,37 +33,39 @@
 typedef struct ListBuilder
 {
 	const DbxTable *table;
-	StringInfoData common;		/* parameters of every list */
-	List	   *lists;			/* one parameter each, where there are several */
-	int64		from;			/* bounds on the time, in ms since 1970 */
-	int64		to;
+	StringInfoData	common; /* parameters of every list */
+	List		   *lists;	/* one parameter each, where there are several */
+	int64			from;	/* bounds on the time, in ms since 1970 */
+	int64			to;
 } ListBuilder;
 
 static List *without_doubles(List *texts);
 static char *datum_text(Datum value, Oid type);
 static List *usable_keys(const DbxColumn *column, List *texts);
-static void add_equality(ListBuilder *builder, const DbxColumn *column, List *texts);
+static void	 add_equality(ListBuilder *builder, const DbxColumn *column,
+						  List *texts);
 static List *finish_lists(ListBuilder *builder);
 static char *to_utf8(char *text);
-static bool has_text(const List *texts, const char *text);
-static bool same_texts(const List *a, const List *b);
+static bool	 has_text(const List *texts, const char *text);
+static bool	 same_texts(const List *a, const List *b);
 
 /*
  * The values an equality allows, as text: without NULLs and doubles.  NIL means
  * that it allows none.
  */
 List *
-dbx_fdw_value_texts(const DbxCondition *condition, const DbxConditionValue *value)
+dbx_fdw_value_texts(const DbxCondition		*condition,
+					const DbxConditionValue *value)
 {
-	List	   *texts = NIL;
-	ArrayType  *array;
-	Datum	   *elements;
-	bool	   *nulls;
-	int16		length;
-	bool		byval;
-	char		align;
-	int			count;
-	int			i;
+	List	  *texts = NIL;
+	ArrayType *array;
+	Datum	  *elements;
+	bool	  *nulls;
+	int16	   length;
+	bool	   byval;
+	char	   align;
+	int		   count;
+	int		   i;
 
 	if (value->isnull)
 		return NIL;
@@ -92,13 +94,15 @@ compare_texts(const ListCell *a, const ListCell *b)
 static List *
 without_doubles(List *texts)
 {
-	List	   *unique = NIL;
-	ListCell   *cell;
+	List	 *unique = NIL;
+	ListCell *cell;
 
 	list_sort(texts, compare_texts);
 	foreach(cell, texts)
 	{
-		if (unique == NIL || strcmp((const char *) llast(unique), (const char *) lfirst(cell)) != 0)
+		if (unique == NIL ||
+			strcmp((const char *) llast(unique), (const char *) lfirst(cell)) !=
+				0)
 			unique = lappend(unique, lfirst(cell));
 	}
 	return unique;
@@ -126,7 +130,7 @@ datum_text(Datum value, Oid type)
 bool
 dbx_fdw_filter_takes(const DbxFilter *filter, List *texts)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, texts)
 	{
@@ -167,10 +171,13 @@ dbx_fdw_time_bound(const DbxConditionValue *value, StrategyNumber strategy,
 	switch (value->type)
 	{
 		case DATEOID:
-			time = date2timestamptz_opt_overflow(DatumGetDateADT(value->value), &overflow);
+			time = date2timestamptz_opt_overflow(DatumGetDateADT(value->value),
+												 &overflow);
 			break;
 		case TIMESTAMPOID:
-			time = timestamp2timestamptz_opt_overflow(DatumGetTimestamp(value->value), &overflow);
+			time = timestamp2timestamptz_opt_overflow(DatumGetTimestamp(
+														  value->value),
+													  &overflow);
 			break;
 		default:
 			time = DatumGetTimestampTz(value->value);
@@ -199,7 +206,7 @@ void
 dbx_fdw_list_query(const DbxTable *table, const bool *needed, StringInfo query)
 {
 	const DbxResource *res = table->res;
-	int			i;
+	int				   i;
 
 	if (res->limit_param != NULL)
 		dbx_query_add_int64(query, res->limit_param, res->page_size);
@@ -235,21 +242,23 @@ dbx_fdw_request(const DbxTable *table, const char *workspace, List *conditions,
 
 	foreach(cell, conditions)
 	{
-		DbxCondition *condition = lfirst(cell);
+		DbxCondition	*condition = lfirst(cell);
 		const DbxColumn *column = &table->res->columns[condition->column];
 		const DbxConditionValue *value = &values[n++];
-		List	   *texts;
+		List					*texts;
 
 		if (column->convert == DBX_CONVERT_TIME_MS)
 		{
-			if (!dbx_fdw_time_bound(value, condition->strategy, &builder.from, &builder.to))
+			if (!dbx_fdw_time_bound(value, condition->strategy, &builder.from,
+									&builder.to))
 				request->empty = true;
 			continue;
 		}
 
 		texts = dbx_fdw_value_texts(condition, value);
 		if (texts == NIL ||
-			(column->convert == DBX_CONVERT_WORKSPACE && !has_text(texts, workspace)))
+			(column->convert == DBX_CONVERT_WORKSPACE &&
+			 !has_text(texts, workspace)))
 			request->empty = true;
 		else if (dbx_fdw_key_filter(table, list_make1(condition)) != NULL)
 		{
@@ -271,15 +280,16 @@ dbx_fdw_request(const DbxTable *table, const char *workspace, List *conditions,
 static List *
 usable_keys(const DbxColumn *column, List *texts)
 {
-	List	   *keys = NIL;
-	ListCell   *cell;
+	List	 *keys = NIL;
+	ListCell *cell;
 
 	foreach(cell, texts)
 	{
 		const char *text = lfirst(cell);
 
 		if (text[0] != '\0' &&
-			(column->convert != DBX_CONVERT_BIGINT || (text[0] != '-' && text[0] != '0')))
+			(column->convert != DBX_CONVERT_BIGINT ||
+			 (text[0] != '-' && text[0] != '0')))
 			keys = lappend(keys, lfirst(cell));
 	}
 	return keys;
@@ -290,8 +300,8 @@ static void
 add_equality(ListBuilder *builder, const DbxColumn *column, List *texts)
 {
 	const DbxResource *res = builder->table->res;
-	ListCell   *cell;
-	int			i;
+	ListCell		  *cell;
+	int				   i;
 
 	for (i = 0; i < res->nfilters; i++)
 	{
@@ -311,8 +321,10 @@ add_equality(ListBuilder *builder, const DbxColumn *column, List *texts)
 		if (column->convert == DBX_CONVERT_BIGINT)
 			texts = usable_keys(column, texts);
 		if (list_length(texts) == 1)
-			dbx_query_add(&builder->common, filter->param, to_utf8(linitial(texts)));
-		else if (texts != NIL && builder->lists == NIL && list_length(texts) <= MAX_LISTS)
+			dbx_query_add(&builder->common, filter->param,
+						  to_utf8(linitial(texts)));
+		else if (texts != NIL && builder->lists == NIL &&
+				 list_length(texts) <= MAX_LISTS)
 		{
 			foreach(cell, texts)
 			{
@@ -331,9 +343,9 @@ static List *
 finish_lists(ListBuilder *builder)
 {
 	const DbxResource *res = builder->table->res;
-	List	   *queries = NIL;
-	ListCell   *cell;
-	int			i;
+	List			  *queries = NIL;
+	ListCell		  *cell;
+	int				   i;
 
 	for (i = 0; i < res->nfilters; i++)
 	{
@@ -348,9 +360,10 @@ finish_lists(ListBuilder *builder)
 	if (builder->lists == NIL)
 		return list_make1(builder->common.data);
 	foreach(cell, builder->lists)
-		queries = lappend(queries, psprintf("%s%s%s", builder->common.data,
-											builder->common.len > 0 ? "&" : "",
-											(char *) lfirst(cell)));
+		queries = lappend(queries,
+						  psprintf("%s%s%s", builder->common.data,
+								   builder->common.len > 0 ? "&" : "",
+								   (char *) lfirst(cell)));
 	return queries;
 }
 
@@ -363,7 +376,7 @@ to_utf8(char *text)
 static bool
 has_text(const List *texts, const char *text)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, texts)
 	{
@@ -384,8 +397,8 @@ dbx_fdw_same_request(const DbxRequest *a, const DbxRequest *b)
 static bool
 same_texts(const List *a, const List *b)
 {
-	ListCell   *cell;
-	ListCell   *other;
+	ListCell *cell;
+	ListCell *other;
 
 	if (list_length(a) != list_length(b))
 		return false;

@@ -30,31 +30,31 @@
 
 typedef struct KnownRow
 {
-	char		key[KNOWN_KEY_SIZE];
-	MinimalTuple tuple;			/* NULL: there is nothing of that key */
+	char		 key[KNOWN_KEY_SIZE];
+	MinimalTuple tuple; /* NULL: there is nothing of that key */
 } KnownRow;
 
 typedef struct DbxScan
 {
-	DbxScanInfo info;			/* first, see dbx_fdw_scan_info() */
+	DbxScanInfo	  info; /* first, see dbx_fdw_scan_info() */
 	DbxWorkspace *workspace;
-	List	   *value_states;	/* ExprStates of the conditions' values */
-	Bitmapset  *params;			/* what those values depend on */
+	List		 *value_states; /* ExprStates of the conditions' values */
+	Bitmapset	 *params;		/* what those values depend on */
 
-	bool		started;
-	bool		check_request;	/* values may have changed since */
-	MemoryContext request_context;	/* request, fetch, pending rows */
-	DbxRequest *request;
-	DbxFetch   *fetch;
-	List	   *pending;		/* MinimalTuples known from earlier look-ups */
-	int			next_pending;
+	bool		  started;
+	bool		  check_request;   /* values may have changed since */
+	MemoryContext request_context; /* request, fetch, pending rows */
+	DbxRequest	 *request;
+	DbxFetch	 *fetch;
+	List		 *pending; /* MinimalTuples known from earlier look-ups */
+	int			  next_pending;
 
-	bool		storing;		/* keep rows for a rescan */
-	Tuplestorestate *store;		/* rows of the request so far */
-	bool		reading;		/* rows come out of the store */
-	TupleTableSlot *stored_slot;
+	bool			 storing; /* keep rows for a rescan */
+	Tuplestorestate *store;	  /* rows of the request so far */
+	bool			 reading; /* rows come out of the store */
+	TupleTableSlot	*stored_slot;
 
-	HTAB	   *known;			/* rows by key; NULL: none kept yet */
+	HTAB		 *known; /* rows by key; NULL: none kept yet */
 	MemoryContext known_context;
 } DbxScan;
 
@@ -62,31 +62,33 @@ static bool may_be_rescanned(ForeignScanState *node, int eflags);
 static bool is_rescanned(Plan *plan, const Plan *scan, bool repeated);
 static bool any_is_rescanned(List *plans, const Plan *scan, bool repeated);
 static void start_request(ForeignScanState *node);
-static void open_request(DbxScan *scan, DbxRequest *request, MemoryContext context);
-static DbxRequest *evaluate_request(ForeignScanState *node, MemoryContext context);
+static void open_request(DbxScan *scan, DbxRequest *request,
+						 MemoryContext context);
+static DbxRequest *evaluate_request(ForeignScanState *node,
+									MemoryContext	  context);
 static DbxRequest *leave_out_known(DbxScan *scan, DbxRequest *request);
 static void remember_row(DbxScan *scan, const char *key, TupleTableSlot *slot);
-static void fill_slot(DbxScan *scan, const DbxJson *element, TupleTableSlot *slot);
+static void fill_slot(DbxScan *scan, const DbxJson *element,
+					  TupleTableSlot *slot);
 static void take_stored(DbxScan *scan, TupleTableSlot *slot);
 
 void
 databricksBeginForeignScan(ForeignScanState *node, int eflags)
 {
-	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
-	EState	   *estate = node->ss.ps.state;
-	DbxScan    *scan = (DbxScan *) palloc0(sizeof(DbxScan));
+	ForeignScan	  *plan = (ForeignScan *) node->ss.ps.plan;
+	EState		  *estate = node->ss.ps.state;
+	DbxScan		  *scan = (DbxScan *) palloc0(sizeof(DbxScan));
 	RangeTblEntry *rte = exec_rt_fetch(plan->scan.scanrelid, estate);
-	ListCell   *cell;
-	Oid			userid;
+	ListCell	  *cell;
+	Oid			   userid;
 
 	node->fdw_state = scan;
 	scan->info.table = dbx_fdw_table(node->ss.ss_currentRelation);
-	scan->info.conditions =
-		dbx_fdw_load_conditions(list_nth(plan->fdw_private, DBX_PLAN_CONDITIONS),
-								plan->fdw_exprs);
-	scan->info.needed =
-		dbx_fdw_needed_columns(scan->info.table,
-							   list_nth(plan->fdw_private, DBX_PLAN_COLUMNS));
+	scan->info.conditions = dbx_fdw_load_conditions(
+		list_nth(plan->fdw_private, DBX_PLAN_CONDITIONS), plan->fdw_exprs);
+	scan->info.needed = dbx_fdw_needed_columns(scan->info.table,
+											   list_nth(plan->fdw_private,
+														DBX_PLAN_COLUMNS));
 	if ((eflags & EXEC_FLAG_EXPLAIN_ONLY) != 0)
 		return;
 
@@ -94,23 +96,25 @@ databricksBeginForeignScan(ForeignScanState *node, int eflags)
 	if (!OidIsValid(userid))
 		userid = GetUserId();
 	(void) rte;
-	scan->workspace = dbx_workspace_by_server(scan->info.table->serverid, userid);
+	scan->workspace = dbx_workspace_by_server(scan->info.table->serverid,
+											  userid);
 
 	scan->value_states = ExecInitExprList(plan->fdw_exprs, &node->ss.ps);
 	foreach(cell, plan->fdw_exprs)
-		scan->params = bms_join(scan->params, pull_paramids((Expr *) lfirst(cell)));
+		scan->params = bms_join(scan->params,
+								pull_paramids((Expr *) lfirst(cell)));
 	scan->storing = may_be_rescanned(node, eflags);
-	scan->stored_slot = MakeSingleTupleTableSlot(RelationGetDescr(node->ss.ss_currentRelation),
-												 &TTSOpsMinimalTuple);
+	scan->stored_slot = MakeSingleTupleTableSlot(
+		RelationGetDescr(node->ss.ss_currentRelation), &TTSOpsMinimalTuple);
 }
 
 TupleTableSlot *
 databricksIterateForeignScan(ForeignScanState *node)
 {
-	DbxScan    *scan = (DbxScan *) node->fdw_state;
+	DbxScan		   *scan = (DbxScan *) node->fdw_state;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
-	const DbxJson *element;
-	const char *key;
+	const DbxJson  *element;
+	const char	   *key;
 
 	ExecClearTuple(slot);
 	if (!scan->started || scan->check_request)
@@ -156,7 +160,7 @@ databricksIterateForeignScan(ForeignScanState *node)
 void
 databricksReScanForeignScan(ForeignScanState *node)
 {
-	DbxScan    *scan = (DbxScan *) node->fdw_state;
+	DbxScan *scan = (DbxScan *) node->fdw_state;
 
 	if (!scan->started)
 		return;
@@ -179,7 +183,7 @@ databricksReScanForeignScan(ForeignScanState *node)
 void
 databricksEndForeignScan(ForeignScanState *node)
 {
-	DbxScan    *scan = (DbxScan *) node->fdw_state;
+	DbxScan *scan = (DbxScan *) node->fdw_state;
 
 	if (scan == NULL)
 		return;
@@ -217,7 +221,7 @@ may_be_rescanned(ForeignScanState *node, int eflags)
 static bool
 is_rescanned(Plan *plan, const Plan *scan, bool repeated)
 {
-	bool		inner = repeated;
+	bool inner = repeated;
 
 	if (plan == NULL)
 		return false;
@@ -232,13 +236,17 @@ is_rescanned(Plan *plan, const Plan *scan, bool repeated)
 			inner = true;
 			break;
 		case T_Append:
-			return any_is_rescanned(((Append *) plan)->appendplans, scan, repeated);
+			return any_is_rescanned(((Append *) plan)->appendplans, scan,
+									repeated);
 		case T_MergeAppend:
-			return any_is_rescanned(((MergeAppend *) plan)->mergeplans, scan, repeated);
+			return any_is_rescanned(((MergeAppend *) plan)->mergeplans, scan,
+									repeated);
 		case T_SubqueryScan:
-			return is_rescanned(((SubqueryScan *) plan)->subplan, scan, repeated);
+			return is_rescanned(((SubqueryScan *) plan)->subplan, scan,
+								repeated);
 		case T_CustomScan:
-			return any_is_rescanned(((CustomScan *) plan)->custom_plans, scan, true);
+			return any_is_rescanned(((CustomScan *) plan)->custom_plans, scan,
+									true);
 		default:
 			break;
 	}
@@ -249,7 +257,7 @@ is_rescanned(Plan *plan, const Plan *scan, bool repeated)
 static bool
 any_is_rescanned(List *plans, const Plan *scan, bool repeated)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, plans)
 	{
@@ -266,10 +274,10 @@ any_is_rescanned(List *plans, const Plan *scan, bool repeated)
 static void
 start_request(ForeignScanState *node)
 {
-	DbxScan    *scan = (DbxScan *) node->fdw_state;
+	DbxScan		 *scan = (DbxScan *) node->fdw_state;
 	MemoryContext context;
-	DbxRequest *request;
-	bool		again = scan->started && scan->check_request;
+	DbxRequest	 *request;
+	bool		  again = scan->started && scan->check_request;
 
 	context = AllocSetContextCreate(node->ss.ps.state->es_query_cxt,
 									"databricks request", ALLOCSET_SMALL_SIZES);
@@ -289,7 +297,7 @@ static void
 open_request(DbxScan *scan, DbxRequest *request, MemoryContext context)
 {
 	MemoryContext previous;
-	DbxRequest *asked = request;
+	DbxRequest	 *asked = request;
 
 	if (scan->request_context != NULL)
 		MemoryContextDelete(scan->request_context);
@@ -317,17 +325,17 @@ open_request(DbxScan *scan, DbxRequest *request, MemoryContext context)
 static DbxRequest *
 evaluate_request(ForeignScanState *node, MemoryContext context)
 {
-	DbxScan    *scan = (DbxScan *) node->fdw_state;
-	ExprContext *econtext = node->ss.ps.ps_ExprContext;
-	MemoryContext previous;
+	DbxScan			  *scan = (DbxScan *) node->fdw_state;
+	ExprContext		  *econtext = node->ss.ps.ps_ExprContext;
+	MemoryContext	   previous;
 	DbxConditionValue *values;
-	DbxRequest *request;
-	ListCell   *cell;
-	ListCell   *state;
-	int			n = 0;
+	DbxRequest		  *request;
+	ListCell		  *cell;
+	ListCell		  *state;
+	int				   n = 0;
 
-	values = (DbxConditionValue *)
-		palloc0(Max(list_length(scan->value_states), 1) * sizeof(DbxConditionValue));
+	values = (DbxConditionValue *) palloc0(
+		Max(list_length(scan->value_states), 1) * sizeof(DbxConditionValue));
 	forboth(cell, scan->info.conditions, state, scan->value_states)
 	{
 		DbxCondition *condition = lfirst(cell);
@@ -358,8 +366,8 @@ leave_out_known(DbxScan *scan, DbxRequest *request)
 	rest->by_key = true;
 	foreach(cell, request->keys)
 	{
-		char	   *key = lfirst(cell);
-		KnownRow   *row = NULL;
+		char	 *key = lfirst(cell);
+		KnownRow *row = NULL;
 
 		if (strlen(key) < KNOWN_KEY_SIZE)
 			row = (KnownRow *) hash_search(scan->known, key, HASH_FIND, NULL);
@@ -380,13 +388,13 @@ static void
 remember_row(DbxScan *scan, const char *key, TupleTableSlot *slot)
 {
 	MemoryContext previous;
-	KnownRow   *row;
+	KnownRow	 *row;
 
 	if (!scan->storing || strlen(key) >= KNOWN_KEY_SIZE)
 		return;
 	if (scan->known == NULL)
 	{
-		HASHCTL		ctl = {0};
+		HASHCTL ctl = {0};
 
 		scan->known_context = AllocSetContextCreate(GetMemoryChunkContext(scan),
 													"databricks rows by key",
@@ -397,7 +405,8 @@ remember_row(DbxScan *scan, const char *key, TupleTableSlot *slot)
 		scan->known = hash_create("databricks rows by key", 256, &ctl,
 								  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	}
-	if (MemoryContextMemAllocated(scan->known_context, true) > (Size) work_mem * 1024)
+	if (MemoryContextMemAllocated(scan->known_context, true) >
+		(Size) work_mem * 1024)
 		return;
 
 	previous = MemoryContextSwitchTo(scan->known_context);
@@ -411,18 +420,18 @@ static void
 fill_slot(DbxScan *scan, const DbxJson *element, TupleTableSlot *slot)
 {
 	const DbxTable *table = scan->info.table;
-	int			i;
+	int				i;
 
 	for (i = 0; i < table->natts; i++)
 	{
-		int			column = table->columns[i];
+		int column = table->columns[i];
 
 		slot->tts_values[i] = (Datum) 0;
 		slot->tts_isnull[i] = true;
 		if (column >= 0 && scan->info.needed[column])
-			slot->tts_values[i] = dbx_resource_value(&table->res->columns[column],
-													 element, scan->workspace->name,
-													 table->name, &slot->tts_isnull[i]);
+			slot->tts_values[i] = dbx_resource_value(
+				&table->res->columns[column], element, scan->workspace->name,
+				table->name, &slot->tts_isnull[i]);
 	}
 	ExecStoreVirtualTuple(slot);
 }
@@ -431,10 +440,12 @@ fill_slot(DbxScan *scan, const DbxJson *element, TupleTableSlot *slot)
 static void
 take_stored(DbxScan *scan, TupleTableSlot *slot)
 {
-	int			natts = scan->info.table->natts;
+	int natts = scan->info.table->natts;
 
 	slot_getallattrs(scan->stored_slot);
-	memcpy(slot->tts_values, scan->stored_slot->tts_values, natts * sizeof(Datum));
-	memcpy(slot->tts_isnull, scan->stored_slot->tts_isnull, natts * sizeof(bool));
+	memcpy(slot->tts_values, scan->stored_slot->tts_values,
+		   natts * sizeof(Datum));
+	memcpy(slot->tts_isnull, scan->stored_slot->tts_isnull,
+		   natts * sizeof(bool));
 	ExecStoreVirtualTuple(slot);
 }

@@ -21,8 +21,8 @@
 #include "workspace/option.h"
 
 static const DbxResource *table_resource(Relation rel, ForeignTable *foreign);
-static int	match_column(Relation rel, const DbxResource *res,
-						 Form_pg_attribute attribute);
+static int				  match_column(Relation rel, const DbxResource *res,
+									   Form_pg_attribute attribute);
 
 /*
  * Raises for an option, a column or a type that does not fit the resource.
@@ -30,11 +30,11 @@ static int	match_column(Relation rel, const DbxResource *res,
 DbxTable *
 dbx_fdw_table(Relation rel)
 {
-	DbxTable   *table = (DbxTable *) palloc0(sizeof(DbxTable));
+	DbxTable	 *table = (DbxTable *) palloc0(sizeof(DbxTable));
 	ForeignTable *foreign = GetForeignTable(RelationGetRelid(rel));
-	TupleDesc	desc = RelationGetDescr(rel);
-	ListCell   *cell;
-	int			i;
+	TupleDesc	  desc = RelationGetDescr(rel);
+	ListCell	 *cell;
+	int			  i;
 
 	table->relid = RelationGetRelid(rel);
 	table->name = pstrdup(RelationGetRelationName(rel));
@@ -43,7 +43,7 @@ dbx_fdw_table(Relation rel)
 	table->pushdown = true;
 	foreach(cell, foreign->options)
 	{
-		DefElem    *def = lfirst_node(DefElem, cell);
+		DefElem *def = lfirst_node(DefElem, cell);
 
 		if (strcmp(def->defname, "pushdown") == 0)
 			table->pushdown = defGetBoolean(def);
@@ -55,8 +55,9 @@ dbx_fdw_table(Relation rel)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
 
-		table->columns[i] = attribute->attisdropped ? -1 :
-			match_column(rel, table->res, attribute);
+		table->columns[i] = attribute->attisdropped
+			? -1
+			: match_column(rel, table->res, attribute);
 	}
 	return table;
 }
@@ -64,15 +65,15 @@ dbx_fdw_table(Relation rel)
 static const DbxResource *
 table_resource(Relation rel, ForeignTable *foreign)
 {
-	const char *name = RelationGetRelationName(rel);
+	const char		  *name = RelationGetRelationName(rel);
 	const DbxResource *res;
-	StringInfoData names;
-	ListCell   *cell;
-	int			i;
+	StringInfoData	   names;
+	ListCell		  *cell;
+	int				   i;
 
 	foreach(cell, foreign->options)
 	{
-		DefElem    *def = lfirst_node(DefElem, cell);
+		DefElem *def = lfirst_node(DefElem, cell);
 
 		if (strcmp(def->defname, "resource") == 0)
 			name = defGetString(def);
@@ -84,45 +85,52 @@ table_resource(Relation rel, ForeignTable *foreign)
 
 	initStringInfo(&names);
 	for (i = 0; dbx_resources[i] != NULL; i++)
-		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", dbx_resources[i]->name);
-	ereport(ERROR,
-			(errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
-			 errmsg("there is no resource \"%s\" for foreign table \"%s\"",
-					name, RelationGetRelationName(rel)),
-			 errdetail("The option \"resource\" names it; without the option it is the table's own name."),
-			 errhint("Resources are: %s.", names.data)));
-	return NULL;				/* keep compilers quiet */
+		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "",
+						 dbx_resources[i]->name);
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
+		 errmsg("there is no resource \"%s\" for foreign table \"%s\"", name,
+				RelationGetRelationName(rel)),
+		 errdetail(
+			 "The option \"resource\" names it; without the option it is the table's own name."),
+		 errhint("Resources are: %s.", names.data)));
+	return NULL; /* keep compilers quiet */
 }
 
 static int
 match_column(Relation rel, const DbxResource *res, Form_pg_attribute attribute)
 {
-	int			index = dbx_resource_column(res, NameStr(attribute->attname));
+	int index = dbx_resource_column(res, NameStr(attribute->attname));
 	StringInfoData names;
-	int			i;
+	int			   i;
 
 	if (index < 0)
 	{
 		initStringInfo(&names);
 		for (i = 0; i < res->ncolumns; i++)
-			appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", res->columns[i].name);
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_COLUMN_NAME_NOT_FOUND),
-				 errmsg("column \"%s\" of foreign table \"%s\" is no column of resource \"%s\"",
-						NameStr(attribute->attname), RelationGetRelationName(rel), res->name),
-				 errhint("Its columns are: %s.", names.data)));
+			appendStringInfo(&names, "%s%s", i > 0 ? ", " : "",
+							 res->columns[i].name);
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FDW_COLUMN_NAME_NOT_FOUND),
+			 errmsg("column \"%s\" of foreign table \"%s\" is no column of resource \"%s\"",
+					NameStr(attribute->attname), RelationGetRelationName(rel),
+					res->name),
+			 errhint("Its columns are: %s.", names.data)));
 	}
 	if (attribute->atttypid != res->columns[index].type)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_INVALID_DATA_TYPE),
-				 errmsg("column \"%s\" of foreign table \"%s\" has type %s, but resource \"%s\" gives %s",
-						NameStr(attribute->attname), RelationGetRelationName(rel),
-						format_type_be(attribute->atttypid), res->name,
-						dbx_resource_type_name(&res->columns[index])),
-				 errhint("ALTER FOREIGN TABLE %s ALTER COLUMN %s TYPE %s.",
-						 quote_identifier(RelationGetRelationName(rel)),
-						 quote_identifier(NameStr(attribute->attname)),
-						 dbx_resource_type_name(&res->columns[index]))));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FDW_INVALID_DATA_TYPE),
+			 errmsg("column \"%s\" of foreign table \"%s\" has type %s, but resource \"%s\" gives %s",
+					NameStr(attribute->attname), RelationGetRelationName(rel),
+					format_type_be(attribute->atttypid), res->name,
+					dbx_resource_type_name(&res->columns[index])),
+			 errhint("ALTER FOREIGN TABLE %s ALTER COLUMN %s TYPE %s.",
+					 quote_identifier(RelationGetRelationName(rel)),
+					 quote_identifier(NameStr(attribute->attname)),
+					 dbx_resource_type_name(&res->columns[index]))));
 	return index;
 }
 
@@ -134,7 +142,7 @@ match_column(Relation rel, const DbxResource *res, Form_pg_attribute attribute)
 DbxWorkspace *
 dbx_fdw_server(Oid serverid)
 {
-	DbxWorkspace *workspace = (DbxWorkspace *) palloc0(sizeof(DbxWorkspace));
+	DbxWorkspace  *workspace = (DbxWorkspace *) palloc0(sizeof(DbxWorkspace));
 	ForeignServer *server = GetForeignServer(serverid);
 
 	workspace->name = server->servername;
@@ -152,13 +160,13 @@ dbx_fdw_server(Oid serverid)
 bool *
 dbx_fdw_needed_columns(const DbxTable *table, List *attnos)
 {
-	bool	   *needed = (bool *) palloc0(table->res->ncolumns * sizeof(bool));
-	ListCell   *cell;
-	int			i;
+	bool	 *needed = (bool *) palloc0(table->res->ncolumns * sizeof(bool));
+	ListCell *cell;
+	int		  i;
 
 	foreach(cell, attnos)
 	{
-		AttrNumber	attno = lfirst_int(cell);
+		AttrNumber attno = lfirst_int(cell);
 
 		for (i = 0; i < table->natts; i++)
 		{
