@@ -17,6 +17,9 @@ char	   *dbx_guc_workspace;
 int			dbx_guc_json_max_depth;
 int			dbx_guc_max_buffer_size;
 int			dbx_guc_max_pages;
+bool		dbx_guc_success_with_failures;
+int			dbx_guc_wait_max_interval;
+int			dbx_guc_wait_min_interval;
 
 void
 dbx_guc_define(void)
@@ -43,6 +46,30 @@ dbx_guc_define(void)
 							&dbx_guc_max_pages,
 							100000, 1, INT_MAX,
 							PGC_USERSET, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("databricks.success_with_failures",
+							 "Counts a run that ended SUCCESS_WITH_FAILURES as a success, with a warning.",
+							 "Off: as a failure.",
+							 &dbx_guc_success_with_failures,
+							 true,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomIntVariable("databricks.wait_max_interval",
+							"Longest time between two looks at a run that is waited for.",
+							NULL,
+							&dbx_guc_wait_max_interval,
+							10000, 10, 3600 * 1000,
+							PGC_USERSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("databricks.wait_min_interval",
+							"Time before the second look at a run that is waited for; it grows with each look.",
+							NULL,
+							&dbx_guc_wait_min_interval,
+							1000, 10, 3600 * 1000,
+							PGC_USERSET, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 
 	DefineCustomStringVariable("databricks.workspace",

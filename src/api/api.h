@@ -61,6 +61,13 @@ typedef struct DbxApiError
 typedef struct DbxCall DbxCall;
 
 /*
+ * While set, no call can be begun and the error says that it cannot be done in
+ * "this place".  The background worker sets it while it writes, so that a
+ * trigger on one of its tables cannot make it wait for the network.
+ */
+extern PGDLLIMPORT const char *dbx_api_forbidden;
+
+/*
  * Begin a call.  Raises before anything is sent: a path that is not of the API,
  * a change in a read-only transaction (25006), missing credentials.
  */
@@ -87,6 +94,12 @@ extern const DbxApiError *dbx_call_error(const DbxCall *call);
  */
 extern DbxJson *dbx_call_json(DbxCall *call);
 extern int	dbx_call_status(const DbxCall *call);
+
+/* The answer as received; lives as long as the call. */
+extern const char *dbx_call_body(const DbxCall *call);
+
+/* The error of a failed call in one line, in the current memory context. */
+extern char *dbx_call_headline(const DbxCall *call);
 
 /* Raise the error of a failed call. */
 extern pg_noreturn void dbx_call_raise(const DbxCall *call);

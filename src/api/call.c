@@ -19,6 +19,7 @@
 
 #include "access/xact.h"
 #include "lib/ilist.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -59,6 +60,8 @@ struct DbxCall
 };
 
 static dlist_head calls = DLIST_STATIC_INIT(calls);
+
+const char *dbx_api_forbidden = NULL;
 
 /* Hosts whose Jobs API is known to be older than 2.2; in TopMemoryContext. */
 static List *older_hosts = NIL;
@@ -355,6 +358,10 @@ dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
 	DbxCall    *call;
 	DbxEffect	effect;
 
+	if (dbx_api_forbidden != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot call a workspace in %s", dbx_api_forbidden)));
 	check_path(spec->method, spec->path);
 	effect = dbx_endpoint_effect(spec->method, spec->path, spec->body);
 	if (effect != DBX_EFFECT_READ && IsTransactionState() && XactReadOnly)
@@ -373,7 +380,9 @@ dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
 	call->method = pstrdup(spec->method);
 	call->path = pstrdup(spec->path);
 	call->query = spec->query && *spec->query ? pstrdup(spec->query) : NULL;
-	call->body = spec->body ? pstrdup(spec->body) : NULL;
+	/* the service speaks UTF-8 whatever the database does */
+	call->body = spec->body == NULL ? NULL
+		: pstrdup(pg_server_to_any(spec->body, strlen(spec->body), PG_UTF8));
 	call->caller = spec->caller ? pstrdup(spec->caller) : NULL;
 	call->stats = spec->stats;
 	call->effect = effect;
@@ -456,9 +465,14 @@ dbx_call_json(DbxCall *call)
 	return answer;
 }
 
-/* The first words of a message: what kind of refusal it is. */
-static char *
-headline(const DbxCall *call)
+const char *
+dbx_call_body(const DbxCall *call)
+{
+	return dbx_http_response(call->transfer)->body;
+}
+
+char *
+dbx_call_headline(const DbxCall *call)
 {
 	const DbxApiError *error = call->error;
 	const char *name = call->workspace->name;
@@ -511,7 +525,7 @@ dbx_call_raise(const DbxCall *call)
 		appendStringInfo(&detail, ", request id %s", error->request_id);
 	ereport(ERROR,
 			(errcode(error->sqlstate),
-			 errmsg("%s", headline(call)),
+			 errmsg("%s", dbx_call_headline(call)),
 			 errdetail("%s.", detail.data),
 			 error->hint ? errhint("%s", error->hint) : 0));
 }

@@ -6,6 +6,8 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
+
 #include "api/internal.h"
 
 char *
@@ -17,6 +19,8 @@ dbx_api_jobs_path(const DbxWorkspace *workspace, const char *call)
 void
 dbx_query_add(StringInfo query, const char *name, const char *value)
 {
+	/* the service speaks UTF-8 whatever the database does */
+	value = pg_server_to_any(value, strlen(value), PG_UTF8);
 	appendStringInfo(query, "%s%s=%s", query->len > 0 ? "&" : "",
 					 dbx_http_escape(name), dbx_http_escape(value));
 }

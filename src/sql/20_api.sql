@@ -16,7 +16,7 @@ AS 'MODULE_PATHNAME', 'databricks_api';
 COMMENT ON FUNCTION databricks.api(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.name) IS
 'One call of the REST API: GET, POST, PUT, PATCH, DELETE or HEAD of a path that begins with /api/. For GET, HEAD and DELETE the body becomes the query string: arrays repeat the key, members of objects get dots, nulls are left out. Returns the answer; an empty one is {}.
 Acts at once and is not undone by ROLLBACK. Retried as far as a repeat is harmless. What changes something is refused in a read-only transaction (25006).
-Errors: 42704 not found, 42501 denied, 28000 credentials refused, 53400 rate limit or quota, 08007 outcome unknown, HV00N no connection, HV00L unreadable answer, HV000 anything else the service says.';
+Errors: 42704 not found, 42501 denied, 28000 credentials refused, 53400 rate limit or quota, 08007 outcome unknown, HV00N no connection, HV00M unreadable answer, HV000 anything else the service says.';
 
 CREATE FUNCTION databricks.api_pages(
 	path pg_catalog.text,
@@ -29,7 +29,7 @@ AS 'MODULE_PATHNAME', 'databricks_api_pages';
 
 COMMENT ON FUNCTION databricks.api_pages(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.name) IS
 'All elements of a list: GET of a path with the members of query as query string, page after page until the service gives no next_page_token; items names the member that holds the elements.
-A list of more than databricks.max_pages pages is an error (54000), as is a page token that repeats (HV00L). Other errors as api().';
+A list of more than databricks.max_pages pages is an error (54000), as is a page token that repeats (HV00M). Other errors as api().';
 
 CREATE FUNCTION databricks.api_object(
 	path pg_catalog.text,

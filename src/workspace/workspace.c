@@ -10,6 +10,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/reloptions.h"
 #include "access/table.h"
 #include "catalog/pg_foreign_data_wrapper.h"
 #include "catalog/pg_foreign_server.h"
@@ -19,15 +20,13 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
-#include "access/reloptions.h"
-#include "catalog/indexing.h"
 #include "compat.h"
 #include "guc.h"
 #include "http/http.h"
+#include "workspace/define.h"
 #include "workspace/option.h"
 
 #define WRAPPER_NAME "databricks"
@@ -147,6 +146,12 @@ flagged_default(List *servers)
 	return found;
 }
 
+bool
+dbx_workspace_has_default(void)
+{
+	return flagged_default(all_servers()) != NULL;
+}
+
 char *
 dbx_workspace_default(Oid userid)
 {
@@ -220,6 +225,15 @@ mapping_options(Oid serverid, Oid userid, Oid *umid)
 		options = untransformRelOptions(value);
 	ReleaseSysCache(tuple);
 	return options;
+}
+
+bool
+dbx_workspace_has_mapping(Oid serverid, Oid userid)
+{
+	Oid			umid;
+
+	(void) mapping_options(serverid, userid, &umid);
+	return OidIsValid(umid);
 }
 
 /*

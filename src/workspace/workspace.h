@@ -55,6 +55,9 @@ extern DbxWorkspace *dbx_workspace_resolve(const char *name, Oid userid);
 /* The same by server OID, as foreign tables need it. */
 extern DbxWorkspace *dbx_workspace_by_server(Oid serverid, Oid userid);
 
+/* Is there a user mapping for this role, or for PUBLIC? */
+extern bool dbx_workspace_has_mapping(Oid serverid, Oid userid);
+
 /*
  * Server options alone, for planning: no rights are checked, no credentials are
  * read (umid and userid are InvalidOid), nothing can be called with it.

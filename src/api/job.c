@@ -1,0 +1,158 @@
+/*
+ * job.c
+ *	  Jobs by name, and settings of jobs checked before they are sent.
+ *
+ * Separate because names are not unique in the service, and whoever starts a
+ * job by name must never start another one.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "api/job.h"
+
+bool
+dbx_job_is_id(const char *text, int64 *id)
+{
+	if (!*text || strspn(text, "0123456789") != strlen(text))
+		return false;
+	*id = pg_strtoint64(text);
+	return true;
+}
+
+/* The service ignores case; we do not. */
+static void
+collect_ids(const DbxJson *rows, const char *name, int64 *found,
+			StringInfo ids, int *count)
+{
+	const DbxJson *row;
+
+	for (row = dbx_json_first(rows); row != NULL; row = dbx_json_next(row))
+	{
+		const char *row_name = dbx_json_string(dbx_json_path(row, "settings.name"));
+		int64		id;
+
+		if (row_name == NULL || strcmp(row_name, name) != 0 ||
+			!dbx_json_int64(dbx_json_get(row, "job_id"), &id))
+			continue;
+		if (*count > 0 && id == *found)
+			continue;
+		appendStringInfo(ids, "%s" INT64_FORMAT, *count ? ", " : "", id);
+		*found = id;
+		(*count)++;
+	}
+}
+
+int64
+dbx_job_find(const DbxWorkspace *workspace, const char *name, const char *caller)
+{
+	DbxPageSpec spec = {0};
+	StringInfoData query;
+	StringInfoData ids;
+	const DbxJson *rows;
+	DbxPager   *pager;
+	int64		found = 0;
+	int			count = 0;
+
+	if (dbx_job_is_id(name, &found))
+		return found;
+	initStringInfo(&query);
+	initStringInfo(&ids);
+	dbx_query_add(&query, "name", name);
+	dbx_query_add(&query, "limit", "100");
+	spec.path = dbx_api_jobs_path(workspace, "list");
+	spec.query = query.data;
+	spec.items = "jobs";
+	spec.caller = caller;
+	pager = dbx_pager_open(workspace, &spec);
+	while (dbx_pager_next(pager, &rows))
+		collect_ids(rows, name, &found, &ids, &count);
+	dbx_pager_close(pager);
+
+	if (count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("there is no job named \"%s\" in workspace \"%s\"",
+						name, workspace->name),
+				 errdetail("Upper and lower case are told apart, and jobs the user of the token may not view do not count.")));
+	if (count > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_AMBIGUOUS_FUNCTION),
+				 errmsg("there are %d jobs named \"%s\" in workspace \"%s\"",
+						count, name, workspace->name),
+				 errdetail("Their ids are %s.", ids.data),
+				 errhint("Give the id.")));
+	return found;
+}
+
+static pg_noreturn void
+bad_settings(const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid settings"),
+			 errdetail("%s", why)));
+}
+
+static const DbxJson *
+task_of_key(const DbxJson *tasks, const char *key)
+{
+	const DbxJson *task;
+
+	for (task = dbx_json_first(tasks); task != NULL; task = dbx_json_next(task))
+	{
+		const char *name = dbx_json_string(dbx_json_get(task, "task_key"));
+
+		if (name != NULL && strcmp(name, key) == 0)
+			return task;
+	}
+	return NULL;
+}
+
+static void
+check_tasks(const DbxJson *tasks)
+{
+	const DbxJson *task;
+	const DbxJson *other;
+
+	if (dbx_json_type(tasks) != DBX_JSON_ARRAY)
+		bad_settings("Member \"tasks\" must be an array.");
+	for (task = dbx_json_first(tasks); task != NULL; task = dbx_json_next(task))
+	{
+		const char *key = dbx_json_string(dbx_json_get(task, "task_key"));
+
+		if (key == NULL || !*key)
+			bad_settings("Each task needs a \"task_key\".");
+		if (task_of_key(tasks, key) != task)
+			bad_settings(psprintf("The task key \"%s\" is there twice.", key));
+		for (other = dbx_json_first(dbx_json_get(task, "depends_on"));
+			 other != NULL; other = dbx_json_next(other))
+		{
+			const char *needed = dbx_json_string(dbx_json_get(other, "task_key"));
+
+			if (needed == NULL)
+				bad_settings(psprintf("A dependency of task \"%s\" has no \"task_key\".", key));
+			if (task_of_key(tasks, needed) == NULL || strcmp(needed, key) == 0)
+				bad_settings(psprintf("Task \"%s\" depends on \"%s\", which is %s.",
+									  key, needed,
+									  strcmp(needed, key) == 0 ? "itself"
+									  : "not among the tasks"));
+		}
+	}
+}
+
+void
+dbx_job_check_settings(const DbxJson *settings, bool for_submit)
+{
+	const DbxJson *tasks = dbx_json_get(settings, "tasks");
+	const char *name = dbx_json_string(dbx_json_get(settings, "name"));
+
+	if (dbx_json_type(settings) != DBX_JSON_OBJECT)
+		bad_settings("They must be a JSON object.");
+	if (!for_submit && (name == NULL || !*name))
+		bad_settings("A job needs a \"name\", a text that is not empty.");
+	if (for_submit && dbx_json_length(tasks) == 0)
+		bad_settings("A run without a saved job needs \"tasks\".");
+	if (tasks != NULL)
+		check_tasks(tasks);
+}

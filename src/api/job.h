@@ -1,0 +1,44 @@
+/*
+ * job.h
+ *	  Jobs by name, and the bodies that start runs.
+ */
+#ifndef DBX_JOB_H
+#define DBX_JOB_H
+
+#include "api/api.h"
+
+/* A token of the service's rules: at most this long. */
+#define DBX_TOKEN_LENGTH 64
+
+/*
+ * The id of the job "name": digits alone are an id, else the one job of exactly
+ * this name.  Raises 42704 for none, 42725 for several, naming their ids.
+ */
+extern int64 dbx_job_find(const DbxWorkspace *workspace, const char *name,
+						  const char *caller);
+
+/* Is this text an id?  Sets *id if so; raises 22003 beyond int64. */
+extern bool dbx_job_is_id(const char *text, int64 *id);
+
+/* Raise 22023 for settings of a job that cannot be meant. */
+extern void dbx_job_check_settings(const DbxJson *settings, bool for_submit);
+
+/*
+ * Bodies of run-now and runs/submit, checked before anything is sent.  "token"
+ * NULL: one in the options or settings, else a new one.  *used_token is what the
+ * body holds.  All in the current memory context.
+ */
+extern char *dbx_run_now_body(int64 job_id, Jsonb *job_parameters, Jsonb *options,
+							  const char *token, char **used_token);
+extern char *dbx_submit_body(Jsonb *settings, const char *token,
+							 char **used_token);
+
+/*
+ * Send such a body; returns the run id.  If the outcome stays unknown the error
+ * (08007) says which token finds it out.
+ */
+extern int64 dbx_run_start(const DbxWorkspace *workspace, const char *call,
+						   const char *body, const char *token,
+						   const char *caller);
+
+#endif							/* DBX_JOB_H */

@@ -1,0 +1,166 @@
+/*
+ * run.c
+ *	  The state of a run out of the two ways the service tells it.
+ *
+ * Separate because this is where a failed run must never look successful and a
+ * running one never finished.  The old pair (state.life_cycle_state,
+ * state.result_state) and the new status are both read: a multi-task run with a
+ * failed task is INTERNAL_ERROR/FAILED in the old one, and only the new one tells
+ * a fault of the user's code from one of the platform.
+ */
+#include "postgres.h"
+
+#include "api/run.h"
+#include "guc.h"
+
+static bool
+is_one_of(const char *text, const char *const *list)
+{
+	for (; text != NULL && *list != NULL; list++)
+	{
+		if (strcmp(text, *list) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+is(const char *text, const char *value)
+{
+	return text != NULL && strcmp(text, value) == 0;
+}
+
+/* What kind of end it was; only for runs that are over and no success. */
+static int
+end_of(const DbxRunState *state)
+{
+	static const char *const canceled[] = {"CANCELED", "UPSTREAM_CANCELED", NULL};
+	static const char *const skipped[] = {"MAXIMUM_CONCURRENT_RUNS_REACHED",
+		"EXCLUDED", "UPSTREAM_FAILED", "DISABLED", NULL};
+	static const char *const skip_codes[] = {"SKIPPED", "DISABLED",
+		"MAX_CONCURRENT_RUNS_EXCEEDED", NULL};
+	static const char *const cancel_codes[] = {"USER_CANCELED", "CANCELED", NULL};
+	static const char *const platform[] = {"INTERNAL_ERROR", "CLOUD_FAILURE", NULL};
+
+	if (is(state->result_state, "TIMEDOUT"))
+		return ERRCODE_RUN_TIMED_OUT;
+	if (is_one_of(state->result_state, canceled))
+		return ERRCODE_RUN_CANCELED;
+	if (is_one_of(state->result_state, skipped) ||
+		is(state->life_cycle_state, "SKIPPED"))
+		return ERRCODE_RUN_SKIPPED;
+	if (is_one_of(state->termination_type, platform))
+		return ERRCODE_RUN_PLATFORM_FAULT;
+	if (state->result_state == NULL)
+	{
+		if (is_one_of(state->termination_code, cancel_codes))
+			return ERRCODE_RUN_CANCELED;
+		if (is_one_of(state->termination_code, skip_codes))
+			return ERRCODE_RUN_SKIPPED;
+		if (state->termination_code == NULL &&
+			is(state->life_cycle_state, "INTERNAL_ERROR"))
+			return ERRCODE_RUN_PLATFORM_FAULT;
+	}
+	return ERRCODE_RUN_FAILED;
+}
+
+static const char *
+text_at(const DbxJson *run, const char *path)
+{
+	const char *text = dbx_json_string(dbx_json_path(run, path));
+
+	return text != NULL && *text ? text : NULL;
+}
+
+void
+dbx_run_read_state(const DbxJson *run, DbxRunState *state)
+{
+	static const char *const last[] = {"TERMINATED", "SKIPPED", "INTERNAL_ERROR", NULL};
+
+	memset(state, 0, sizeof(*state));
+	state->state = text_at(run, "status.state");
+	state->life_cycle_state = text_at(run, "state.life_cycle_state");
+	state->result_state = text_at(run, "state.result_state");
+	state->termination_code = text_at(run, "status.termination_details.code");
+	state->termination_type = text_at(run, "status.termination_details.type");
+	state->message = text_at(run, "status.termination_details.message");
+	if (state->message == NULL)
+		state->message = text_at(run, "state.state_message");
+
+	state->over = is(state->state, "TERMINATED") ||
+		(state->state == NULL && is_one_of(state->life_cycle_state, last));
+	if (state->state == NULL && state->life_cycle_state != NULL)
+		state->state = state->over ? "TERMINATED" : state->life_cycle_state;
+	if (!state->over)
+		return;
+	if (state->result_state != NULL)
+	{
+		state->with_failures = is(state->result_state, "SUCCESS_WITH_FAILURES");
+		state->success = is(state->result_state, "SUCCESS");
+	}
+	else
+	{
+		state->with_failures = is(state->termination_code, "SUCCESS_WITH_FAILURES");
+		state->success = is(state->termination_code, "SUCCESS");
+	}
+	if (state->with_failures && dbx_guc_success_with_failures)
+		state->success = true;
+	if (!state->success)
+		state->sqlstate = end_of(state);
+}
+
+/* Is "a" a later attempt than "b" of the same task? */
+static bool
+is_later(const DbxJson *a, const DbxJson *b)
+{
+	int64		attempt_a = 0;
+	int64		attempt_b = 0;
+	int64		start_a = 0;
+	int64		start_b = 0;
+
+	(void) dbx_json_int64(dbx_json_get(a, "start_time"), &start_a);
+	(void) dbx_json_int64(dbx_json_get(b, "start_time"), &start_b);
+	if (start_a != start_b)
+		return start_a > start_b;
+	(void) dbx_json_int64(dbx_json_get(a, "attempt_number"), &attempt_a);
+	(void) dbx_json_int64(dbx_json_get(b, "attempt_number"), &attempt_b);
+	return attempt_a > attempt_b;
+}
+
+List *
+dbx_run_failed_tasks(const DbxJson *run)
+{
+	List	   *latest = NIL;
+	List	   *failed = NIL;
+	const DbxJson *task;
+	ListCell   *cell;
+
+	for (task = dbx_json_first(dbx_json_get(run, "tasks")); task != NULL;
+		 task = dbx_json_next(task))
+	{
+		const char *key = dbx_json_string(dbx_json_get(task, "task_key"));
+		bool		known = false;
+
+		if (key == NULL)
+			continue;
+		foreach(cell, latest)
+		{
+			if (!is(dbx_json_string(dbx_json_get(lfirst(cell), "task_key")), key))
+				continue;
+			known = true;
+			if (is_later(task, lfirst(cell)))
+				lfirst(cell) = (void *) task;
+		}
+		if (!known)
+			latest = lappend(latest, (void *) task);
+	}
+	foreach(cell, latest)
+	{
+		DbxRunState state;
+
+		dbx_run_read_state(lfirst(cell), &state);
+		if (state.over && !state.success && state.sqlstate != ERRCODE_RUN_SKIPPED)
+			failed = lappend(failed, lfirst(cell));
+	}
+	return failed;
+}

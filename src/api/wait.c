@@ -1,0 +1,334 @@
+/*
+ * wait.c
+ *	  Looking at a run again and again until it is over.
+ *
+ * Separate from the functions because a function and a procedure wait alike, one
+ * holding its snapshot, the other committing before each pause.  Nothing is kept
+ * open between two looks.
+ */
+#include "postgres.h"
+
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "api/wait.h"
+#include "guc.h"
+#include "http/http.h"
+
+/* A single look does not retry for longer: the next one is the retry. */
+#define LOOK_PATIENCE_MS 20000
+#define LONGEST_ERROR_LINE 500
+
+void
+dbx_wait_begin(DbxWait *wait, const DbxWorkspace *workspace, int64 run_id,
+			   TimestampTz deadline, const char *caller)
+{
+	DbxWorkspace *copy = palloc(sizeof(DbxWorkspace));
+
+	*copy = *workspace;
+	copy->retry_timeout = Min(copy->retry_timeout, LOOK_PATIENCE_MS);
+	memset(wait, 0, sizeof(*wait));
+	wait->workspace = copy;
+	wait->run_id = run_id;
+	wait->deadline = deadline;
+	wait->caller = caller;
+	wait->context = AllocSetContextCreate(CurrentMemoryContext,
+										  "databricks wait",
+										  ALLOCSET_DEFAULT_SIZES);
+}
+
+bool
+dbx_wait_timed_out(const DbxWait *wait)
+{
+	return wait->deadline != 0 && GetCurrentTimestamp() >= wait->deadline;
+}
+
+TimestampTz
+dbx_wait_next_look(const DbxWait *wait)
+{
+	int64		longest = Max(dbx_guc_wait_max_interval, dbx_guc_wait_min_interval);
+	int64		delay = Min((int64) dbx_guc_wait_min_interval * Max(wait->looks, 1),
+							longest);
+	TimestampTz next;
+
+	/* many who began together should not look together */
+	delay += (int64) (pg_prng_double(&pg_global_prng_state) * delay / 10);
+	next = GetCurrentTimestamp() + delay * 1000;
+	if (wait->deadline != 0 && wait->deadline < next)
+		next = wait->deadline;
+	return next;
+}
+
+/* "RUNNING, 2 of 5 tasks done" */
+static char *
+describe_progress(const DbxWait *wait)
+{
+	const DbxJson *task;
+	int			tasks = 0;
+	int			done = 0;
+
+	for (task = dbx_json_first(dbx_json_get(wait->run, "tasks")); task != NULL;
+		 task = dbx_json_next(task))
+	{
+		DbxRunState state;
+
+		dbx_run_read_state(task, &state);
+		tasks++;
+		if (state.over)
+			done++;
+	}
+	if (wait->state.over)
+		return psprintf("%s", wait->state.result_state ? wait->state.result_state
+						: wait->state.termination_code ? wait->state.termination_code
+						: wait->state.state);
+	if (tasks > 1)
+		return psprintf("%s, %d of %d tasks done",
+						wait->state.state ? wait->state.state : "state unknown",
+						done, tasks);
+	return psprintf("%s", wait->state.state ? wait->state.state : "state unknown");
+}
+
+static void
+tell_progress(DbxWait *wait)
+{
+	char	   *progress = describe_progress(wait);
+	const char *name;
+	MemoryContext before;
+
+	wait->outage_told = false;
+	if (wait->told != NULL && strcmp(wait->told, progress) == 0)
+		return;
+	name = dbx_json_string(dbx_json_get(wait->run, "run_name"));
+	ereport(NOTICE,
+			(errmsg("run " INT64_FORMAT "%s%s%s: %s", wait->run_id,
+					name ? " of \"" : "", name ? name : "", name ? "\"" : "",
+					progress)));
+	before = MemoryContextSwitchTo(wait->context);
+	if (wait->told != NULL)
+		pfree(wait->told);
+	wait->told = pstrdup(progress);
+	MemoryContextSwitchTo(before);
+}
+
+/* No answer, or one of a service in trouble: nothing is known about the run. */
+static bool
+is_outage(const DbxApiError *error)
+{
+	return error->passing || error->status >= 500 ||
+		(error->status == 0 &&
+		 error->sqlstate == ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION);
+}
+
+static void
+take_run(DbxWait *wait, DbxJson *run)
+{
+	wait->run = run;
+	dbx_run_read_state(run, &wait->state);
+	tell_progress(wait);
+}
+
+bool
+dbx_wait_look(DbxWait *wait)
+{
+	MemoryContext look;
+	MemoryContext before;
+	StringInfoData query;
+	DbxCallSpec spec = {0};
+	DbxCall    *call;
+	DbxJson    *run;
+	const DbxApiError *error;
+
+	look = AllocSetContextCreate(wait->context, "databricks look",
+								 ALLOCSET_DEFAULT_SIZES);
+	before = MemoryContextSwitchTo(look);
+	wait->looks++;
+	initStringInfo(&query);
+	dbx_query_add_int64(&query, "run_id", wait->run_id);
+	spec.method = "GET";
+	spec.path = dbx_api_jobs_path(wait->workspace, "runs/get");
+	spec.query = query.data;
+	spec.caller = wait->caller;
+	call = dbx_call_start(wait->workspace, &spec);
+	while (!dbx_call_done(call))
+	{
+		if (dbx_calls_progress(wait->deadline))
+		{
+			MemoryContextSwitchTo(before);
+			MemoryContextDelete(look);
+			return true;
+		}
+	}
+	error = dbx_call_error(call);
+	if (error != NULL)
+	{
+		if (!is_outage(error))
+			dbx_call_raise(call);
+		if (!wait->outage_told)
+			ereport(NOTICE,
+					(errmsg("workspace \"%s\" cannot tell about run " INT64_FORMAT " just now, still waiting: %s",
+							wait->workspace->name, wait->run_id, error->message)));
+		wait->outage_told = true;
+		MemoryContextSwitchTo(before);
+		MemoryContextDelete(look);
+		return false;
+	}
+	run = dbx_call_json(call);
+	dbx_api_merge_rest(wait->workspace, &spec, run);
+	MemoryContextSwitchTo(before);
+	take_run(wait, run);
+	if (wait->look != NULL)
+		MemoryContextDelete(wait->look);
+	wait->look = look;
+	return wait->state.over;
+}
+
+void
+dbx_wait_cancel_run(const DbxWait *wait, int patience_ms)
+{
+	DbxCallSpec spec = {0};
+	TimestampTz until = GetCurrentTimestamp() + (TimestampTz) patience_ms * 1000;
+	DbxCall    *call;
+	const char *why = NULL;
+
+	spec.method = "POST";
+	spec.path = dbx_api_jobs_path(wait->workspace, "runs/cancel");
+	spec.body = psprintf("{\"run_id\":" INT64_FORMAT "}", wait->run_id);
+	spec.caller = wait->caller;
+	call = dbx_call_start(wait->workspace, &spec);
+	while (why == NULL && !dbx_call_done(call))
+	{
+		if (dbx_calls_progress(until))
+			why = "no answer in time";
+	}
+	if (why == NULL && dbx_call_error(call) != NULL)
+		why = dbx_call_error(call)->message;
+	if (why != NULL)
+		ereport(WARNING,
+				(errmsg("could not cancel run " INT64_FORMAT ": %s",
+						wait->run_id, why),
+				 errhint("It may go on; see SELECT databricks.cancel_run(" INT64_FORMAT ").",
+						 wait->run_id)));
+	else
+		ereport(NOTICE,
+				(errmsg("run " INT64_FORMAT " is being cancelled",
+						wait->run_id)));
+	dbx_call_free(call);
+}
+
+/* The outputs of failed tasks, one call each, all at once; entries may be NULL. */
+static DbxCall **
+fetch_outputs(const DbxWait *wait, List *tasks)
+{
+	DbxCall   **calls = palloc0(sizeof(DbxCall *) * (list_length(tasks) + 1));
+	ListCell   *cell;
+
+	foreach(cell, tasks)
+	{
+		DbxCallSpec spec = {0};
+		StringInfoData query;
+		int64		task_run_id;
+
+		if (!dbx_json_int64(dbx_json_get(lfirst(cell), "run_id"), &task_run_id))
+			continue;
+		initStringInfo(&query);
+		dbx_query_add_int64(&query, "run_id", task_run_id);
+		spec.method = "GET";
+		spec.path = dbx_api_jobs_path(wait->workspace, "runs/get-output");
+		spec.query = query.data;
+		spec.caller = wait->caller;
+		calls[foreach_current_index(cell)] = dbx_call_start(wait->workspace, &spec);
+	}
+	return calls;
+}
+
+static void
+push_text(JsonbParseState **object, const char *name, const char *text)
+{
+	JsonbValue	value;
+
+	value.type = jbvString;
+	value.val.string.val = (char *) name;
+	value.val.string.len = strlen(name);
+	pushJsonbValue(object, WJB_KEY, &value);
+	if (text == NULL)
+		value.type = jbvNull;
+	else
+	{
+		value.val.string.val = (char *) text;
+		value.val.string.len = strlen(text);
+	}
+	pushJsonbValue(object, WJB_VALUE, &value);
+}
+
+static void
+push_task(JsonbParseState **array, const DbxJson *task, const char *error,
+		  StringInfo text)
+{
+	const char *key = dbx_json_string(dbx_json_get(task, "task_key"));
+	DbxRunState state;
+	JsonbValue	number;
+	int64		task_run_id = 0;
+
+	dbx_run_read_state(task, &state);
+	(void) dbx_json_int64(dbx_json_get(task, "run_id"), &task_run_id);
+	pushJsonbValue(array, WJB_BEGIN_OBJECT, NULL);
+	push_text(array, "task_key", key);
+	number.type = jbvString;
+	number.val.string.val = "task_run_id";
+	number.val.string.len = strlen("task_run_id");
+	pushJsonbValue(array, WJB_KEY, &number);
+	number.type = jbvNumeric;
+	number.val.numeric = int64_to_numeric(task_run_id);
+	pushJsonbValue(array, WJB_VALUE, &number);
+	push_text(array, "result_state", state.result_state);
+	push_text(array, "termination_code", state.termination_code);
+	push_text(array, "message", state.message);
+	push_text(array, "error", error);
+	pushJsonbValue(array, WJB_END_OBJECT, NULL);
+
+	appendStringInfo(text, "%sTask \"%s\": %s", text->len ? "\n" : "", key,
+					 state.result_state ? state.result_state : "not successful");
+	if (error != NULL || state.message != NULL)
+	{
+		const char *reason = dbx_redact(error ? error : state.message);
+		int			length = strcspn(reason, "\n");
+
+		appendStringInfo(text, ", %.*s", Min(length, LONGEST_ERROR_LINE), reason);
+	}
+}
+
+Jsonb *
+dbx_wait_failed_tasks(const DbxWait *wait, char **text)
+{
+	List	   *tasks = dbx_run_failed_tasks(wait->run);
+	DbxCall   **calls = fetch_outputs(wait, tasks);
+	JsonbParseState *array = NULL;
+	StringInfoData lines;
+	ListCell   *cell;
+
+	initStringInfo(&lines);
+	*text = lines.data;
+	if (tasks == NIL)
+		return NULL;
+	pushJsonbValue(&array, WJB_BEGIN_ARRAY, NULL);
+	foreach(cell, tasks)
+	{
+		DbxCall    *call = calls[foreach_current_index(cell)];
+		const char *error = NULL;
+
+		/* how the run ended is known; its output is welcome, not needed */
+		if (call != NULL)
+		{
+			while (!dbx_call_done(call) && !dbx_calls_progress(wait->deadline))
+				;
+			if (dbx_call_done(call) && dbx_call_error(call) == NULL)
+				error = dbx_json_string(dbx_json_get(dbx_call_json(call), "error"));
+		}
+		push_task(&array, lfirst(cell), error, &lines);
+	}
+	*text = lines.data;
+	return JsonbValueToJsonb(pushJsonbValue(&array, WJB_END_ARRAY, NULL));
+}

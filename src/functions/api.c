@@ -1,0 +1,168 @@
+/*
+ * api.c
+ *	  api(), api_pages(), api_object(): any call of the service from SQL.
+ *
+ * Separate from the other entry points since the SQL catalogue stands on these
+ * three.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "api/api.h"
+#include "functions/args.h"
+
+PG_FUNCTION_INFO_V1(databricks_api);
+PG_FUNCTION_INFO_V1(databricks_api_pages);
+PG_FUNCTION_INFO_V1(databricks_api_object);
+
+/* Append one member of a query: arrays repeat the key, objects get dots. */
+static void
+add_to_query(StringInfo query, const char *name, const DbxJson *value)
+{
+	const DbxJson *child;
+
+	check_stack_depth();
+	switch (dbx_json_type(value))
+	{
+		case DBX_JSON_ABSENT:
+		case DBX_JSON_NULL:
+			break;
+		case DBX_JSON_ARRAY:
+			for (child = dbx_json_first(value); child; child = dbx_json_next(child))
+				add_to_query(query, name, child);
+			break;
+		case DBX_JSON_OBJECT:
+			for (child = dbx_json_first(value); child; child = dbx_json_next(child))
+				add_to_query(query, psprintf("%s.%s", name, dbx_json_name(child)),
+							 child);
+			break;
+		default:
+			dbx_query_add(query, name, dbx_json_text(value));
+			break;
+	}
+}
+
+static DbxJson *
+parse_argument(Jsonb *value, const char *name)
+{
+	char	   *text = JsonbToCString(NULL, &value->root, VARSIZE(value));
+
+	return dbx_json_parse(text, strlen(text), name);
+}
+
+/* A jsonb object as query string; NULL stays NULL. */
+static char *
+query_of(Jsonb *value, const char *name)
+{
+	StringInfoData query;
+	DbxJson    *object;
+	const DbxJson *member;
+
+	if (value == NULL)
+		return NULL;
+	object = parse_argument(value, name);
+	if (dbx_json_type(object) != DBX_JSON_OBJECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be a JSON object here", name),
+				 errdetail("Its members become the query string.")));
+	initStringInfo(&query);
+	for (member = dbx_json_first(object); member; member = dbx_json_next(member))
+		add_to_query(&query, dbx_json_name(member), member);
+	return query.data;
+}
+
+Datum
+databricks_api(PG_FUNCTION_ARGS)
+{
+	DbxCallSpec spec = {0};
+	Jsonb	   *body = DBX_ARG_JSONB(2);
+	char	   *at;
+	char	   *method;
+	DbxWorkspace *workspace;
+
+	dbx_arg_require(fcinfo, 0, "method");
+	dbx_arg_require(fcinfo, 1, "path");
+	method = dbx_arg_text(fcinfo, 0);
+	for (at = method; *at; at++)
+		*at = pg_toupper((unsigned char) *at);
+	spec.method = method;
+	spec.path = dbx_arg_text(fcinfo, 1);
+	spec.caller = "api";
+	workspace = dbx_arg_workspace(fcinfo, 3);
+	if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
+		strcmp(method, "DELETE") == 0)
+		spec.query = query_of(body, "body");
+	else if (body != NULL)
+		/* written anew: what goes out has no blanks to count against limits */
+		spec.body = dbx_json_serialize(parse_argument(body, "body"));
+	else
+		spec.body = "{}";
+	PG_RETURN_JSONB_P(dbx_json_to_jsonb(dbx_call(workspace, &spec)));
+}
+
+Datum
+databricks_api_object(PG_FUNCTION_ARGS)
+{
+	DbxCallSpec spec = {0};
+	DbxWorkspace *workspace;
+
+	dbx_arg_require(fcinfo, 0, "path");
+	spec.method = "GET";
+	spec.path = dbx_arg_text(fcinfo, 0);
+	spec.query = query_of(DBX_ARG_JSONB(1), "query");
+	spec.caller = "api_object";
+	workspace = dbx_arg_workspace(fcinfo, 2);
+	PG_RETURN_JSONB_P(dbx_json_to_jsonb(dbx_api_get_merged(workspace, &spec, NULL)));
+}
+
+/*
+ * A set in a tuplestore: pages are read one after the other, and memory does not
+ * grow with their number.
+ */
+Datum
+databricks_api_pages(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
+	DbxPageSpec spec = {0};
+	DbxWorkspace *workspace;
+	DbxPager   *pager;
+	const DbxJson *rows;
+	MemoryContext row_context;
+
+	dbx_arg_require(fcinfo, 0, "path");
+	dbx_arg_require(fcinfo, 1, "items");
+	spec.path = dbx_arg_text(fcinfo, 0);
+	spec.items = dbx_arg_text(fcinfo, 1);
+	spec.query = query_of(DBX_ARG_JSONB(2), "query");
+	spec.caller = "api_pages";
+	workspace = dbx_arg_workspace(fcinfo, 3);
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	row_context = AllocSetContextCreate(CurrentMemoryContext,
+										"databricks element",
+										ALLOCSET_DEFAULT_SIZES);
+	pager = dbx_pager_open(workspace, &spec);
+	while (dbx_pager_next(pager, &rows))
+	{
+		const DbxJson *row;
+
+		for (row = dbx_json_first(rows); row; row = dbx_json_next(row))
+		{
+			MemoryContext before = MemoryContextSwitchTo(row_context);
+			Datum		value = JsonbPGetDatum(dbx_json_to_jsonb(row));
+			bool		isnull = false;
+
+			MemoryContextSwitchTo(before);
+			tuplestore_putvalues(set->setResult, set->setDesc, &value, &isnull);
+			MemoryContextReset(row_context);
+			CHECK_FOR_INTERRUPTS();
+		}
+	}
+	dbx_pager_close(pager);
+	return (Datum) 0;
+}

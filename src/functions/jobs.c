@@ -1,0 +1,37 @@
+/*
+ * jobs.c
+ *	  SQL entry points for jobs that need more than a body.
+ *
+ * A file per area of the service, as in the SQL script.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+
+#include "api/job.h"
+#include "functions/args.h"
+
+PG_FUNCTION_INFO_V1(databricks_find_job);
+PG_FUNCTION_INFO_V1(databricks_check_job_settings);
+
+Datum
+databricks_find_job(PG_FUNCTION_ARGS)
+{
+	dbx_arg_require(fcinfo, 0, "name");
+	PG_RETURN_INT64(dbx_job_find(dbx_arg_workspace(fcinfo, 1),
+								 dbx_arg_text(fcinfo, 0), "find_job"));
+}
+
+Datum
+databricks_check_job_settings(PG_FUNCTION_ARGS)
+{
+	Jsonb	   *settings;
+	char	   *text;
+
+	dbx_arg_require(fcinfo, 0, "settings");
+	settings = PG_GETARG_JSONB_P(0);
+	text = JsonbToCString(NULL, &settings->root, VARSIZE(settings));
+	dbx_job_check_settings(dbx_json_parse(text, strlen(text), "settings"), false);
+	PG_RETURN_JSONB_P(settings);
+}

@@ -1,0 +1,374 @@
+/*
+ * runs.c
+ *	  SQL entry points that start runs and wait for them.
+ *
+ * A file per area of the service, as in the SQL script.  The procedure differs
+ * from the function in one thing: it commits before each pause.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "api/job.h"
+#include "api/resource.h"
+#include "api/wait.h"
+#include "functions/args.h"
+#include "http/http.h"
+
+PG_FUNCTION_INFO_V1(databricks_run_now);
+PG_FUNCTION_INFO_V1(databricks_run_now_by_name);
+PG_FUNCTION_INFO_V1(databricks_submit_run);
+PG_FUNCTION_INFO_V1(databricks_wait_for_run);
+PG_FUNCTION_INFO_V1(databricks_run_and_wait);
+PG_FUNCTION_INFO_V1(databricks_run_and_wait_by_name);
+PG_FUNCTION_INFO_V1(databricks_await_run);
+
+/* A cancel has to act within a second, the request to the service included. */
+#define CANCEL_ON_INTERRUPT_MS 800
+#define CANCEL_ON_TIMEOUT_MS 10000
+
+/* What a wait was asked to do. */
+typedef struct WaitOptions
+{
+	TimestampTz deadline;
+	bool		raise_on_failure;
+	bool		cancel_on_timeout;
+	bool		cancel_on_interrupt;
+} WaitOptions;
+
+/*
+ * Start a run as arguments 0 to 3 say (job, job_parameters, options, token),
+ * argument "workspace_arg" being the workspace.
+ */
+static int64
+start_run(FunctionCallInfo fcinfo, bool by_name, const char *caller,
+		  const DbxWorkspace *workspace)
+{
+	Jsonb	   *job_parameters = DBX_ARG_JSONB(1);
+	Jsonb	   *options = DBX_ARG_JSONB(2);
+	char	   *token = dbx_arg_text(fcinfo, 3);
+	char	   *used_token;
+	char	   *body;
+	int64		job_id = 0;
+
+	/* what is wrong with the arguments is said before anything is called */
+	if (!by_name)
+		job_id = PG_GETARG_INT64(0);
+	(void) dbx_run_now_body(job_id, job_parameters, options, token, &used_token);
+	if (by_name)
+		job_id = dbx_job_find(workspace, dbx_arg_text(fcinfo, 0), caller);
+	body = dbx_run_now_body(job_id, job_parameters, options, token, &used_token);
+	return dbx_run_start(workspace, "run-now", body, used_token, caller);
+}
+
+Datum
+databricks_run_now(PG_FUNCTION_ARGS)
+{
+	dbx_arg_require(fcinfo, 0, "job_id");
+	PG_RETURN_INT64(start_run(fcinfo, false, "run_now",
+							  dbx_arg_workspace(fcinfo, 4)));
+}
+
+Datum
+databricks_run_now_by_name(PG_FUNCTION_ARGS)
+{
+	dbx_arg_require(fcinfo, 0, "job_name");
+	PG_RETURN_INT64(start_run(fcinfo, true, "run_now",
+							  dbx_arg_workspace(fcinfo, 4)));
+}
+
+Datum
+databricks_submit_run(PG_FUNCTION_ARGS)
+{
+	char	   *token;
+	char	   *body;
+
+	dbx_arg_require(fcinfo, 0, "settings");
+	body = dbx_submit_body(PG_GETARG_JSONB_P(0), dbx_arg_text(fcinfo, 1), &token);
+	PG_RETURN_INT64(dbx_run_start(dbx_arg_workspace(fcinfo, 2), "runs/submit",
+								  body, token, "submit_run"));
+}
+
+/* Columns of run_result that the column descriptors of runs know. */
+static const char *const result_columns[] = {
+	"run_id", "job_id", "run_name", "state", "result_state",
+	"termination_code", "termination_type", "state_message", NULL,
+	"start_time", "end_time", "run_duration", "run_page_url"
+};
+
+#define FAILED_TASKS_COLUMN 8
+
+static Datum
+make_result(FunctionCallInfo fcinfo, const DbxWait *wait, Jsonb *failed_tasks)
+{
+	Datum		values[lengthof(result_columns)];
+	bool		nulls[lengthof(result_columns)];
+	TupleDesc	desc;
+	int			i;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE ||
+		desc->natts != lengthof(result_columns))
+		elog(ERROR, "unexpected result type");
+	for (i = 0; i < (int) lengthof(result_columns); i++)
+	{
+		nulls[i] = true;
+		values[i] = (Datum) 0;
+		if (result_columns[i] != NULL && wait->run != NULL)
+			values[i] = dbx_resource_value(&dbx_resource_runs.columns[dbx_resource_column(&dbx_resource_runs, result_columns[i])],
+										   wait->run, wait->workspace->name,
+										   "runs", &nulls[i]);
+	}
+	if (wait->run == NULL)
+	{
+		values[0] = Int64GetDatum(wait->run_id);
+		nulls[0] = false;
+	}
+	if (failed_tasks != NULL)
+	{
+		values[FAILED_TASKS_COLUMN] = JsonbPGetDatum(failed_tasks);
+		nulls[FAILED_TASKS_COLUMN] = false;
+	}
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+static const char *
+end_words(int sqlstate)
+{
+	switch (sqlstate)
+	{
+		case ERRCODE_RUN_CANCELED:
+			return "was cancelled";
+		case ERRCODE_RUN_TIMED_OUT:
+			return "timed out";
+		case ERRCODE_RUN_SKIPPED:
+			return "was skipped";
+		case ERRCODE_RUN_PLATFORM_FAULT:
+			return "ended by a fault of the platform";
+		default:
+			return "failed";
+	}
+}
+
+/* The run is over: raise or warn as its end asks for. */
+static Jsonb *
+judge_end(const DbxWait *wait, bool raise)
+{
+	const DbxRunState *state = &wait->state;
+	const char *name = dbx_json_string(dbx_json_get(wait->run, "run_name"));
+	const char *url = dbx_json_string(dbx_json_get(wait->run, "run_page_url"));
+	Jsonb	   *failed;
+	char	   *text;
+
+	if (state->success && !state->with_failures)
+		return NULL;
+	failed = dbx_wait_failed_tasks(wait, &text);
+	if (state->success)
+		ereport(WARNING,
+				(errmsg("run " INT64_FORMAT " succeeded with failed tasks",
+						wait->run_id),
+				 *text ? errdetail_internal("%s", text) : 0));
+	else if (raise)
+		ereport(ERROR,
+				(errcode(state->sqlstate),
+				 errmsg("run " INT64_FORMAT "%s%s%s %s%s%s", wait->run_id,
+						name ? " of \"" : "", name ? name : "", name ? "\"" : "",
+						end_words(state->sqlstate),
+						state->message ? ": " : "",
+						state->message ? dbx_redact(state->message) : ""),
+				 *text ? errdetail_internal("%s", text) : 0,
+				 url ? errhint("See %s", url) : 0));
+	return failed;
+}
+
+static void
+judge_timeout(const DbxWait *wait, const WaitOptions *options)
+{
+	if (options->cancel_on_timeout)
+		dbx_wait_cancel_run(wait, CANCEL_ON_TIMEOUT_MS);
+	if (options->raise_on_failure)
+		ereport(ERROR,
+				(errcode(ERRCODE_RUN_WAIT_TIMED_OUT),
+				 errmsg("run " INT64_FORMAT " is not over yet, the wait for it timed out",
+						wait->run_id),
+				 errdetail("Last seen state: %s.",
+						   wait->state.state ? wait->state.state : "none"),
+				 options->cancel_on_timeout
+				 ? errhint("The run is being cancelled.")
+				 : errhint("The run goes on; wait again with databricks.wait_for_run(" INT64_FORMAT ").",
+						   wait->run_id)));
+}
+
+/*
+ * Wait for the end.  With "commit" each pause is outside any snapshot: the
+ * transaction is committed before it.
+ */
+static void
+wait_for_end(DbxWait *wait, bool commit)
+{
+	while (!dbx_wait_look(wait) && !dbx_wait_timed_out(wait))
+	{
+		if (commit)
+			SPI_commit();
+		dbx_http_sleep_until(dbx_wait_next_look(wait));
+	}
+}
+
+/*
+ * Wait, and cancel the run if that is wanted when the statement is cancelled.
+ * The error always goes on its way.
+ */
+static void
+wait_guarded(DbxWait *wait, const WaitOptions *options, bool commit)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	if (!options->cancel_on_interrupt)
+	{
+		wait_for_end(wait, commit);
+		return;
+	}
+	PG_TRY();
+	{
+		wait_for_end(wait, commit);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		{
+			PG_TRY();
+			{
+				dbx_wait_cancel_run(wait, CANCEL_ON_INTERRUPT_MS);
+			}
+			PG_CATCH();
+			{
+				/* whatever it was, the first error is the one to report */
+				MemoryContextSwitchTo(context);
+				FlushErrorState();
+			}
+			PG_END_TRY();
+		}
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+}
+
+/* Arguments timeout, raise_on_failure, cancel_on_timeout, cancel_on_interrupt. */
+static WaitOptions
+read_options(FunctionCallInfo fcinfo, int first)
+{
+	WaitOptions options;
+
+	options.deadline = 0;
+	if (!PG_ARGISNULL(first))
+		options.deadline = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+																   TimestampTzGetDatum(GetCurrentTimestamp()),
+																   PG_GETARG_DATUM(first)));
+	options.raise_on_failure = PG_ARGISNULL(first + 1) || PG_GETARG_BOOL(first + 1);
+	options.cancel_on_timeout = !PG_ARGISNULL(first + 2) && PG_GETARG_BOOL(first + 2);
+	options.cancel_on_interrupt = !PG_ARGISNULL(first + 3) && PG_GETARG_BOOL(first + 3);
+	return options;
+}
+
+static Datum
+wait_and_return(FunctionCallInfo fcinfo, const DbxWorkspace *workspace,
+				int64 run_id, const WaitOptions *options, const char *caller)
+{
+	DbxWait		wait;
+	Jsonb	   *failed = NULL;
+
+	dbx_wait_begin(&wait, workspace, run_id, options->deadline, caller);
+	wait_guarded(&wait, options, false);
+	if (wait.state.over)
+		failed = judge_end(&wait, options->raise_on_failure);
+	else
+		judge_timeout(&wait, options);
+	return make_result(fcinfo, &wait, failed);
+}
+
+Datum
+databricks_wait_for_run(PG_FUNCTION_ARGS)
+{
+	WaitOptions options = read_options(fcinfo, 1);
+
+	dbx_arg_require(fcinfo, 0, "run_id");
+	return wait_and_return(fcinfo, dbx_arg_workspace(fcinfo, 5),
+						   PG_GETARG_INT64(0), &options, "wait_for_run");
+}
+
+static Datum
+run_and_wait(FunctionCallInfo fcinfo, bool by_name)
+{
+	WaitOptions options = read_options(fcinfo, 4);
+	DbxWorkspace *workspace;
+	int64		run_id;
+
+	dbx_arg_require(fcinfo, 0, by_name ? "job_name" : "job_id");
+	workspace = dbx_arg_workspace(fcinfo, 8);
+	run_id = start_run(fcinfo, by_name, "run_and_wait", workspace);
+	ereport(NOTICE, (errmsg("run " INT64_FORMAT " started", run_id)));
+	return wait_and_return(fcinfo, workspace, run_id, &options, "run_and_wait");
+}
+
+Datum
+databricks_run_and_wait(PG_FUNCTION_ARGS)
+{
+	return run_and_wait(fcinfo, false);
+}
+
+Datum
+databricks_run_and_wait_by_name(PG_FUNCTION_ARGS)
+{
+	return run_and_wait(fcinfo, true);
+}
+
+Datum
+databricks_await_run(PG_FUNCTION_ARGS)
+{
+	CallContext *call = castNode(CallContext, fcinfo->context);
+	WaitOptions options = read_options(fcinfo, 1);
+	MemoryContext context;
+	MemoryContext before;
+	DbxWorkspace *workspace;
+	DbxWait		wait;
+
+	dbx_arg_require(fcinfo, 0, "run_id");
+	if (call->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("await_run cannot be called inside a transaction block or a function"),
+				 errdetail("It commits while it waits."),
+				 errhint("Use databricks.wait_for_run() there.")));
+
+	/* the portal's context outlives the commits between the looks */
+	context = AllocSetContextCreate(PortalContext, "databricks await_run",
+									ALLOCSET_DEFAULT_SIZES);
+	before = MemoryContextSwitchTo(context);
+	workspace = dbx_arg_workspace(fcinfo, 5);
+	dbx_wait_begin(&wait, workspace, PG_GETARG_INT64(0), options.deadline,
+				   "await_run");
+	MemoryContextSwitchTo(before);
+
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	SPI_commit();
+	MemoryContextSwitchTo(context);
+	wait_guarded(&wait, &options, true);
+	if (wait.state.over)
+		(void) judge_end(&wait, options.raise_on_failure);
+	else
+		judge_timeout(&wait, &options);
+	SPI_finish();
+	MemoryContextDelete(context);
+	PG_RETURN_VOID();
+}
