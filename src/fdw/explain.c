@@ -38,7 +38,14 @@ databricksExplainForeignScan(ForeignScanState *node, struct ExplainState *es)
 	List			  *context;
 	StringInfoData	   text;
 
-	context = set_deparse_context_plan(es->deparse_cxt, (Plan *) plan, NIL);
+	/*
+	 * Where the plan has conditions, and any value sent comes from one, the
+	 * server has just shown them: the context knows the nodes above, which we
+	 * are not told, and so the names of what a join hands down.
+	 */
+	context = es->deparse_cxt;
+	if (plan->scan.plan.qual == NIL)
+		context = set_deparse_context_plan(context, (Plan *) plan, NIL);
 	initStringInfo(&text);
 	append_request(info, context, prefix, &text);
 	ExplainPropertyText("Request", text.data, es);

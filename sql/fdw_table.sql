@@ -1,0 +1,100 @@
+--
+-- Foreign tables themselves: import, options, columns, rights. No call is made.
+--
+CREATE SERVER "Fdw Table" FOREIGN DATA WRAPPER databricks
+	OPTIONS (host 'https://127.0.0.1:9');
+CREATE SCHEMA "Fdw Schema";
+
+-- import: all, some, all but some
+IMPORT FOREIGN SCHEMA databricks FROM SERVER "Fdw Table" INTO "Fdw Schema";
+\d "Fdw Schema".*
+DROP FOREIGN TABLE "Fdw Schema".jobs, "Fdw Schema".runs;
+IMPORT FOREIGN SCHEMA databricks LIMIT TO (runs) FROM SERVER "Fdw Table" INTO "Fdw Schema";
+SELECT c.oid::regclass, t.ftoptions FROM pg_foreign_table t JOIN pg_class c ON c.oid = t.ftrelid
+	WHERE c.relnamespace = '"Fdw Schema"'::regnamespace ORDER BY c.relname;
+IMPORT FOREIGN SCHEMA databricks EXCEPT (runs, "no such") FROM SERVER "Fdw Table" INTO "Fdw Schema";
+SELECT c.oid::regclass, t.ftoptions FROM pg_foreign_table t JOIN pg_class c ON c.oid = t.ftrelid
+	WHERE c.relnamespace = '"Fdw Schema"'::regnamespace ORDER BY c.relname;
+
+-- import: what cannot be
+IMPORT FOREIGN SCHEMA databricks LIMIT TO (jobs, "Runs") FROM SERVER "Fdw Table" INTO "Fdw Schema";
+IMPORT FOREIGN SCHEMA public FROM SERVER "Fdw Table" INTO "Fdw Schema";
+IMPORT FOREIGN SCHEMA databricks FROM SERVER "Fdw Table" INTO "Fdw Schema" OPTIONS (import_default 'true');
+IMPORT FOREIGN SCHEMA databricks FROM SERVER "Fdw Table" INTO "Fdw Schema";
+
+SET search_path = "Fdw Schema", public;
+
+-- the option names the resource, so that a table can have any name
+ALTER FOREIGN TABLE runs RENAME TO "Our Runs";
+EXPLAIN (COSTS OFF) SELECT run_id FROM "Our Runs";
+CREATE FOREIGN TABLE "Our Jobs" (name text) SERVER "Fdw Table" OPTIONS (resource 'jobs');
+EXPLAIN (COSTS OFF) SELECT * FROM "Our Jobs";
+DROP FOREIGN TABLE jobs;
+CREATE FOREIGN TABLE jobs (name text, job_id bigint) SERVER "Fdw Table";
+EXPLAIN (COSTS OFF) SELECT * FROM jobs WHERE job_id = 1;
+CREATE FOREIGN TABLE orders (job_id bigint) SERVER "Fdw Table";
+SELECT * FROM orders;
+ALTER FOREIGN TABLE orders OPTIONS (ADD resource 'job');
+EXPLAIN SELECT * FROM orders;
+CREATE FOREIGN TABLE wrong_option (job_id bigint) SERVER "Fdw Table" OPTIONS (resorce 'jobs');
+CREATE FOREIGN TABLE wrong_option (job_id bigint) SERVER "Fdw Table" OPTIONS (pushdown 'perhaps');
+
+-- columns: in any order, any of them, but no others, and of their own type
+ALTER FOREIGN TABLE jobs DROP COLUMN name;
+ALTER FOREIGN TABLE jobs ADD COLUMN tags jsonb, ADD COLUMN workspace name;
+EXPLAIN (COSTS OFF, VERBOSE) SELECT * FROM jobs WHERE job_id = 1;
+ALTER FOREIGN TABLE jobs ADD COLUMN owner text;
+SELECT job_id FROM jobs;
+ALTER FOREIGN TABLE jobs DROP COLUMN owner;
+ALTER FOREIGN TABLE jobs ALTER COLUMN job_id TYPE integer;
+SELECT tags FROM jobs;
+ALTER FOREIGN TABLE jobs ALTER COLUMN job_id TYPE bigint;
+EXPLAIN (COSTS OFF) SELECT job_id FROM jobs;
+CREATE FOREIGN TABLE nothing () SERVER "Fdw Table" OPTIONS (resource 'jobs');
+EXPLAIN (COSTS OFF) SELECT count(*) FROM nothing;
+
+-- nothing is written or locked
+INSERT INTO jobs (tags) VALUES ('{}');
+UPDATE jobs SET tags = '{}';
+DELETE FROM jobs;
+COPY jobs FROM STDIN;
+\.
+SELECT * FROM jobs FOR UPDATE;
+SELECT * FROM jobs FOR SHARE;
+SELECT table_name, is_insertable_into FROM information_schema.tables
+	WHERE table_schema = 'Fdw Schema' ORDER BY table_name;
+
+-- rights: the table, the server, the mapping
+CREATE ROLE regress_fdw_table;
+CREATE ROLE regress_fdw_owner;
+GRANT USAGE ON SCHEMA "Fdw Schema" TO regress_fdw_table, regress_fdw_owner;
+SET ROLE regress_fdw_table;
+SELECT job_id FROM jobs;
+RESET ROLE;
+GRANT SELECT ON jobs TO regress_fdw_table, regress_fdw_owner;
+SET ROLE regress_fdw_table;
+SELECT job_id FROM jobs;
+EXPLAIN (COSTS OFF) SELECT job_id FROM jobs;
+RESET ROLE;
+GRANT USAGE ON FOREIGN SERVER "Fdw Table" TO regress_fdw_table;
+SET ROLE regress_fdw_table;
+SELECT job_id FROM jobs;
+RESET ROLE;
+
+-- where a view is read, its owner reads the table
+CREATE VIEW owned AS SELECT job_id FROM jobs;
+ALTER VIEW owned OWNER TO regress_fdw_owner;
+GRANT SELECT ON owned TO regress_fdw_table;
+SET ROLE regress_fdw_table;
+SELECT * FROM owned;
+RESET ROLE;
+GRANT USAGE ON FOREIGN SERVER "Fdw Table" TO regress_fdw_owner;
+SET ROLE regress_fdw_table;
+SELECT * FROM owned;
+RESET ROLE;
+
+SET client_min_messages = warning;
+RESET search_path;
+DROP SCHEMA "Fdw Schema" CASCADE;
+DROP SERVER "Fdw Table" CASCADE;
+DROP ROLE regress_fdw_table, regress_fdw_owner;
