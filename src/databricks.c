@@ -10,6 +10,7 @@
 
 #include "compat.h"
 #include "guc.h"
+#include "worker/worker.h"
 
 DBX_MODULE_MAGIC;
 
@@ -19,4 +20,5 @@ void
 _PG_init(void)
 {
 	dbx_guc_define();
+	dbx_worker_init();
 }

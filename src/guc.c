@@ -14,6 +14,7 @@
 #include "guc.h"
 
 char	   *dbx_guc_workspace;
+int			dbx_guc_history_overlap;
 int			dbx_guc_json_max_depth;
 int			dbx_guc_max_buffer_size;
 int			dbx_guc_max_pages;
@@ -24,6 +25,14 @@ int			dbx_guc_wait_min_interval;
 void
 dbx_guc_define(void)
 {
+	DefineCustomIntVariable("databricks.history_overlap",
+							"How far each sweep of the run history looks back beyond the start of the one before.",
+							"More than the clocks of this server and of the service may differ, and than a new run may take to be listed.",
+							&dbx_guc_history_overlap,
+							2 * 60 * 1000, 0, 24 * 60 * 60 * 1000,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
 	DefineCustomIntVariable("databricks.json_max_depth",
 							"Deepest nesting of arrays and objects accepted in an answer of the service.",
 							NULL,

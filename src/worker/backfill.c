@@ -1,0 +1,176 @@
+/*
+ * backfill.c
+ *	  Reading back older runs, beside the sweeps.
+ *
+ * From the moment tracking began backwards, in windows of a day: newest first,
+ * so that the history is useful at once.  Each page is written as it comes; the
+ * last one of a window moves "backfilled_to" in the same transaction, so that
+ * after a crash at most one window is read again.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type_d.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "worker/session.h"
+#include "worker/tracked.h"
+
+struct DbxBackfill
+{
+	MemoryContext context;
+	MemoryContext answers;
+	DbxWorkspace *workspace;
+	TimestampTz	  from;
+	TimestampTz	  to;
+	DbxListing	 *listing;
+};
+
+static bool	 load_window(DbxTracked *tracked, DbxBackfill *backfill);
+static List *page_runs(DbxTracked *tracked, const DbxJson *rows);
+
+void
+dbx_backfill_begin(DbxTracked *tracked)
+{
+	MemoryContext  context = AllocSetContextCreate(tracked->context,
+												   "databricks backfill",
+												   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext  before = MemoryContextSwitchTo(context);
+	DbxBackfill	  *backfill = palloc0(sizeof(DbxBackfill));
+	StringInfoData query;
+
+	tracked->backfill = backfill;
+	backfill->context = context;
+	backfill->answers = AllocSetContextCreate(context,
+											  "databricks backfill answers",
+											  ALLOCSET_DEFAULT_SIZES);
+	if (load_window(tracked, backfill))
+	{
+		initStringInfo(&query);
+		dbx_tracked_add_time(&query, "start_time_from", backfill->from);
+		dbx_tracked_add_time(&query, "start_time_to",
+							 backfill->to + USECS_PER_SEC / 1000);
+		backfill->listing = dbx_listing_start(backfill->workspace, query.data);
+	}
+	MemoryContextSwitchTo(before);
+}
+
+/* False: there is no window left, or no table any more. */
+static bool
+load_window(DbxTracked *tracked, DbxBackfill *backfill)
+{
+	static const char *sql =
+		"SELECT t.backfilled_to,"
+		" greatest(t.tracked_at - t.backfill, t.backfilled_to - interval '1 day')"
+		" FROM databricks.tracking_settings AS t"
+		" WHERE t.workspace = $1 AND t.backfill_finished_at IS NULL"
+		" AND t.backfilled_to > t.tracked_at - t.backfill";
+	Oid	  types[] = {TEXTOID};
+	Datum values[1];
+	bool  found;
+
+	if (!dbx_session_begin())
+	{
+		dbx_shared_wake(MyDatabaseId);
+		return false;
+	}
+	values[0] = CStringGetTextDatum(tracked->name);
+	if (SPI_execute_with_args(sql, 1, types, values, NULL, true, 1) !=
+		SPI_OK_SELECT)
+		elog(ERROR, "tracking settings could not be read");
+	found = SPI_processed > 0;
+	if (found)
+	{
+		bool isnull;
+
+		backfill->to = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0],
+														 SPI_tuptable->tupdesc,
+														 1, &isnull));
+		backfill->from = DatumGetTimestampTz(
+			SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2,
+						  &isnull));
+		MemoryContextSwitchTo(backfill->context);
+		backfill->workspace = dbx_tracked_resolve(tracked);
+	}
+	else if (SPI_execute_with_args(
+				 "UPDATE databricks.tracking_settings AS t"
+				 " SET backfill_finished_at = now()"
+				 " WHERE t.workspace = $1 AND t.backfill_finished_at IS NULL",
+				 1, types, values, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "tracking settings could not be written");
+	dbx_session_commit();
+	MemoryContextSwitchTo(backfill->context);
+	return found;
+}
+
+/*
+ * Go on with what has come back; true when this window is done.  Then
+ * tracked->backfill_due says whether there may be another.
+ */
+bool
+dbx_backfill_advance(DbxTracked *tracked)
+{
+	DbxBackfill	  *backfill = tracked->backfill;
+	MemoryContext  before = CurrentMemoryContext;
+	const DbxJson *rows;
+
+	if (backfill->listing == NULL)
+	{
+		tracked->backfill_due = 0;
+		return true;
+	}
+	MemoryContextSwitchTo(backfill->answers);
+	while (dbx_listing_next(backfill->listing, &rows))
+	{
+		bool last = dbx_listing_done(backfill->listing);
+
+		if (!dbx_tracked_write(
+				tracked, page_runs(tracked, rows), true,
+				last ? "UPDATE databricks.tracking_settings AS t SET backfilled_to = $2 WHERE t.workspace = $1"
+					 : NULL,
+				backfill->from, false))
+			break;
+		MemoryContextReset(backfill->answers);
+		MemoryContextSwitchTo(backfill->answers);
+	}
+	MemoryContextSwitchTo(before);
+	if (!dbx_listing_done(backfill->listing))
+		return false;
+	tracked->backfill_due = GetCurrentTimestamp();
+	return true;
+}
+
+static List *
+page_runs(DbxTracked *tracked, const DbxJson *rows)
+{
+	List *runs = NIL;
+
+	for (const DbxJson *row = dbx_json_first(rows); row != NULL;
+		 row = dbx_json_next(row))
+	{
+		DbxSeenRun *run = palloc0(sizeof(DbxSeenRun));
+
+		if (!dbx_json_int64(dbx_json_get(row, "run_id"), &run->run_id))
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+				 errmsg("runs/list of workspace \"%s\" holds a run without run_id",
+						tracked->name)));
+		run->element = row;
+		run->ended = dbx_history_element_ended(row);
+		runs = lappend(runs, run);
+	}
+	return runs;
+}
+
+void
+dbx_backfill_end(DbxTracked *tracked)
+{
+	if (tracked->backfill == NULL)
+		return;
+	MemoryContextDelete(tracked->backfill->context);
+	tracked->backfill = NULL;
+}

@@ -1,0 +1,530 @@
+/*
+ * history.c
+ *	  Writing what was seen of runs into run_history and run_transitions.
+ *
+ * Separate from the tracker, which talks to the service: everything here
+ * happens inside one transaction and never waits for the network.
+ *
+ * The columns are those of resource "runs", so the statements are made from
+ * its descriptor, once per process.  A row is compared before it is written:
+ * even an upsert that changes nothing would lock the row, dirty its page and
+ * take a transaction id, for every active run in every sweep.  What the
+ * comparison leaves out (tasks and raw) differs between the list and the get
+ * call for the same state of a run; it is replaced when something else changed.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type_d.h"
+#include "commands/async.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/json.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "api/resource.h"
+#include "worker/history.h"
+
+#define CHANNEL "databricks"
+
+/* Longest state told in a notification; its payload is limited by the server. */
+#define NOTIFIED_STATE_LENGTH 100
+
+/* Unknown states are logged once each, up to this many. */
+#define UNKNOWN_STATES_LOGGED 32
+
+#define RES			   (&dbx_resource_runs)
+#define MAX_PARAMETERS 40
+
+/* In the order of the descriptor, then the time of writing. */
+static SPIPlanPtr compare_plan = NULL;
+static SPIPlanPtr write_plan = NULL;
+static SPIPlanPtr gone_plan = NULL;
+static SPIPlanPtr transition_plan = NULL;
+static SPIPlanPtr active_plan = NULL;
+
+static int column_run_id;
+static int column_job_id;
+static int column_state;
+static int column_result_state;
+static int column_life_cycle;
+
+static void		  prepare(void);
+static SPIPlanPtr prepare_statement(const char *sql, int nargs, Oid *types);
+static char		 *compare_statement(void);
+static char		 *write_statement(void);
+static bool		  compared(const DbxColumn *column);
+static bool		  write_run(DbxHistoryBatch *batch, const DbxSeenRun *run);
+static bool	 write_run_alone(DbxHistoryBatch *batch, const DbxSeenRun *run);
+static bool	 write_gone(DbxHistoryBatch *batch, const DbxSeenRun *run);
+static void	 log_unknown_state(const char *what, const char *value,
+							   const char *const *known);
+static void	 record_transition(const char *workspace, int64 run_id,
+							   const char *state, const char *result_state,
+							   TimestampTz at);
+static void	 notify(const char *workspace, int64 run_id, const char *job_id,
+					const char *state, const char *result_state, TimestampTz at);
+static void	 append_member(StringInfo payload, const char *name,
+						   const char *value);
+static char *text_value(Datum *values, bool *nulls, int column);
+static bool	 same_text(const char *a, const char *b);
+
+bool
+dbx_history_ended(const char *state, const char *life_cycle_state)
+{
+	if (state != NULL && strcmp(state, "TERMINATED") == 0)
+		return true;
+	return life_cycle_state != NULL &&
+		(strcmp(life_cycle_state, "TERMINATED") == 0 ||
+		 strcmp(life_cycle_state, "SKIPPED") == 0 ||
+		 strcmp(life_cycle_state, "INTERNAL_ERROR") == 0);
+}
+
+bool
+dbx_history_element_ended(const DbxJson *element)
+{
+	return dbx_history_ended(
+		dbx_json_string(dbx_json_path(element, "status.state")),
+		dbx_json_string(dbx_json_path(element, "state.life_cycle_state")));
+}
+
+void
+dbx_history_write(DbxHistoryBatch *batch)
+{
+	ListCell	 *cell;
+	MemoryContext row_context;
+	MemoryContext before;
+
+	prepare();
+	batch->changed = 0;
+	batch->bad = NIL;
+	row_context = AllocSetContextCreate(CurrentMemoryContext,
+										"databricks history row",
+										ALLOCSET_DEFAULT_SIZES);
+	foreach(cell, batch->runs)
+	{
+		const DbxSeenRun *run = lfirst(cell);
+		bool			  changed;
+
+		CHECK_FOR_INTERRUPTS();
+		before = MemoryContextSwitchTo(row_context);
+		changed = batch->alone ? write_run_alone(batch, run)
+							   : write_run(batch, run);
+		MemoryContextSwitchTo(before);
+		MemoryContextReset(row_context);
+		if (changed)
+			batch->changed++;
+	}
+	MemoryContextDelete(row_context);
+}
+
+int
+dbx_history_active(const char *workspace, int64 **run_ids)
+{
+	Datum values[1];
+	int	  count;
+
+	prepare();
+	values[0] = CStringGetTextDatum(workspace);
+	if (SPI_execute_plan(active_plan, values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "active runs could not be read");
+	count = (int) SPI_processed;
+	*run_ids = palloc(sizeof(int64) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		bool isnull;
+
+		(*run_ids)[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i],
+													SPI_tuptable->tupdesc, 1,
+													&isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return count;
+}
+
+/* ---- statements ---- */
+
+static void
+prepare(void)
+{
+	Oid types[MAX_PARAMETERS];
+	Oid transition_types[] = {TEXTOID, INT8OID, TEXTOID, TEXTOID,
+							  TIMESTAMPTZOID};
+	Oid gone_types[] = {TEXTOID, INT8OID, TIMESTAMPTZOID};
+	Oid active_types[] = {TEXTOID};
+
+	if (active_plan != NULL)
+		return;
+
+	column_run_id = dbx_resource_column(RES, "run_id");
+	column_job_id = dbx_resource_column(RES, "job_id");
+	column_state = dbx_resource_column(RES, "state");
+	column_result_state = dbx_resource_column(RES, "result_state");
+	column_life_cycle = dbx_resource_column(RES, "life_cycle_state");
+
+	if (RES->ncolumns >= MAX_PARAMETERS)
+		elog(ERROR, "resource \"runs\" has too many columns");
+	for (int i = 0; i < RES->ncolumns; i++)
+		types[i] = RES->columns[i].convert == DBX_CONVERT_WORKSPACE
+			? TEXTOID
+			: RES->columns[i].type;
+	types[RES->ncolumns] = TIMESTAMPTZOID;
+
+	compare_plan = prepare_statement(compare_statement(), RES->ncolumns, types);
+	write_plan = prepare_statement(write_statement(), RES->ncolumns + 1, types);
+	gone_plan = prepare_statement(
+		"UPDATE databricks.run_history AS h"
+		" SET gone_at = $3, updated_at = $3"
+		" WHERE h.workspace = $1 AND h.run_id = $2"
+		" AND h.gone_at IS NULL"
+		" RETURNING h.state, h.result_state, h.job_id::text",
+		lengthof(gone_types), gone_types);
+	transition_plan = prepare_statement(
+		"INSERT INTO databricks.run_transitions"
+		" (workspace, run_id, state, result_state, observed_at)"
+		" VALUES ($1, $2, $3, $4, $5)",
+		lengthof(transition_types), transition_types);
+	active_plan = prepare_statement(
+		"SELECT h.run_id FROM databricks.run_history AS h"
+		" WHERE h.workspace = $1 AND h.gone_at IS NULL"
+		" AND h.state IS DISTINCT FROM 'TERMINATED'"
+		" AND h.life_cycle_state IS DISTINCT FROM 'TERMINATED'"
+		" AND h.life_cycle_state IS DISTINCT FROM 'SKIPPED'"
+		" AND h.life_cycle_state IS DISTINCT FROM 'INTERNAL_ERROR'",
+		lengthof(active_types), active_types);
+}
+
+/* The worker's search_path is pg_catalog alone, so operators need no schema. */
+static SPIPlanPtr
+prepare_statement(const char *sql, int nargs, Oid *types)
+{
+	SPIPlanPtr plan = SPI_prepare(sql, nargs, types);
+
+	if (plan == NULL || SPI_keepplan(plan) != 0)
+		elog(ERROR, "statement \"%s\" could not be prepared", sql);
+	return plan;
+}
+
+static bool
+compared(const DbxColumn *column)
+{
+	return column->convert != DBX_CONVERT_WORKSPACE &&
+		(column->flags & DBX_COLUMN_EXPANDED) == 0;
+}
+
+/* Parameters: all columns, in order.  Those not compared go unused. */
+static char *
+compare_statement(void)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql,
+						   "SELECT h.state, h.result_state, h.gone_at IS NULL");
+	for (int i = 0; i < RES->ncolumns; i++)
+	{
+		if (compared(&RES->columns[i]))
+			appendStringInfo(&sql, " AND h.%s IS NOT DISTINCT FROM $%d",
+							 quote_identifier(RES->columns[i].name), i + 1);
+	}
+	appendStringInfo(
+		&sql,
+		" FROM databricks.run_history AS h WHERE h.workspace = $%d AND h.run_id = $%d",
+		dbx_resource_column(RES, "workspace") + 1,
+		dbx_resource_column(RES, "run_id") + 1);
+	return sql.data;
+}
+
+static char *
+write_statement(void)
+{
+	StringInfoData names;
+	StringInfoData values;
+	StringInfoData changes;
+
+	initStringInfo(&names);
+	initStringInfo(&values);
+	initStringInfo(&changes);
+	for (int i = 0; i < RES->ncolumns; i++)
+	{
+		const DbxColumn *column = &RES->columns[i];
+		const char		*name = quote_identifier(column->name);
+
+		appendStringInfo(&names, "%s, ", name);
+		appendStringInfo(&values, "$%d, ", i + 1);
+		if ((column->flags & DBX_COLUMN_EXPANDED) != 0 &&
+			column->convert != DBX_CONVERT_ELEMENT)
+			appendStringInfo(&changes, "%s = coalesce(excluded.%s, h.%s), ",
+							 name, name, name);
+		else
+			appendStringInfo(&changes, "%s = excluded.%s, ", name, name);
+	}
+	return psprintf("INSERT INTO databricks.run_history AS h"
+					" (%sfirst_seen_at, updated_at) VALUES (%s$%d, $%d)"
+					" ON CONFLICT (workspace, run_id) DO UPDATE"
+					" SET %supdated_at = excluded.updated_at, gone_at = NULL",
+					names.data, values.data, RES->ncolumns + 1,
+					RES->ncolumns + 1, changes.data);
+}
+
+/* ---- one run ---- */
+
+/*
+ * Returns whether something was written.
+ */
+static bool
+write_run(DbxHistoryBatch *batch, const DbxSeenRun *run)
+{
+	static const char *const states[] = {"BLOCKED",	   "PENDING",	  "QUEUED",
+										 "RUNNING",	   "TERMINATING", "WAITING",
+										 "TERMINATED", NULL};
+	static const char *const life_cycles[] = {
+		"QUEUED",	   "PENDING",	 "BLOCKED", "WAITING_FOR_RETRY", "RUNNING",
+		"TERMINATING", "TERMINATED", "SKIPPED", "INTERNAL_ERROR",	 NULL};
+	Datum		  values[MAX_PARAMETERS];
+	bool		  nulls[MAX_PARAMETERS];
+	char		  null_marks[MAX_PARAMETERS + 1];
+	TimestampTz	  now = GetCurrentTimestamp();
+	char		 *state;
+	char		 *result_state;
+	char		 *life_cycle;
+	bool		  known;
+	bool		  moved = true;
+	MemoryContext row_context = CurrentMemoryContext;
+
+	if (run->element == NULL)
+		return write_gone(batch, run);
+
+	dbx_resource_values(RES, run->element, batch->workspace, values, nulls);
+	for (int i = 0; i < RES->ncolumns; i++)
+	{
+		if (RES->columns[i].convert == DBX_CONVERT_WORKSPACE)
+			values[i] = CStringGetTextDatum(batch->workspace);
+		null_marks[i] = nulls[i] ? 'n' : ' ';
+	}
+	values[RES->ncolumns] = TimestampTzGetDatum(now);
+	null_marks[RES->ncolumns] = ' ';
+	null_marks[RES->ncolumns + 1] = '\0';
+	state = text_value(values, nulls, column_state);
+	result_state = text_value(values, nulls, column_result_state);
+	life_cycle = text_value(values, nulls, column_life_cycle);
+
+	/* SPI leaves its own memory context behind, which lasts for the batch. */
+	if (SPI_execute_plan(compare_plan, values, null_marks, false, 1) !=
+		SPI_OK_SELECT)
+		elog(ERROR, "a run could not be compared");
+	MemoryContextSwitchTo(row_context);
+	known = SPI_processed > 0;
+	if (known)
+	{
+		HeapTuple tuple = SPI_tuptable->vals[0];
+		TupleDesc tupdesc = SPI_tuptable->tupdesc;
+		bool	  isnull;
+		bool same = DatumGetBool(SPI_getbinval(tuple, tupdesc, 3, &isnull));
+
+		moved = !same_text(SPI_getvalue(tuple, tupdesc, 1), state) ||
+			!same_text(SPI_getvalue(tuple, tupdesc, 2), result_state);
+		SPI_freetuptable(SPI_tuptable);
+		if (same)
+			return false;
+	}
+
+	log_unknown_state("state", state, states);
+	log_unknown_state("life cycle state", life_cycle, life_cycles);
+
+	if (SPI_execute_plan(write_plan, values, null_marks, false, 0) !=
+		SPI_OK_INSERT)
+		elog(ERROR, "a run could not be written");
+	MemoryContextSwitchTo(row_context);
+
+	/* What had ended before anybody looked did not change while we watched. */
+	if (batch->backfill && !known && dbx_history_ended(state, life_cycle))
+		return true;
+	if (moved)
+		record_transition(batch->workspace, run->run_id, state, result_state,
+						  now);
+	notify(batch->workspace, run->run_id,
+		   nulls[column_job_id]
+			   ? NULL
+			   : psprintf(INT64_FORMAT, DatumGetInt64(values[column_job_id])),
+		   state, result_state, now);
+	return true;
+}
+
+/* As write_run, but an error concerns this run only. */
+static bool
+write_run_alone(DbxHistoryBatch *batch, const DbxSeenRun *run)
+{
+	MemoryContext row_context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool changed = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(row_context);
+	PG_TRY();
+	{
+		changed = write_run(batch, run);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(row_context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+		DbxBadRun *bad;
+
+		MemoryContextSwitchTo(batch->context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(batch->context);
+		CurrentResourceOwner = owner;
+
+		/* Whoever cancels or stops the worker means all of the batch. */
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+			error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+			ReThrowError(error);
+		bad = palloc(sizeof(DbxBadRun));
+		bad->run_id = run->run_id;
+		bad->message = pstrdup(error->message);
+		batch->bad = lappend(batch->bad, bad);
+		FreeErrorData(error);
+		MemoryContextSwitchTo(row_context);
+		changed = false;
+	}
+	PG_END_TRY();
+	return changed;
+}
+
+/* The service does not know the run any more; what was known of it stays. */
+static bool
+write_gone(DbxHistoryBatch *batch, const DbxSeenRun *run)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Datum		values[3];
+
+	values[0] = CStringGetTextDatum(batch->workspace);
+	values[1] = Int64GetDatum(run->run_id);
+	values[2] = TimestampTzGetDatum(now);
+	if (SPI_execute_plan(gone_plan, values, NULL, false, 0) !=
+		SPI_OK_UPDATE_RETURNING)
+		elog(ERROR, "a run could not be written");
+	if (SPI_processed == 0)
+		return false;
+	notify(batch->workspace, run->run_id,
+		   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3),
+		   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
+		   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2), now);
+	SPI_freetuptable(SPI_tuptable);
+	return true;
+}
+
+static void
+log_unknown_state(const char *what, const char *value, const char *const *known)
+{
+	static char *logged[UNKNOWN_STATES_LOGGED];
+	static int	 nlogged = 0;
+
+	if (value == NULL)
+		return;
+	for (; *known != NULL; known++)
+	{
+		if (strcmp(*known, value) == 0)
+			return;
+	}
+	for (int i = 0; i < nlogged; i++)
+	{
+		if (strcmp(logged[i], value) == 0)
+			return;
+	}
+	if (nlogged == UNKNOWN_STATES_LOGGED)
+		return;
+	logged[nlogged++] = MemoryContextStrdup(TopMemoryContext, value);
+	ereport(
+		LOG,
+		(errmsg("databricks worker: the service reports a run in unknown %s \"%s\"",
+				what, value),
+		 errdetail("It is kept as text and not taken for an end.")));
+}
+
+static void
+record_transition(const char *workspace, int64 run_id, const char *state,
+				  const char *result_state, TimestampTz at)
+{
+	Datum values[5];
+	char  nulls[] = "     ";
+
+	values[0] = CStringGetTextDatum(workspace);
+	values[1] = Int64GetDatum(run_id);
+	values[2] = state ? CStringGetTextDatum(state) : (Datum) 0;
+	values[3] = result_state ? CStringGetTextDatum(result_state) : (Datum) 0;
+	values[4] = TimestampTzGetDatum(at);
+	if (state == NULL)
+		nulls[2] = 'n';
+	if (result_state == NULL)
+		nulls[3] = 'n';
+	if (SPI_execute_plan(transition_plan, values, nulls, false, 0) !=
+		SPI_OK_INSERT)
+		elog(ERROR, "a transition could not be written");
+}
+
+/* Ids as strings: many readers of JSON keep numbers as doubles. */
+static void
+notify(const char *workspace, int64 run_id, const char *job_id,
+	   const char *state, const char *result_state, TimestampTz at)
+{
+	StringInfoData payload;
+	char		   time[MAXDATELEN + 1];
+
+	initStringInfo(&payload);
+	appendStringInfoChar(&payload, '{');
+	append_member(&payload, "workspace", workspace);
+	append_member(&payload, "run_id", psprintf(INT64_FORMAT, run_id));
+	append_member(&payload, "job_id", job_id);
+	append_member(&payload, "request_id", NULL);
+	append_member(&payload, "state", state);
+	append_member(&payload, "result_state", result_state);
+	JsonEncodeDateTime(time, TimestampTzGetDatum(at), TIMESTAMPTZOID, NULL);
+	append_member(&payload, "at", time);
+	appendStringInfoChar(&payload, '}');
+	Async_Notify(CHANNEL, payload.data);
+}
+
+static void
+append_member(StringInfo payload, const char *name, const char *value)
+{
+	if (payload->len > 1)
+		appendStringInfoString(payload, ", ");
+	appendStringInfo(payload, "\"%s\": ", name);
+	if (value == NULL)
+		appendStringInfoString(payload, "null");
+	else
+	{
+		int len = strlen(value);
+
+		if (len > NOTIFIED_STATE_LENGTH)
+			value = pnstrdup(value,
+							 pg_mbcliplen(value, len, NOTIFIED_STATE_LENGTH));
+		escape_json(payload, value);
+	}
+}
+
+static char *
+text_value(Datum *values, bool *nulls, int column)
+{
+	return nulls[column] ? NULL : TextDatumGetCString(values[column]);
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return strcmp(a, b) == 0;
+}

@@ -1,0 +1,58 @@
+/*
+ * history.h
+ *	  Writing what was seen of runs into run_history and run_transitions.
+ */
+#ifndef DBX_WORKER_HISTORY_H
+#define DBX_WORKER_HISTORY_H
+
+#include "datatype/timestamp.h"
+#include "json/json.h"
+#include "nodes/pg_list.h"
+
+/* What the service said of one run. */
+typedef struct DbxSeenRun
+{
+	int64		   run_id;	/* hash key where these are in a table */
+	const DbxJson *element; /* NULL: it does not know the run any more */
+	bool		   ended;
+} DbxSeenRun;
+
+/* A run that could not be written, kept apart from the others. */
+typedef struct DbxBadRun
+{
+	int64 run_id;
+	char *message;
+} DbxBadRun;
+
+typedef struct DbxHistoryBatch
+{
+	const char	 *workspace;
+	List		 *runs;		/* of DbxSeenRun * */
+	bool		  backfill; /* ended runs are news of the past: no
+								 * transition, no notification */
+	bool		  alone;	/* each run in a subtransaction of its own */
+	MemoryContext context;	/* for the results */
+	int			  changed;	/* result: runs written */
+	List		 *bad;		/* result: of DbxBadRun *, with "alone" only */
+} DbxHistoryBatch;
+
+/*
+ * Is this state an end?  Only by states known to be one: whatever the service
+ * invents is not.
+ */
+extern bool dbx_history_ended(const char *state, const char *life_cycle_state);
+
+/* The same for a run as the service sent it. */
+extern bool dbx_history_element_ended(const DbxJson *element);
+
+/*
+ * Write a batch within the current transaction; SPI must be connected.  Rows
+ * that say nothing new are only read.  Raises what cannot be written, unless
+ * batch->alone.
+ */
+extern void dbx_history_write(DbxHistoryBatch *batch);
+
+/* Ids of the runs of a workspace not known to have ended: int64, palloc'd. */
+extern int dbx_history_active(const char *workspace, int64 **run_ids);
+
+#endif /* DBX_WORKER_HISTORY_H */

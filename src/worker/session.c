@@ -1,0 +1,125 @@
+/*
+ * session.c
+ *	  Transactions and errors of a worker's process.
+ *
+ * Separate because every task of the worker lives by the same rules: short
+ * transactions, none of them open while the network is waited for, and an error
+ * that ends a task but never the process.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/lmgr.h"
+#include "storage/lwlock.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "api/api.h"
+#include "http/http.h"
+#include "worker/session.h"
+
+static bool extension_usable(DbxExtension *extension);
+
+bool
+dbx_session_begin(void)
+{
+	MemoryContext before = CurrentMemoryContext;
+	DbxExtension  extension;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (!extension_usable(&extension) || !dbx_data_exists(&extension))
+	{
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+		MemoryContextSwitchTo(before);
+		return false;
+	}
+
+	/* After an update of the extension the tables may be of an older layout. */
+	dbx_data_migrate();
+	dbx_api_forbidden = "the background worker's transaction";
+	SPI_connect();
+	return true;
+}
+
+void
+dbx_session_commit(void)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	dbx_api_forbidden = NULL;
+	MemoryContextSwitchTo(TopMemoryContext);
+	(void) pgstat_report_stat(true);
+}
+
+/*
+ * Wait for a DROP or UPDATE under way, keep new ones out, and look.
+ */
+static bool
+extension_usable(DbxExtension *extension)
+{
+	static bool mismatch_logged = false;
+
+	if (!dbx_extension_find(extension))
+		return false;
+	LockDatabaseObject(ExtensionRelationId, extension->oid, 0, AccessShareLock);
+	if (!dbx_extension_find(extension))
+		return false;
+	if (strcmp(extension->version, DBX_VERSION) != 0)
+	{
+		if (!mismatch_logged)
+			ereport(
+				LOG,
+				(errmsg("databricks worker: extension has version %s in this database, the library is %s",
+						extension->version, DBX_VERSION),
+				 errhint(
+					 "Do ALTER EXTENSION databricks UPDATE, or restart the server with the library that fits.")));
+		mismatch_logged = true;
+		return false;
+	}
+	return true;
+}
+
+ErrorData *
+dbx_session_try(void (*work)(void *), void *arg)
+{
+	MemoryContext before = CurrentMemoryContext;
+	ErrorData *volatile error = NULL;
+
+	PG_TRY();
+	{
+		work(arg);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(before);
+		error = CopyErrorData();
+		FlushErrorState();
+		HOLD_INTERRUPTS();
+		AbortOutOfAnyTransaction();
+		LWLockReleaseAll();
+		dbx_api_forbidden = NULL;
+		(void) pgstat_report_stat(true);
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(before);
+	return error;
+}
+
+char *
+dbx_session_error_text(const ErrorData *error)
+{
+	const char *text = error->message ? error->message : "unknown error";
+
+	if (error->detail != NULL)
+		text = psprintf("%s (%s)", text, error->detail);
+	return pstrdup(dbx_redact(text));
+}

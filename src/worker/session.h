@@ -1,0 +1,36 @@
+/*
+ * session.h
+ *	  Transactions and errors of a worker's process.
+ */
+#ifndef DBX_WORKER_SESSION_H
+#define DBX_WORKER_SESSION_H
+
+#include "utils/elog.h"
+
+#include "worker/migrate.h"
+
+/*
+ * Begin a transaction on the data tables: the extension is locked against
+ * DROP and UPDATE and looked at again, the owners of the tables are checked, SPI
+ * is connected.  False, and no transaction, when there is nothing (any more)
+ * for this process: not installed, of another version, no tables.
+ *
+ * Between begin and commit no call of the service is possible, not by a trigger
+ * on a data table either.
+ */
+extern bool dbx_session_begin(void);
+extern void dbx_session_commit(void);
+
+/*
+ * Run work(arg).  When it raises, everything it began is rolled back and the
+ * error is returned, allocated in the current memory context; else NULL.
+ */
+extern ErrorData *dbx_session_try(void (*work)(void *), void *arg);
+
+/*
+ * One text of an error for the views and the log, without secrets, in the
+ * current memory context.
+ */
+extern char *dbx_session_error_text(const ErrorData *error);
+
+#endif /* DBX_WORKER_SESSION_H */

@@ -1,0 +1,459 @@
+/*
+ * sweep.c
+ *	  One look at the active and the recent runs of a workspace.
+ *
+ * Two lists are read at once:
+ *
+ *	  active	runs/list?active_only=true
+ *	  recent	runs/list?start_time_from=..., for runs that began and ended
+ *				between two sweeps, and for those active_only leaves out
+ *				(BLOCKED, WAITING_FOR_RETRY).  Where that is many pages it is
+ *				asked with completed_only=true, and without now and then.
+ *
+ * What is known as active and is in neither list has ended, waits for something
+ * or is gone: those alone are asked for with runs/get, in parallel.  Then all
+ * that was seen is written in one transaction.  The order of a list is never
+ * relied upon.
+ *
+ * Memory: all of a sweep hangs off its context.  Answers live in a context below
+ * it until they are written; after a long outage that happens in between too.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type_d.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "worker/session.h"
+#include "worker/tracked.h"
+
+/* More runs than this are written before the sweep has ended. */
+#define PENDING_RUNS 2000
+
+/* Recent runs are listed whole as long as that took no more pages than this ... */
+#define CHEAP_PAGES 2
+
+/* ... and else only this often. */
+#define WHOLE_WINDOW_USECS (5 * 60 * USECS_PER_SEC)
+
+/* A sweep repeats calls for a short time only: the next sweep repeats all. */
+#define SWEEP_PATIENCE_MS 10000
+
+typedef struct SweepGet
+{
+	int64	 run_id;
+	DbxCall *call; /* NULL: answered */
+} SweepGet;
+
+/* What this sweep has seen of a run; hash entry. */
+typedef struct SweepEntry
+{
+	int64 run_id; /* hash key */
+	bool  ended;
+} SweepEntry;
+
+struct DbxSweep
+{
+	MemoryContext context;
+	MemoryContext answers;
+	DbxWorkspace *workspace;
+	TimestampTz	  begun;
+	DbxListing	 *active;
+	DbxListing	 *recent;
+	bool		  recent_whole; /* not with completed_only */
+	int			  nknown;
+	int64		 *known;   /* active before this sweep */
+	HTAB		 *seen;	   /* of SweepEntry */
+	List		 *pending; /* of DbxSeenRun *, in "answers" */
+	bool		  gets_begun;
+	List		 *gets; /* of SweepGet * */
+	int			  gets_open;
+	char		 *trouble; /* of a single run */
+};
+
+static void load_state(DbxTracked *tracked, DbxSweep *sweep);
+static void start_lists(DbxTracked *tracked, DbxSweep *sweep);
+static void take_rows(DbxTracked *tracked, const DbxJson *rows);
+static void take_run(DbxTracked *tracked, int64 run_id, const DbxJson *element);
+static bool read_lists(DbxTracked *tracked);
+static void start_gets(DbxTracked *tracked);
+static void start_get(DbxSweep *sweep, int64 run_id);
+static void take_gets(DbxTracked *tracked);
+static void take_get(DbxTracked *tracked, SweepGet *get);
+static bool write_pending(DbxTracked *tracked, bool last);
+static int	count_active(DbxTracked *tracked);
+static void finish(DbxTracked *tracked);
+
+void
+dbx_sweep_begin(DbxTracked *tracked)
+{
+	MemoryContext context = AllocSetContextCreate(tracked->context,
+												  "databricks sweep",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(context);
+	DbxSweep	 *sweep = palloc0(sizeof(DbxSweep));
+	HASHCTL		  control = {0};
+
+	tracked->sweep = sweep;
+	sweep->context = context;
+	sweep->begun = GetCurrentTimestamp();
+	sweep->answers = AllocSetContextCreate(context, "databricks sweep answers",
+										   ALLOCSET_DEFAULT_SIZES);
+	control.keysize = sizeof(int64);
+	control.entrysize = sizeof(SweepEntry);
+	control.hcxt = context;
+	sweep->seen = hash_create("databricks seen runs", 256, &control,
+							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+
+	load_state(tracked, sweep);
+	if (sweep->workspace != NULL)
+		start_lists(tracked, sweep);
+	MemoryContextSwitchTo(before);
+}
+
+/*
+ * What is needed of the database, in one short transaction.  Leaves the
+ * workspace NULL if this process has lost its purpose; it is woken then.
+ */
+static void
+load_state(DbxTracked *tracked, DbxSweep *sweep)
+{
+	int64 *known;
+
+	if (!dbx_session_begin())
+	{
+		dbx_shared_wake(MyDatabaseId);
+		return;
+	}
+	sweep->nknown = dbx_history_active(tracked->name, &known);
+	sweep->known = MemoryContextAlloc(sweep->context,
+									  sizeof(int64) * Max(sweep->nknown, 1));
+	memcpy(sweep->known, known, sizeof(int64) * sweep->nknown);
+
+	MemoryContextSwitchTo(sweep->context);
+	sweep->workspace = dbx_tracked_resolve(tracked);
+	sweep->workspace->retry_timeout = Min(sweep->workspace->retry_timeout,
+										  SWEEP_PATIENCE_MS);
+	dbx_session_commit();
+	MemoryContextSwitchTo(sweep->context);
+}
+
+static void
+start_lists(DbxTracked *tracked, DbxSweep *sweep)
+{
+	int64		   overlap = (int64) dbx_guc_history_overlap * 1000;
+	TimestampTz	   from;
+	StringInfoData query;
+
+	sweep->recent_whole = tracked->all_pages <= CHEAP_PAGES ||
+		sweep->begun - tracked->all_seen_to >= WHOLE_WINDOW_USECS;
+	from = (sweep->recent_whole ? tracked->all_seen_to : tracked->ended_seen_to) -
+		overlap;
+
+	initStringInfo(&query);
+	dbx_query_add(&query, "active_only", "true");
+	sweep->active = dbx_listing_start(sweep->workspace, query.data);
+
+	resetStringInfo(&query);
+	if (!sweep->recent_whole)
+		dbx_query_add(&query, "completed_only", "true");
+	dbx_tracked_add_time(&query, "start_time_from", from);
+	sweep->recent = dbx_listing_start(sweep->workspace, query.data);
+}
+
+/*
+ * Go on with what has come back; true when the sweep is done.
+ */
+bool
+dbx_sweep_advance(DbxTracked *tracked)
+{
+	DbxSweep	 *sweep = tracked->sweep;
+	MemoryContext before;
+	bool		  done = false;
+
+	if (sweep->workspace == NULL)
+		return true;
+	before = MemoryContextSwitchTo(sweep->answers);
+	if (read_lists(tracked))
+	{
+		if (!sweep->gets_begun)
+			start_gets(tracked);
+		take_gets(tracked);
+		if (sweep->gets_open == 0)
+		{
+			finish(tracked);
+			done = true;
+		}
+	}
+	MemoryContextSwitchTo(before);
+	return done;
+}
+
+void
+dbx_sweep_end(DbxTracked *tracked)
+{
+	if (tracked->sweep == NULL)
+		return;
+	MemoryContextDelete(tracked->sweep->context);
+	tracked->sweep = NULL;
+}
+
+/* ---- the lists ---- */
+
+/* True when both are complete. */
+static bool
+read_lists(DbxTracked *tracked)
+{
+	DbxSweep	  *sweep = tracked->sweep;
+	const DbxJson *rows;
+
+	MemoryContextSwitchTo(sweep->answers);
+	while (dbx_listing_next(sweep->active, &rows))
+		take_rows(tracked, rows);
+	while (dbx_listing_next(sweep->recent, &rows))
+		take_rows(tracked, rows);
+
+	if (list_length(sweep->pending) >= PENDING_RUNS)
+		(void) write_pending(tracked, false);
+	return dbx_listing_done(sweep->active) && dbx_listing_done(sweep->recent);
+}
+
+static void
+take_rows(DbxTracked *tracked, const DbxJson *rows)
+{
+	for (const DbxJson *row = dbx_json_first(rows); row != NULL;
+		 row = dbx_json_next(row))
+	{
+		int64 run_id;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!dbx_json_int64(dbx_json_get(row, "run_id"), &run_id))
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+				 errmsg("runs/list of workspace \"%s\" holds a run without run_id",
+						tracked->name)));
+		take_run(tracked, run_id, row);
+	}
+}
+
+/*
+ * Note what was said of a run; element NULL: that it is not known.  In "answers".
+ */
+static void
+take_run(DbxTracked *tracked, int64 run_id, const DbxJson *element)
+{
+	DbxSweep   *sweep = tracked->sweep;
+	DbxSeenRun *run;
+	SweepEntry *entry;
+	DbxAside   *aside;
+	bool		found;
+	bool		ended = element == NULL || dbx_history_element_ended(element);
+
+	/* The other list may have been answered earlier or later: ends hold. */
+	entry = hash_search(sweep->seen, &run_id, HASH_ENTER, &found);
+	if (found && (entry->ended || !ended))
+		return;
+	entry->ended = ended;
+
+	aside = hash_search(tracked->aside, &run_id, HASH_FIND, NULL);
+	if (aside != NULL && aside->bad)
+	{
+		if (aside->retry_at > sweep->begun)
+			return;
+	}
+	else if (aside != NULL && (ended || !sweep->gets_begun))
+		(void) hash_search(tracked->aside, &run_id, HASH_REMOVE, NULL);
+
+	run = palloc0(sizeof(DbxSeenRun));
+	run->run_id = run_id;
+	run->element = element;
+	run->ended = ended;
+	sweep->pending = lappend(sweep->pending, run);
+}
+
+/* ---- runs that are in no list ---- */
+
+static void
+start_gets(DbxTracked *tracked)
+{
+	DbxSweep	   *sweep = tracked->sweep;
+	HASH_SEQ_STATUS status;
+	DbxAside	   *aside;
+
+	for (int i = 0; i < sweep->nknown; i++)
+	{
+		int64 run_id = sweep->known[i];
+
+		if (hash_search(sweep->seen, &run_id, HASH_FIND, NULL) != NULL)
+			continue;
+		aside = hash_search(tracked->aside, &run_id, HASH_FIND, NULL);
+		if (aside == NULL || (!aside->bad && aside->retry_at <= sweep->begun))
+			start_get(sweep, run_id);
+	}
+
+	/* Those that could not be written are tried again, listed or not. */
+	hash_seq_init(&status, tracked->aside);
+	while ((aside = hash_seq_search(&status)) != NULL)
+	{
+		if (aside->bad && aside->retry_at <= sweep->begun &&
+			hash_search(sweep->seen, &aside->run_id, HASH_FIND, NULL) == NULL)
+			start_get(sweep, aside->run_id);
+	}
+	sweep->gets_begun = true;
+}
+
+static void
+start_get(DbxSweep *sweep, int64 run_id)
+{
+	MemoryContext  before = MemoryContextSwitchTo(sweep->context);
+	SweepGet	  *get = palloc0(sizeof(SweepGet));
+	DbxCallSpec	   spec = {0};
+	StringInfoData query;
+
+	initStringInfo(&query);
+	dbx_query_add_int64(&query, "run_id", run_id);
+	spec.method = "GET";
+	spec.path = dbx_api_jobs_path(sweep->workspace, "runs/get");
+	spec.query = query.data;
+	spec.caller = "track";
+	get->run_id = run_id;
+	get->call = dbx_call_start(sweep->workspace, &spec);
+	sweep->gets = lappend(sweep->gets, get);
+	sweep->gets_open++;
+	pfree(query.data);
+	MemoryContextSwitchTo(before);
+}
+
+static void
+take_gets(DbxTracked *tracked)
+{
+	DbxSweep *sweep = tracked->sweep;
+	ListCell *cell;
+
+	MemoryContextSwitchTo(sweep->answers);
+	foreach(cell, sweep->gets)
+	{
+		SweepGet *get = lfirst(cell);
+
+		if (get->call != NULL && dbx_call_done(get->call))
+		{
+			take_get(tracked, get);
+			dbx_call_free(get->call);
+			get->call = NULL;
+			sweep->gets_open--;
+		}
+	}
+}
+
+static void
+take_get(DbxTracked *tracked, SweepGet *get)
+{
+	DbxSweep		  *sweep = tracked->sweep;
+	const DbxApiError *error = dbx_call_error(get->call);
+	DbxJson			  *run;
+	int64			   job_run_id;
+
+	if (error != NULL && error->not_found)
+	{
+		take_run(tracked, get->run_id, NULL);
+		return;
+	}
+	if (error != NULL)
+	{
+		/* What passes is tried by the next sweep, the rest less often. */
+		if (!error->passing)
+			dbx_tracked_put_aside(tracked, get->run_id, false);
+		if (sweep->trouble == NULL)
+			sweep->trouble = MemoryContextStrdup(
+				sweep->context,
+				psprintf("run " INT64_FORMAT " could not be read: %s",
+						 get->run_id, error->message));
+		return;
+	}
+
+	run = dbx_call_json(get->call);
+	if (dbx_json_int64(dbx_json_get(run, "job_run_id"), &job_run_id) &&
+		job_run_id != get->run_id)
+	{
+		dbx_tracked_put_aside(tracked, get->run_id, false);
+		return;
+	}
+
+	/* More than a page of tasks: better none than some. */
+	if (dbx_json_string(dbx_json_get(run, "next_page_token")) != NULL)
+		dbx_json_remove(run, "tasks");
+	take_run(tracked, get->run_id, run);
+	if (!dbx_history_element_ended(run))
+		dbx_tracked_put_aside(tracked, get->run_id, false);
+}
+
+/* ---- the end ---- */
+
+static bool
+write_pending(DbxTracked *tracked, bool last)
+{
+	DbxSweep   *sweep = tracked->sweep;
+	TimestampTz seen_to = sweep->recent_whole ? sweep->begun
+											  : tracked->all_seen_to;
+	bool		kept;
+
+	kept = dbx_tracked_write(
+		tracked, sweep->pending, false,
+		last ? "UPDATE databricks.tracking_settings AS t SET caught_up_at = $2 WHERE t.workspace = $1"
+			 : NULL,
+		seen_to, true);
+	sweep->pending = NIL;
+	if (!last)
+		MemoryContextReset(sweep->answers);
+	MemoryContextSwitchTo(sweep->answers);
+	return kept;
+}
+
+static int
+count_active(DbxTracked *tracked)
+{
+	DbxSweep	   *sweep = tracked->sweep;
+	HASH_SEQ_STATUS status;
+	SweepEntry	   *entry;
+	int				count = 0;
+
+	hash_seq_init(&status, sweep->seen);
+	while ((entry = hash_seq_search(&status)) != NULL)
+	{
+		if (!entry->ended)
+			count++;
+	}
+	for (int i = 0; i < sweep->nknown; i++)
+	{
+		if (hash_search(sweep->seen, &sweep->known[i], HASH_FIND, NULL) == NULL)
+			count++;
+	}
+	return count;
+}
+
+static void
+finish(DbxTracked *tracked)
+{
+	DbxSweep *sweep = tracked->sweep;
+
+	if (!write_pending(tracked, true))
+		return;
+	tracked->ended_seen_to = sweep->begun;
+	if (sweep->recent_whole)
+	{
+		tracked->all_seen_to = sweep->begun;
+		tracked->all_pages = sweep->recent->pages;
+	}
+	tracked->status.last_sweep_at = sweep->begun;
+	tracked->status.sweeps++;
+	tracked->status.active_runs = count_active(tracked);
+	tracked->sweep_due = Max(sweep->begun + tracked->poll,
+							 GetCurrentTimestamp());
+	tracked->status.due_at = sweep->begun + tracked->poll;
+	dbx_tracked_report(tracked, sweep->trouble);
+}

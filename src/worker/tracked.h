@@ -1,0 +1,119 @@
+/*
+ * tracked.h
+ *	  Border between the files of the tracker; of no interest outside.
+ *
+ *	  tracker.c		which workspaces are tracked, when what is due, errors
+ *	  sweep.c		one look at the active and the recent runs
+ *	  backfill.c	reading back older runs, beside the sweeps
+ *	  listing.c		pages of runs/list without waiting
+ */
+#ifndef DBX_WORKER_TRACKED_H
+#define DBX_WORKER_TRACKED_H
+
+#include "lib/stringinfo.h"
+#include "utils/hsearch.h"
+
+#include "api/api.h"
+#include "worker/history.h"
+#include "worker/shared.h"
+
+/*
+ * A list of runs, page by page.  Belongs to the memory context that was current
+ * when it was started; give it up by resetting that.
+ */
+typedef struct DbxListing
+{
+	const DbxWorkspace *workspace;
+	MemoryContext		context;
+	char			   *query;
+	DbxCall			   *call; /* of the next page; NULL: done */
+	int					pages;
+	uint64				token_hash; /* of an earlier page's token */
+	int					hash_page;	/* ... and which page */
+} DbxListing;
+
+extern DbxListing *dbx_listing_start(const DbxWorkspace *workspace,
+									 const char			*query);
+
+/*
+ * Has a page come?  Then its rows (which may be NULL) in the current memory
+ * context, and the next page is asked for.  Raises errors of the service.
+ */
+extern bool dbx_listing_next(DbxListing *listing, const DbxJson **rows);
+extern bool dbx_listing_done(const DbxListing *listing);
+
+/* A run that is not asked for, or not written, at each sweep. */
+typedef struct DbxAside
+{
+	int64		run_id; /* hash key */
+	bool		bad;	/* could not be written */
+	int64		delay;	/* microseconds, doubled each time */
+	TimestampTz retry_at;
+} DbxAside;
+
+typedef struct DbxSweep	   DbxSweep;
+typedef struct DbxBackfill DbxBackfill;
+
+typedef struct DbxTracked
+{
+	char		  name[NAMEDATALEN];
+	bool		  listed;  /* found by the last dbx_tracker_load() */
+	MemoryContext context; /* this struct and what hangs off it */
+	int64		  poll;	   /* microseconds */
+
+	/* Runs that started before these have been seen: ended ones, all. */
+	TimestampTz ended_seen_to;
+	TimestampTz all_seen_to;
+	int			all_pages; /* pages of the last look at all of them */
+
+	DbxSweep   *sweep; /* under way, or NULL */
+	TimestampTz sweep_due;
+	int			sweep_failures;
+	HTAB	   *aside; /* of DbxAside */
+
+	DbxBackfill *backfill;	   /* under way, or NULL */
+	TimestampTz	 backfill_due; /* 0: finished */
+	int			 backfill_failures;
+
+	DbxSharedWorkspace status;
+	char *logged_error;	  /* NULL: all is well, as far as the log knows */
+	char *backfill_error; /* likewise, of the backfill */
+} DbxTracked;
+
+/*
+ * One sweep.  Advance until it is done; both may raise, and then the sweep
+ * has to be ended too.
+ */
+extern void dbx_sweep_begin(DbxTracked *tracked);
+extern bool dbx_sweep_advance(DbxTracked *tracked);
+extern void dbx_sweep_end(DbxTracked *tracked);
+
+/* The backfill, one window of time after the other, in the same way. */
+extern void dbx_backfill_begin(DbxTracked *tracked);
+extern bool dbx_backfill_advance(DbxTracked *tracked);
+extern void dbx_backfill_end(DbxTracked *tracked);
+
+/*
+ * Write a batch in a transaction of its own, "also" being executed in it with
+ * the workspace as $1 and a time as $2 (NULL: nothing); only_if_changed: not
+ * if no run was written.  What cannot be written is set aside.  False: the
+ * process has lost its extension or tables.
+ */
+extern bool dbx_tracked_write(DbxTracked *tracked, List *runs, bool backfill,
+							  const char *also, TimestampTz time,
+							  bool only_if_changed);
+
+/* Put a run aside, or again, for longer. */
+extern void dbx_tracked_put_aside(DbxTracked *tracked, int64 run_id, bool bad);
+
+/* The trouble of a sweep that went on all the same; NULL: none. */
+extern void dbx_tracked_report(DbxTracked *tracked, const char *error);
+
+/* The workspace as its owner uses it; within a transaction. */
+extern DbxWorkspace *dbx_tracked_resolve(DbxTracked *tracked);
+
+/* Add a time in milliseconds since 1970 to a query. */
+extern void dbx_tracked_add_time(StringInfo query, const char *name,
+								 TimestampTz time);
+
+#endif /* DBX_WORKER_TRACKED_H */

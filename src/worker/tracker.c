@@ -1,0 +1,486 @@
+/*
+ * tracker.c
+ *	  Which workspaces are tracked, when what is due, what went wrong.
+ *
+ * Each workspace has two activities, the sweep and the backfill, and each is a
+ * state that is moved on whenever calls have come back.  So the workspaces and
+ * activities share one connection pool and one loop, and one that waits out
+ * the trouble of its service never holds up another.
+ *
+ * What is kept here is only a cache of tracking_settings and what is needed
+ * between two sweeps; a new process begins from the tables.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type_d.h"
+#include "executor/spi.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "http/http.h"
+#include "worker/session.h"
+#include "worker/tracked.h"
+#include "worker/tracker.h"
+
+#define BACKOFF_FIRST_USECS USECS_PER_SEC
+#define BACKOFF_LAST_USECS	(60 * USECS_PER_SEC)
+
+/* Runs put aside: asked for again after a while, and then less and less. */
+#define ASIDE_LAST_USECS (60 * USECS_PER_SEC)
+#define BAD_FIRST_USECS	 (60 * USECS_PER_SEC)
+#define BAD_LAST_USECS	 (60 * 60 * USECS_PER_SEC)
+
+/* Milliseconds between the epochs of Unix and of PostgreSQL. */
+#define EPOCH_DISTANCE_MS \
+	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000)
+
+typedef struct WriteJob
+{
+	DbxTracked	   *tracked;
+	DbxHistoryBatch batch;
+	const char	   *also;
+	TimestampTz		time;
+	bool			only_if_changed;
+	bool			lost; /* result: extension or tables are gone */
+} WriteJob;
+
+static List *workspaces = NIL; /* of DbxTracked *, in TopMemoryContext */
+
+static DbxTracked *find_or_add(const char *name);
+static void		   load_row(HeapTuple tuple, TupleDesc tupdesc);
+static void		   forget(DbxTracked *tracked);
+static void		   step_sweep(void *arg);
+static void		   step_backfill(void *arg);
+static void		   sweep_failed(DbxTracked *tracked, ErrorData *error);
+static void		   backfill_failed(DbxTracked *tracked, ErrorData *error);
+static int64	   back_off(int failures, int64 first);
+static void		   write_in_transaction(void *arg);
+static void settle_batch(DbxTracked *tracked, const DbxHistoryBatch *batch);
+static void log_change(DbxTracked *tracked, const char *what, char **logged,
+					   const char *text);
+static void show_phase(void);
+
+int
+dbx_tracker_load(void)
+{
+	ListCell *cell;
+
+	foreach(cell, workspaces)
+		((DbxTracked *) lfirst(cell))->listed = false;
+
+	if (dbx_session_begin())
+	{
+		if (SPI_execute("SELECT t.workspace,"
+						" (extract(epoch FROM t.poll_interval) * 1000000)::int8,"
+						" t.caught_up_at, t.backfill_finished_at IS NOT NULL"
+						" FROM databricks.tracking_settings AS t"
+						" ORDER BY t.workspace",
+						true, 0) != SPI_OK_SELECT)
+			elog(ERROR, "tracking settings could not be read");
+		for (uint64 i = 0; i < SPI_processed; i++)
+			load_row(SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+		dbx_session_commit();
+	}
+
+	foreach(cell, workspaces)
+	{
+		DbxTracked *tracked = lfirst(cell);
+
+		if (!tracked->listed)
+		{
+			workspaces = foreach_delete_current(workspaces, cell);
+			forget(tracked);
+		}
+	}
+	return list_length(workspaces);
+}
+
+static void
+load_row(HeapTuple tuple, TupleDesc tupdesc)
+{
+	bool		isnull;
+	DbxTracked *tracked = find_or_add(SPI_getvalue(tuple, tupdesc, 1));
+	int64		poll = DatumGetInt64(SPI_getbinval(tuple, tupdesc, 2, &isnull));
+	TimestampTz seen_to = DatumGetTimestampTz(
+		SPI_getbinval(tuple, tupdesc, 3, &isnull));
+	bool filled = DatumGetBool(SPI_getbinval(tuple, tupdesc, 4, &isnull));
+
+	tracked->listed = true;
+	if (tracked->poll != poll)
+		tracked->sweep_due = GetCurrentTimestamp();
+	tracked->poll = poll;
+	if (tracked->all_seen_to == 0)
+		tracked->all_seen_to = tracked->ended_seen_to = seen_to;
+	if (filled)
+		tracked->backfill_due = 0;
+	else if (tracked->backfill_due == 0)
+		tracked->backfill_due = GetCurrentTimestamp();
+}
+
+static DbxTracked *
+find_or_add(const char *name)
+{
+	MemoryContext context;
+	MemoryContext before;
+	DbxTracked	 *tracked;
+	HASHCTL		  control = {0};
+	ListCell	 *cell;
+
+	foreach(cell, workspaces)
+	{
+		tracked = lfirst(cell);
+		if (strcmp(tracked->name, name) == 0)
+			return tracked;
+	}
+
+	context = AllocSetContextCreate(TopMemoryContext,
+									"databricks tracked workspace",
+									ALLOCSET_SMALL_SIZES);
+	before = MemoryContextSwitchTo(context);
+	tracked = palloc0(sizeof(DbxTracked));
+	tracked->context = context;
+	strlcpy(tracked->name, name, NAMEDATALEN);
+	tracked->sweep_due = GetCurrentTimestamp();
+	control.keysize = sizeof(int64);
+	control.entrysize = sizeof(DbxAside);
+	control.hcxt = context;
+	tracked->aside = hash_create("databricks runs put aside", 16, &control,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	strlcpy(tracked->status.name, name, NAMEDATALEN);
+	tracked->status.due_at = tracked->sweep_due;
+	MemoryContextSwitchTo(TopMemoryContext);
+	workspaces = lappend(workspaces, tracked);
+	MemoryContextSwitchTo(before);
+	dbx_shared_workspace(&tracked->status);
+	return tracked;
+}
+
+static void
+forget(DbxTracked *tracked)
+{
+	dbx_shared_forget_workspace(tracked->name);
+	MemoryContextDelete(tracked->context);
+}
+
+TimestampTz
+dbx_tracker_run(void)
+{
+	TimestampTz next = 0;
+	ListCell   *cell;
+
+	foreach(cell, workspaces)
+	{
+		DbxTracked *tracked = lfirst(cell);
+		ErrorData  *error;
+
+		error = dbx_session_try(step_sweep, tracked);
+		if (error != NULL)
+			sweep_failed(tracked, error);
+		error = dbx_session_try(step_backfill, tracked);
+		if (error != NULL)
+			backfill_failed(tracked, error);
+
+		if (tracked->sweep == NULL && (next == 0 || tracked->sweep_due < next))
+			next = tracked->sweep_due;
+		if (tracked->backfill == NULL && tracked->backfill_due != 0 &&
+			tracked->status.sweeps > 0 &&
+			(next == 0 || tracked->backfill_due < next))
+			next = tracked->backfill_due;
+	}
+	show_phase();
+	return next;
+}
+
+void
+dbx_tracker_abandon(void)
+{
+	ListCell *cell;
+
+	foreach(cell, workspaces)
+	{
+		DbxTracked *tracked = lfirst(cell);
+
+		dbx_sweep_end(tracked);
+		dbx_backfill_end(tracked);
+	}
+}
+
+static void
+step_sweep(void *arg)
+{
+	DbxTracked *tracked = arg;
+
+	if (tracked->sweep == NULL)
+	{
+		if (GetCurrentTimestamp() < tracked->sweep_due)
+			return;
+		dbx_sweep_begin(tracked);
+		show_phase();
+	}
+	if (dbx_sweep_advance(tracked))
+		dbx_sweep_end(tracked);
+}
+
+/* Not before the first sweep: what is active comes first. */
+static void
+step_backfill(void *arg)
+{
+	DbxTracked *tracked = arg;
+
+	if (tracked->backfill == NULL)
+	{
+		if (tracked->backfill_due == 0 || tracked->status.sweeps == 0 ||
+			GetCurrentTimestamp() < tracked->backfill_due)
+			return;
+		dbx_backfill_begin(tracked);
+		show_phase();
+	}
+	if (dbx_backfill_advance(tracked))
+	{
+		dbx_backfill_end(tracked);
+		tracked->backfill_failures = 0;
+		log_change(tracked, "backfill", &tracked->backfill_error, NULL);
+	}
+}
+
+/* ---- errors ---- */
+
+static void
+sweep_failed(DbxTracked *tracked, ErrorData *error)
+{
+	char *text = dbx_session_error_text(error);
+
+	dbx_sweep_end(tracked);
+	tracked->sweep_due = GetCurrentTimestamp() +
+		back_off(tracked->sweep_failures++,
+				 Max(tracked->poll, BACKOFF_FIRST_USECS));
+	strlcpy(tracked->status.last_error, text, DBX_SHARED_TEXT);
+	tracked->status.last_error_at = GetCurrentTimestamp();
+	dbx_shared_workspace(&tracked->status);
+	log_change(tracked, "tracking", &tracked->logged_error, error->message);
+}
+
+static void
+backfill_failed(DbxTracked *tracked, ErrorData *error)
+{
+	dbx_backfill_end(tracked);
+	tracked->backfill_due = GetCurrentTimestamp() +
+		back_off(tracked->backfill_failures++, BACKOFF_FIRST_USECS);
+	log_change(tracked, "backfill", &tracked->backfill_error, error->message);
+}
+
+/* "first", doubled with each failure, but no more than the longest if that is more. */
+static int64
+back_off(int failures, int64 first)
+{
+	int64 delay = first;
+
+	while (failures-- > 0 && delay < BACKOFF_LAST_USECS)
+		delay *= 2;
+	return Max(first, Min(delay, BACKOFF_LAST_USECS));
+}
+
+void
+dbx_tracked_report(DbxTracked *tracked, const char *error)
+{
+	tracked->sweep_failures = 0;
+	strlcpy(tracked->status.last_error, error ? dbx_redact(error) : "",
+			DBX_SHARED_TEXT);
+	tracked->status.last_error_at = error ? GetCurrentTimestamp() : 0;
+	dbx_shared_workspace(&tracked->status);
+	log_change(tracked, "tracking", &tracked->logged_error, error);
+}
+
+/*
+ * Log trouble when it begins or changes, and its end; not each time it is met.
+ */
+static void
+log_change(DbxTracked *tracked, const char *what, char **logged,
+		   const char *text)
+{
+	if (text == NULL)
+	{
+		if (*logged == NULL)
+			return;
+		pfree(*logged);
+		*logged = NULL;
+		ereport(LOG,
+				(errmsg("databricks worker: %s of workspace \"%s\" works again",
+						what, tracked->name)));
+		return;
+	}
+	text = dbx_redact(text);
+	if (*logged != NULL && strcmp(*logged, text) == 0)
+		return;
+	if (*logged != NULL)
+		pfree(*logged);
+	*logged = MemoryContextStrdup(tracked->context, text);
+	ereport(WARNING,
+			(errmsg("databricks worker: %s of workspace \"%s\" is in trouble: %s",
+					what, tracked->name, text),
+			 errdetail(
+				 "It goes on by itself; the same trouble is not logged again.")));
+}
+
+/* ---- writing ---- */
+
+bool
+dbx_tracked_write(DbxTracked *tracked, List *runs, bool backfill,
+				  const char *also, TimestampTz time, bool only_if_changed)
+{
+	WriteJob   job = {0};
+	ErrorData *error;
+
+	job.tracked = tracked;
+	job.batch.workspace = tracked->name;
+	job.batch.runs = runs;
+	job.batch.backfill = backfill;
+	job.batch.context = CurrentMemoryContext;
+	job.also = also;
+	job.time = time;
+	job.only_if_changed = only_if_changed;
+
+	error = dbx_session_try(write_in_transaction, &job);
+	if (error != NULL && runs != NIL)
+	{
+		/* One of them is bad, perhaps: find it, the others shall not suffer. */
+		job.batch.alone = true;
+		error = dbx_session_try(write_in_transaction, &job);
+	}
+	if (error != NULL)
+		ReThrowError(error);
+	if (!job.lost)
+		settle_batch(tracked, &job.batch);
+	return !job.lost;
+}
+
+static void
+write_in_transaction(void *arg)
+{
+	WriteJob *job = arg;
+	Oid		  types[] = {TEXTOID, TIMESTAMPTZOID};
+	Datum	  values[2];
+
+	job->lost = !dbx_session_begin();
+	if (job->lost)
+	{
+		dbx_shared_wake(MyDatabaseId);
+		return;
+	}
+	dbx_history_write(&job->batch);
+	if (job->also != NULL && (job->batch.changed > 0 || !job->only_if_changed))
+	{
+		values[0] = CStringGetTextDatum(job->tracked->name);
+		values[1] = TimestampTzGetDatum(job->time);
+		if (SPI_execute_with_args(job->also, 2, types, values, NULL, false,
+								  0) != SPI_OK_UPDATE)
+			elog(ERROR, "tracking settings could not be written");
+	}
+	dbx_session_commit();
+}
+
+/* Bad runs are put aside, those written at last no longer are. */
+static void
+settle_batch(DbxTracked *tracked, const DbxHistoryBatch *batch)
+{
+	ListCell *cell;
+
+	if (hash_get_num_entries(tracked->aside) > 0)
+	{
+		foreach(cell, batch->runs)
+		{
+			DbxSeenRun *run = lfirst(cell);
+			DbxAside   *aside = hash_search(tracked->aside, &run->run_id,
+											HASH_FIND, NULL);
+			bool		still_bad = false;
+			ListCell   *bad_cell;
+
+			if (aside == NULL || !aside->bad)
+				continue;
+			foreach(bad_cell, batch->bad)
+				still_bad |= ((DbxBadRun *) lfirst(bad_cell))->run_id ==
+					run->run_id;
+			if (!still_bad)
+				(void) hash_search(tracked->aside, &run->run_id, HASH_REMOVE,
+								   NULL);
+		}
+	}
+	foreach(cell, batch->bad)
+	{
+		DbxBadRun *bad = lfirst(cell);
+
+		dbx_tracked_put_aside(tracked, bad->run_id, true);
+		ereport(WARNING,
+				(errmsg("databricks worker: run " INT64_FORMAT
+						" of workspace \"%s\" could not be written: %s",
+						bad->run_id, tracked->name, dbx_redact(bad->message)),
+				 errdetail("It was set aside and will be tried again.")));
+	}
+}
+
+void
+dbx_tracked_put_aside(DbxTracked *tracked, int64 run_id, bool bad)
+{
+	bool	  found;
+	DbxAside *aside = hash_search(tracked->aside, &run_id, HASH_ENTER, &found);
+	int64	  first = bad ? BAD_FIRST_USECS : tracked->poll;
+	int64	  last = bad ? BAD_LAST_USECS : ASIDE_LAST_USECS;
+
+	if (!found || aside->bad != bad)
+		aside->delay = first;
+	else
+		aside->delay = Max(first, Min(aside->delay * 2, last));
+	aside->bad = bad;
+	aside->retry_at = GetCurrentTimestamp() + aside->delay;
+}
+
+/* ---- small things ---- */
+
+DbxWorkspace *
+dbx_tracked_resolve(DbxTracked *tracked)
+{
+	ForeignServer *server = GetForeignServerByName(tracked->name, false);
+
+	return dbx_workspace_by_server(server->serverid, server->owner);
+}
+
+void
+dbx_tracked_add_time(StringInfo query, const char *name, TimestampTz time)
+{
+	int64 ms = time / 1000 + EPOCH_DISTANCE_MS;
+
+	dbx_query_add_int64(query, name, Max(ms, 0));
+}
+
+static void
+show_phase(void)
+{
+	static char shown[2 * NAMEDATALEN];
+	char		phase[2 * NAMEDATALEN] = "idle";
+	ListCell   *cell;
+
+	foreach(cell, workspaces)
+	{
+		DbxTracked *tracked = lfirst(cell);
+
+		if (tracked->sweep != NULL)
+		{
+			snprintf(phase, sizeof(phase), "sweeping %s", tracked->name);
+			break;
+		}
+		if (tracked->backfill != NULL)
+			snprintf(phase, sizeof(phase), "backfilling %s", tracked->name);
+	}
+	if (strcmp(phase, shown) == 0)
+		return;
+	strlcpy(shown, phase, sizeof(shown));
+	dbx_shared_phase(phase);
+	if (strcmp(phase, "idle") == 0)
+		pgstat_report_activity(STATE_IDLE, NULL);
+	else
+		pgstat_report_activity(STATE_RUNNING, phase);
+}

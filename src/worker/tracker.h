@@ -1,0 +1,30 @@
+/*
+ * tracker.h
+ *	  Following the runs of tracked workspaces.
+ *
+ * The tracker never waits: dbx_tracker_run() does what can be done now and says
+ * when it wants to be called again; in between, the worker waits for calls and
+ * for its latch.
+ */
+#ifndef DBX_WORKER_TRACKER_H
+#define DBX_WORKER_TRACKER_H
+
+#include "datatype/timestamp.h"
+
+/*
+ * Read which workspaces are tracked; to be called at the start and when woken.
+ * Returns how many.  Within no transaction; may raise.
+ */
+extern int dbx_tracker_load(void);
+
+/*
+ * Begin what is due, go on with what has come back.  Errors of one workspace
+ * are reported, kept for the views and do not concern the others.  Returns when
+ * the next thing is due (0: nothing is).
+ */
+extern TimestampTz dbx_tracker_run(void);
+
+/* Give up what is under way; sweeps begin anew when due. */
+extern void dbx_tracker_abandon(void);
+
+#endif /* DBX_WORKER_TRACKER_H */

@@ -1,0 +1,23 @@
+/*
+ * worker.h
+ *	  Background workers: what the rest of the extension calls.
+ */
+#ifndef DBX_WORKER_H
+#define DBX_WORKER_H
+
+/*
+ * Called once, from _PG_init.  Registers the launcher, the shared memory and
+ * the hooks when the library is being preloaded, else does nothing: workers
+ * are then missing and what needs them says which setting to change.
+ */
+extern void dbx_worker_init(void);
+
+/*
+ * When this transaction commits, the worker of this database shall look for
+ * what is new, being started if there is none.
+ */
+extern void dbx_worker_wake_at_commit(void);
+
+extern PGDLLEXPORT void dbx_worker_main(Datum arg);
+
+#endif /* DBX_WORKER_H */
