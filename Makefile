@@ -108,7 +108,7 @@ bench:
 	@test/bench/run
 
 test-clients:
-	@test/workspace/test-clients
+	@test/clients/run
 
 format:
 	$(CLANG_FORMAT) -i --style=file $(dbx_format_files)
