@@ -73,14 +73,23 @@ dbx_object_ownercheck(Oid classid, Oid objectid, Oid roleid)
  * clauses of pushed-down joins, 18 the number of disabled nodes.
  */
 #if PG_VERSION_NUM >= 180000
-#define dbx_create_foreignscan_path(root, rel, target, rows, disabled, startup, total, pathkeys, outer, outerpath, restrictinfo, private) \
-	create_foreignscan_path(root, rel, target, rows, disabled, startup, total, pathkeys, outer, outerpath, restrictinfo, private)
+#define dbx_create_foreignscan_path(root, rel, target, rows, disabled,         \
+									startup, total, pathkeys, outer,           \
+									outerpath, restrictinfo, private)          \
+	create_foreignscan_path(root, rel, target, rows, disabled, startup, total, \
+							pathkeys, outer, outerpath, restrictinfo, private)
 #elif PG_VERSION_NUM >= 170000
-#define dbx_create_foreignscan_path(root, rel, target, rows, disabled, startup, total, pathkeys, outer, outerpath, restrictinfo, private) \
-	create_foreignscan_path(root, rel, target, rows, startup, total, pathkeys, outer, outerpath, restrictinfo, private)
+#define dbx_create_foreignscan_path(root, rel, target, rows, disabled,         \
+									startup, total, pathkeys, outer,           \
+									outerpath, restrictinfo, private)          \
+	create_foreignscan_path(root, rel, target, rows, startup, total, pathkeys, \
+							outer, outerpath, restrictinfo, private)
 #else
-#define dbx_create_foreignscan_path(root, rel, target, rows, disabled, startup, total, pathkeys, outer, outerpath, restrictinfo, private) \
-	create_foreignscan_path(root, rel, target, rows, startup, total, pathkeys, outer, outerpath, private)
+#define dbx_create_foreignscan_path(root, rel, target, rows, disabled,         \
+									startup, total, pathkeys, outer,           \
+									outerpath, restrictinfo, private)          \
+	create_foreignscan_path(root, rel, target, rows, startup, total, pathkeys, \
+							outer, outerpath, private)
 #endif
 
 /* 17 looks into statistics for the length of arrays. */
@@ -109,4 +118,4 @@ dbx_object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
-#endif							/* DBX_COMPAT_H */
+#endif /* DBX_COMPAT_H */

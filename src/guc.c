@@ -13,81 +13,67 @@
 
 #include "guc.h"
 
-char	   *dbx_guc_workspace;
-int			dbx_guc_history_overlap;
-int			dbx_guc_json_max_depth;
-int			dbx_guc_max_buffer_size;
-int			dbx_guc_max_pages;
-bool		dbx_guc_success_with_failures;
-int			dbx_guc_wait_max_interval;
-int			dbx_guc_wait_min_interval;
+char *dbx_guc_workspace;
+int	  dbx_guc_history_overlap;
+int	  dbx_guc_json_max_depth;
+int	  dbx_guc_max_buffer_size;
+int	  dbx_guc_max_pages;
+bool  dbx_guc_success_with_failures;
+int	  dbx_guc_wait_max_interval;
+int	  dbx_guc_wait_min_interval;
 
 void
 dbx_guc_define(void)
 {
-	DefineCustomIntVariable("databricks.history_overlap",
-							"How far each sweep of the run history looks back beyond the start of the one before.",
-							"More than the clocks of this server and of the service may differ, and than a new run may take to be listed.",
-							&dbx_guc_history_overlap,
-							2 * 60 * 1000, 0, 24 * 60 * 60 * 1000,
-							PGC_SIGHUP, GUC_UNIT_MS,
-							NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"databricks.history_overlap",
+		"How far each sweep of the run history looks back beyond the start of the one before.",
+		"More than the clocks of this server and of the service may differ, and than a new run may take to be listed.",
+		&dbx_guc_history_overlap, 2 * 60 * 1000, 0, 24 * 60 * 60 * 1000,
+		PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 
-	DefineCustomIntVariable("databricks.json_max_depth",
-							"Deepest nesting of arrays and objects accepted in an answer of the service.",
-							NULL,
-							&dbx_guc_json_max_depth,
-							100, 1, 900,
-							PGC_USERSET, 0,
-							NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"databricks.json_max_depth",
+		"Deepest nesting of arrays and objects accepted in an answer of the service.",
+		NULL, &dbx_guc_json_max_depth, 100, 1, 900, PGC_USERSET, 0, NULL, NULL,
+		NULL);
 
-	DefineCustomIntVariable("databricks.max_buffer_size",
-							"Memory that the answers of all calls under way may take in one process.",
-							"A call whose answer does not fit any more fails; it is not cut.",
-							&dbx_guc_max_buffer_size,
-							1024 * 1024, 1024, INT_MAX,
-							PGC_SUSET, GUC_UNIT_KB,
-							NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"databricks.max_buffer_size",
+		"Memory that the answers of all calls under way may take in one process.",
+		"A call whose answer does not fit any more fails; it is not cut.",
+		&dbx_guc_max_buffer_size, 1024 * 1024, 1024, INT_MAX, PGC_SUSET,
+		GUC_UNIT_KB, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("databricks.max_pages",
 							"Largest number of pages read for one list.",
 							"A longer list is an error, never a shortened result.",
-							&dbx_guc_max_pages,
-							100000, 1, INT_MAX,
-							PGC_USERSET, 0,
-							NULL, NULL, NULL);
+							&dbx_guc_max_pages, 100000, 1, INT_MAX, PGC_USERSET,
+							0, NULL, NULL, NULL);
 
-	DefineCustomBoolVariable("databricks.success_with_failures",
-							 "Counts a run that ended SUCCESS_WITH_FAILURES as a success, with a warning.",
-							 "Off: as a failure.",
-							 &dbx_guc_success_with_failures,
-							 true,
-							 PGC_USERSET, 0,
-							 NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"databricks.success_with_failures",
+		"Counts a run that ended SUCCESS_WITH_FAILURES as a success, with a warning.",
+		"Off: as a failure.", &dbx_guc_success_with_failures, true, PGC_USERSET,
+		0, NULL, NULL, NULL);
 
-	DefineCustomIntVariable("databricks.wait_max_interval",
-							"Longest time between two looks at a run that is waited for.",
-							NULL,
-							&dbx_guc_wait_max_interval,
-							10000, 10, 3600 * 1000,
-							PGC_USERSET, GUC_UNIT_MS,
-							NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"databricks.wait_max_interval",
+		"Longest time between two looks at a run that is waited for.", NULL,
+		&dbx_guc_wait_max_interval, 10000, 10, 3600 * 1000, PGC_USERSET,
+		GUC_UNIT_MS, NULL, NULL, NULL);
 
-	DefineCustomIntVariable("databricks.wait_min_interval",
-							"Time before the second look at a run that is waited for; it grows with each look.",
-							NULL,
-							&dbx_guc_wait_min_interval,
-							1000, 10, 3600 * 1000,
-							PGC_USERSET, GUC_UNIT_MS,
-							NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"databricks.wait_min_interval",
+		"Time before the second look at a run that is waited for; it grows with each look.",
+		NULL, &dbx_guc_wait_min_interval, 1000, 10, 3600 * 1000, PGC_USERSET,
+		GUC_UNIT_MS, NULL, NULL, NULL);
 
-	DefineCustomStringVariable("databricks.workspace",
-							   "Workspace that functions use when none is named.",
-							   "A foreign server of the wrapper databricks; empty: the server with option is_default, else the only one the role may use.",
-							   &dbx_guc_workspace,
-							   "",
-							   PGC_USERSET, 0,
-							   NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"databricks.workspace",
+		"Workspace that functions use when none is named.",
+		"A foreign server of the wrapper databricks; empty: the server with option is_default, else the only one the role may use.",
+		&dbx_guc_workspace, "", PGC_USERSET, 0, NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("databricks");
 }

@@ -6,15 +6,15 @@
 #define DBX_GUC_H
 
 extern char *dbx_guc_workspace;
-extern int dbx_guc_history_overlap; /* ms */
-extern int dbx_guc_json_max_depth;
-extern int dbx_guc_max_buffer_size; /* kB */
-extern int dbx_guc_max_pages;
-extern bool dbx_guc_success_with_failures;
-extern int dbx_guc_wait_max_interval;	/* ms */
-extern int dbx_guc_wait_min_interval;	/* ms */
+extern int	 dbx_guc_history_overlap; /* ms */
+extern int	 dbx_guc_json_max_depth;
+extern int	 dbx_guc_max_buffer_size; /* kB */
+extern int	 dbx_guc_max_pages;
+extern bool	 dbx_guc_success_with_failures;
+extern int	 dbx_guc_wait_max_interval; /* ms */
+extern int	 dbx_guc_wait_min_interval; /* ms */
 
 /* Define all settings; called once, from _PG_init. */
 extern void dbx_guc_define(void);
 
-#endif							/* DBX_GUC_H */
+#endif /* DBX_GUC_H */

@@ -19,43 +19,43 @@
 /* What calls cost; kept by the caller, added to by every call that names it. */
 typedef struct DbxCallStats
 {
-	int64		calls;			/* requests sent, repeats included */
-	int64		pages;			/* pages of lists read */
-	int64		retries;
-	int64		bytes_in;
-	double		elapsed_ms;		/* sum over requests */
-	double		quota_wait_ms;	/* waiting for the rate limit */
+	int64  calls; /* requests sent, repeats included */
+	int64  pages; /* pages of lists read */
+	int64  retries;
+	int64  bytes_in;
+	double elapsed_ms;	  /* sum over requests */
+	double quota_wait_ms; /* waiting for the rate limit */
 } DbxCallStats;
 
 typedef enum DbxEffect
 {
-	DBX_EFFECT_READ,			/* changes nothing */
-	DBX_EFFECT_IDEMPOTENT,		/* may be repeated without harm */
-	DBX_EFFECT_ONCE				/* must not be repeated blindly */
+	DBX_EFFECT_READ,	   /* changes nothing */
+	DBX_EFFECT_IDEMPOTENT, /* may be repeated without harm */
+	DBX_EFFECT_ONCE		   /* must not be repeated blindly */
 } DbxEffect;
 
 typedef struct DbxCallSpec
 {
-	const char *method;
-	const char *path;			/* begins with /api/ */
-	const char *query;			/* escaped, without "?"; NULL: none */
-	const char *body;			/* JSON text; NULL: none */
-	const char *caller;			/* SQL function or table, for messages and the
+	const char	 *method;
+	const char	 *path;	  /* begins with /api/ */
+	const char	 *query;  /* escaped, without "?"; NULL: none */
+	const char	 *body;	  /* JSON text; NULL: none */
+	const char	 *caller; /* SQL function or table, for messages and the
 								 * User-Agent; NULL: none */
-	DbxCallStats *stats;		/* may be NULL; must outlive the call */
+	DbxCallStats *stats;  /* may be NULL; must outlive the call */
 } DbxCallSpec;
 
 typedef struct DbxApiError
 {
-	int			status;			/* HTTP status, 0: no answer */
-	int			sqlstate;		/* as design says, from MAKE_SQLSTATE */
-	char	   *code;			/* service's error code, NULL if none */
-	char	   *message;		/* never NULL; redacted */
-	char	   *request_id;		/* X-Request-Id, NULL if none */
-	char	   *hint;			/* NULL if none */
-	bool		not_found;		/* the object named in the call does not exist */
-	bool		passing;		/* worth another try later */
-	bool		unknown_outcome;	/* the call may have been carried out */
+	int	  status;		   /* HTTP status, 0: no answer */
+	int	  sqlstate;		   /* as design says, from MAKE_SQLSTATE */
+	char *code;			   /* service's error code, NULL if none */
+	char *message;		   /* never NULL; redacted */
+	char *request_id;	   /* X-Request-Id, NULL if none */
+	char *hint;			   /* NULL if none */
+	bool  not_found;	   /* the object named in the call does not exist */
+	bool  passing;		   /* worth another try later */
+	bool  unknown_outcome; /* the call may have been carried out */
 } DbxApiError;
 
 typedef struct DbxCall DbxCall;
@@ -71,7 +71,8 @@ extern PGDLLIMPORT const char *dbx_api_forbidden;
  * Begin a call.  Raises before anything is sent: a path that is not of the API,
  * a change in a read-only transaction (25006), missing credentials.
  */
-extern DbxCall *dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec);
+extern DbxCall *dbx_call_start(const DbxWorkspace *workspace,
+							   const DbxCallSpec  *spec);
 
 /* Has it come to its end, retries included? */
 extern bool dbx_call_done(const DbxCall *call);
@@ -93,7 +94,7 @@ extern const DbxApiError *dbx_call_error(const DbxCall *call);
  * body is an empty object; what is not a JSON object raises.
  */
 extern DbxJson *dbx_call_json(DbxCall *call);
-extern int	dbx_call_status(const DbxCall *call);
+extern int		dbx_call_status(const DbxCall *call);
 
 /* The answer as received; lives as long as the call. */
 extern const char *dbx_call_body(const DbxCall *call);
@@ -123,16 +124,17 @@ typedef struct DbxPager DbxPager;
 
 typedef struct DbxPageSpec
 {
-	const char *path;			/* of the list call */
-	const char *query;			/* escaped filters and page size, NULL: none */
-	const char *items;			/* member that holds the rows, "runs" */
-	const char *token_param;	/* "page_token" unless NULL */
-	const char *caller;
+	const char	 *path;		   /* of the list call */
+	const char	 *query;	   /* escaped filters and page size, NULL: none */
+	const char	 *items;	   /* member that holds the rows, "runs" */
+	const char	 *token_param; /* "page_token" unless NULL */
+	const char	 *caller;
 	DbxCallStats *stats;
 } DbxPageSpec;
 
 /* No call is made before the first page is asked for. */
-extern DbxPager *dbx_pager_open(const DbxWorkspace *workspace, const DbxPageSpec *spec);
+extern DbxPager *dbx_pager_open(const DbxWorkspace *workspace,
+								const DbxPageSpec  *spec);
 
 /*
  * The rows of the next page, a possibly empty array (NULL node when the member
@@ -151,7 +153,7 @@ extern void dbx_pager_close(DbxPager *pager);
  * NULL; else it is raised.
  */
 extern DbxJson *dbx_api_get_merged(const DbxWorkspace *workspace,
-								   const DbxCallSpec *spec,
+								   const DbxCallSpec  *spec,
 								   const DbxApiError **error);
 
 /*
@@ -172,4 +174,4 @@ extern char *dbx_api_jobs_path(const DbxWorkspace *workspace, const char *call);
 extern void dbx_query_add(StringInfo query, const char *name, const char *value);
 extern void dbx_query_add_int64(StringInfo query, const char *name, int64 value);
 
-#endif							/* DBX_API_H */
+#endif /* DBX_API_H */

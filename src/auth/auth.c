@@ -20,7 +20,7 @@ const DbxAuthProvider *
 dbx_auth_provider(const DbxWorkspace *workspace)
 {
 	StringInfoData reasons;
-	int			i;
+	int			   i;
 
 	initStringInfo(&reasons);
 	for (i = 0; i < (int) lengthof(providers); i++)
@@ -35,10 +35,11 @@ dbx_auth_provider(const DbxWorkspace *workspace)
 		appendStringInfo(&reasons, "%s%s: %s", reasons.len ? "; " : "",
 						 providers[i]->name, why);
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-			 errmsg("no usable credentials for workspace \"%s\"",
-					workspace->name),
-			 errdetail("%s.", reasons.data),
-			 errhint("Add a personal access token to the user mapping: option \"token\".")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+		 errmsg("no usable credentials for workspace \"%s\"", workspace->name),
+		 errdetail("%s.", reasons.data),
+		 errhint(
+			 "Add a personal access token to the user mapping: option \"token\".")));
 }

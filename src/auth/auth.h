@@ -12,16 +12,16 @@
 
 typedef struct DbxAuthProvider
 {
-	const char *name;			/* as auth_type and check_connection say it */
+	const char *name; /* as auth_type and check_connection say it */
 
 	/* Is what this provider needs present?  If not, *why says what is missing. */
-	bool		(*configured) (const DbxWorkspace *workspace, const char **why);
+	bool (*configured)(const DbxWorkspace *workspace, const char **why);
 
 	/* The headers ("Name: value", palloc'd) for the next request. */
-	List	   *(*headers) (const DbxWorkspace *workspace);
+	List *(*headers)(const DbxWorkspace *workspace);
 } DbxAuthProvider;
 
 /* The provider for a workspace; raises 28000 with reasons when there is none. */
 extern const DbxAuthProvider *dbx_auth_provider(const DbxWorkspace *workspace);
 
-#endif							/* DBX_AUTH_H */
+#endif /* DBX_AUTH_H */

@@ -7,6 +7,6 @@
 
 #include "auth/auth.h"
 
-extern const DbxAuthProvider dbx_auth_pat;	/* personal access token */
+extern const DbxAuthProvider dbx_auth_pat; /* personal access token */
 
-#endif							/* DBX_AUTH_PROVIDERS_H */
+#endif /* DBX_AUTH_PROVIDERS_H */

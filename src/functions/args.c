@@ -33,21 +33,23 @@ char *
 dbx_arg_text(FunctionCallInfo fcinfo, int number)
 {
 	return PG_ARGISNULL(number) ? NULL
-		: text_to_cstring(PG_GETARG_TEXT_PP(number));
+								: text_to_cstring(PG_GETARG_TEXT_PP(number));
 }
 
 DbxWorkspace *
 dbx_arg_workspace(FunctionCallInfo fcinfo, int number)
 {
-	return dbx_workspace_resolve(PG_ARGISNULL(number) ? NULL
-								 : NameStr(*PG_GETARG_NAME(number)),
+	return dbx_workspace_resolve(PG_ARGISNULL(number)
+									 ? NULL
+									 : NameStr(*PG_GETARG_NAME(number)),
 								 GetUserId());
 }
 
 Datum
 databricks_required(PG_FUNCTION_ARGS)
 {
-	require(PG_ARGISNULL(0), PG_ARGISNULL(1) ? "argument"
-			: text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	require(PG_ARGISNULL(0),
+			PG_ARGISNULL(1) ? "argument"
+							: text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 }

@@ -10,7 +10,8 @@
 #include "workspace/workspace.h"
 
 /* Raise 22004 if argument number "number" is null. */
-extern void dbx_arg_require(FunctionCallInfo fcinfo, int number, const char *name);
+extern void dbx_arg_require(FunctionCallInfo fcinfo, int number,
+							const char *name);
 
 /* A text argument as C string, NULL if null. */
 extern char *dbx_arg_text(FunctionCallInfo fcinfo, int number);
@@ -22,4 +23,4 @@ extern char *dbx_arg_text(FunctionCallInfo fcinfo, int number);
 /* The workspace an argument names (null: the default one), for the current role. */
 extern DbxWorkspace *dbx_arg_workspace(FunctionCallInfo fcinfo, int number);
 
-#endif							/* DBX_FUNCTIONS_ARGS_H */
+#endif /* DBX_FUNCTIONS_ARGS_H */

@@ -28,9 +28,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "tcop/tcopprot.h"
 #include "utils/acl.h"
-#include "utils/backend_status.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -46,7 +44,8 @@
 #include "workspace/define.h"
 
 #define HOME_SCHEMA "databricks"
-#define SHOWN_STATEMENT "SELECT databricks.connect(...) /* arguments not shown */"
+#define SHOWN_STATEMENT \
+	"SELECT databricks.connect(...) /* arguments not shown */"
 #define ME_PATH "/api/2.0/preview/scim/v2/Me"
 
 PG_FUNCTION_INFO_V1(databricks_check_connection);
@@ -57,42 +56,45 @@ typedef struct Connection
 	bool		ok;
 	const char *user_name;
 	const char *auth_type;
-	double		latency_ms;		/* negative: no call was made */
+	double		latency_ms; /* negative: no call was made */
 	const char *message;
 } Connection;
 
 static Datum
 make_row(FunctionCallInfo fcinfo, const Connection *connection)
 {
-	TupleDesc	desc;
-	Datum		values[5];
-	bool		nulls[5] = {false};
-	Interval   *latency = palloc0(sizeof(Interval));
+	TupleDesc desc;
+	Datum	  values[5];
+	bool	  nulls[5] = {false};
+	Interval *latency = palloc0(sizeof(Interval));
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "unexpected result type");
 	latency->time = (int64) (connection->latency_ms * 1000);
 	values[0] = BoolGetDatum(connection->ok);
-	values[1] = CStringGetTextDatum(connection->user_name ? connection->user_name : "");
+	values[1] = CStringGetTextDatum(
+		connection->user_name ? connection->user_name : "");
 	nulls[1] = connection->user_name == NULL;
-	values[2] = CStringGetTextDatum(connection->auth_type ? connection->auth_type : "");
+	values[2] = CStringGetTextDatum(
+		connection->auth_type ? connection->auth_type : "");
 	nulls[2] = connection->auth_type == NULL;
 	values[3] = IntervalPGetDatum(latency);
 	nulls[3] = connection->latency_ms < 0;
 	values[4] = CStringGetTextDatum(connection->message);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	return HeapTupleGetDatum(
+		heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
 /* One call, no retries: it is asked for to know how things stand now. */
 static Connection
 check(DbxWorkspace *workspace)
 {
-	Connection	result = {0};
+	Connection	 result = {0};
 	DbxCallStats stats = {0};
-	DbxCallSpec spec = {0};
-	DbxCall    *call;
-	DbxJson    *answer;
-	char	   *why = NULL;
+	DbxCallSpec	 spec = {0};
+	DbxCall		*call;
+	DbxJson		*answer;
+	char		*why = NULL;
 
 	workspace->retry_timeout = 0;
 	result.auth_type = dbx_auth_provider(workspace)->name;
@@ -108,7 +110,8 @@ check(DbxWorkspace *workspace)
 		result.message = dbx_call_headline(call);
 		return result;
 	}
-	answer = dbx_json_try_parse(dbx_call_body(call), strlen(dbx_call_body(call)), &why);
+	answer = dbx_json_try_parse(dbx_call_body(call),
+								strlen(dbx_call_body(call)), &why);
 	result.user_name = dbx_json_string(dbx_json_get(answer, "userName"));
 	result.ok = result.user_name != NULL;
 	result.message = result.ok
@@ -120,7 +123,7 @@ check(DbxWorkspace *workspace)
 Datum
 databricks_check_connection(PG_FUNCTION_ARGS)
 {
-	Connection	connection = check(dbx_arg_workspace(fcinfo, 0));
+	Connection connection = check(dbx_arg_workspace(fcinfo, 0));
 
 	return make_row(fcinfo, &connection);
 }
@@ -130,11 +133,12 @@ static List *
 add_text_option(List *options, FunctionCallInfo fcinfo, int number,
 				const char *name)
 {
-	char	   *value = dbx_arg_text(fcinfo, number);
+	char *value = dbx_arg_text(fcinfo, number);
 
 	if (value == NULL)
 		return options;
-	return lappend(options, makeDefElem(pstrdup(name), (Node *) makeString(value), -1));
+	return lappend(options,
+				   makeDefElem(pstrdup(name), (Node *) makeString(value), -1));
 }
 
 /* Options given one by one, then those in a JSON argument; the former win. */
@@ -142,31 +146,54 @@ static List *
 add_json_options(List *options, FunctionCallInfo fcinfo, int number,
 				 const char *name)
 {
-	Jsonb	   *given = DBX_ARG_JSONB(number);
-	char	   *text;
-	ListCell   *cell;
+	Jsonb	 *given = DBX_ARG_JSONB(number);
+	char	 *text;
+	ListCell *cell;
 
 	if (given == NULL)
 		return options;
 	text = JsonbToCString(NULL, &given->root, VARSIZE(given));
-	foreach(cell, dbx_workspace_json_options(dbx_json_parse(text, strlen(text), name), name))
+	foreach(cell,
+			dbx_workspace_json_options(dbx_json_parse(text, strlen(text), name),
+									   name))
 	{
-		DefElem    *option = lfirst(cell);
-		ListCell   *other;
-		bool		doubled = false;
+		DefElem	 *option = lfirst(cell);
+		ListCell *other;
+		bool	  doubled = false;
 
 		foreach(other, options)
-			doubled |= strcmp(lfirst_node(DefElem, other)->defname, option->defname) == 0;
+			doubled |= strcmp(lfirst_node(DefElem, other)->defname,
+							  option->defname) == 0;
 		if (!doubled)
 			options = lappend(options, option);
 	}
 	return options;
 }
 
+/* The host as it will be used; the workspace id of a pasted address apart. */
+static List *
+add_host(List *options, FunctionCallInfo fcinfo)
+{
+	char *text = dbx_arg_text(fcinfo, 1);
+	char *workspace_id = NULL;
+	char *host;
+
+	if (text == NULL)
+		return options;
+	host = dbx_workspace_normalize_host(text, &workspace_id);
+	options = lappend(options,
+					  makeDefElem("host", (Node *) makeString(host), -1));
+	if (workspace_id != NULL)
+		options = lappend(options,
+						  makeDefElem("workspace_id",
+									  (Node *) makeString(workspace_id), -1));
+	return options;
+}
+
 static bool
 is_given(List *options, const char *name)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, options)
 	{
@@ -180,13 +207,14 @@ is_given(List *options, const char *name)
 static Oid
 define_workspace(FunctionCallInfo fcinfo, const char *name, const char *role)
 {
-	List	   *server_options = NIL;
-	List	   *user_options = NIL;
-	bool		created;
-	Oid			serverid;
+	List *server_options = NIL;
+	List *user_options = NIL;
+	bool  created;
+	Oid	  serverid;
 
-	server_options = add_text_option(server_options, fcinfo, 1, "host");
-	server_options = add_json_options(server_options, fcinfo, 6, "server_options");
+	server_options = add_host(server_options, fcinfo);
+	server_options = add_json_options(server_options, fcinfo, 6,
+									  "server_options");
 	user_options = add_text_option(user_options, fcinfo, 2, "token");
 	user_options = add_text_option(user_options, fcinfo, 3, "client_id");
 	user_options = add_text_option(user_options, fcinfo, 4, "client_secret");
@@ -195,14 +223,18 @@ define_workspace(FunctionCallInfo fcinfo, const char *name, const char *role)
 	if (GetForeignServerByName(name, true) == NULL)
 	{
 		if (!is_given(server_options, "host"))
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("a new workspace needs a host"),
-					 errhint("SELECT * FROM databricks.connect(%s, host => 'https://...', token => '...').",
-							 quote_literal_cstr(name))));
-		if (!is_given(server_options, "is_default") && !dbx_workspace_has_default())
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("a new workspace needs a host"),
+				 errhint("SELECT * FROM databricks.connect(%s, host => 'https://...', token => '...').",
+						 quote_literal_cstr(name))));
+		if (!is_given(server_options, "is_default") &&
+			!dbx_workspace_has_default())
 			server_options = lappend(server_options,
-									 makeDefElem("is_default", (Node *) makeString("true"), -1));
+									 makeDefElem("is_default",
+												 (Node *) makeString("true"),
+												 -1));
 	}
 	serverid = dbx_workspace_define(name, server_options, &created);
 	if (user_options != NIL)
@@ -218,7 +250,8 @@ static Oid
 find_tables(Oid serverid, Oid wanted_schema, List **present)
 {
 	Relation	catalog = table_open(ForeignTableRelationId, AccessShareLock);
-	SysScanDesc scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
+	SysScanDesc scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0,
+										  NULL);
 	Oid			schema = InvalidOid;
 	HeapTuple	tuple;
 
@@ -226,9 +259,9 @@ find_tables(Oid serverid, Oid wanted_schema, List **present)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_foreign_table row = (Form_pg_foreign_table) GETSTRUCT(tuple);
-		Oid			here;
-		const char *resource;
-		ListCell   *cell;
+		Oid					  here;
+		const char			 *resource;
+		ListCell			 *cell;
 
 		if (row->ftserver != serverid)
 			continue;
@@ -242,7 +275,7 @@ find_tables(Oid serverid, Oid wanted_schema, List **present)
 		resource = get_rel_name(row->ftrelid);
 		foreach(cell, GetForeignTable(row->ftrelid)->options)
 		{
-			DefElem    *option = lfirst(cell);
+			DefElem *option = lfirst(cell);
 
 			if (strcmp(option->defname, "resource") == 0)
 				resource = defGetString(option);
@@ -258,8 +291,8 @@ find_tables(Oid serverid, Oid wanted_schema, List **present)
 static bool
 home_is_free(void)
 {
-	Oid			home = get_namespace_oid(HOME_SCHEMA, false);
-	int			i;
+	Oid home = get_namespace_oid(HOME_SCHEMA, false);
+	int i;
 
 	for (i = 0; dbx_resources[i] != NULL; i++)
 	{
@@ -274,8 +307,8 @@ static char *
 choose_schema(FunctionCallInfo fcinfo, const char *workspace, Oid serverid,
 			  List **present)
 {
-	char	   *schema;
-	Oid			found;
+	char *schema;
+	Oid	  found;
 
 	if (!PG_ARGISNULL(8))
 		schema = pstrdup(NameStr(*PG_GETARG_NAME(8)));
@@ -292,7 +325,9 @@ choose_schema(FunctionCallInfo fcinfo, const char *workspace, Oid serverid,
 		CreateSchemaStmt *create = makeNode(CreateSchemaStmt);
 
 		create->schemaname = schema;
-		CreateSchemaCommand(create, "CREATE SCHEMA (generated by databricks.connect)", -1, -1);
+		CreateSchemaCommand(create,
+							"CREATE SCHEMA (generated by databricks.connect)",
+							-1, -1);
 		CommandCounterIncrement();
 		found = get_namespace_oid(schema, false);
 	}
@@ -304,13 +339,13 @@ choose_schema(FunctionCallInfo fcinfo, const char *workspace, Oid serverid,
 static List *
 missing_resources(List *present)
 {
-	List	   *missing = NIL;
-	int			i;
+	List *missing = NIL;
+	int	  i;
 
 	for (i = 0; dbx_resources[i] != NULL; i++)
 	{
-		ListCell   *cell;
-		bool		there = false;
+		ListCell *cell;
+		bool	  there = false;
 
 		foreach(cell, present)
 			there |= strcmp(lfirst(cell), dbx_resources[i]->name) == 0;
@@ -323,11 +358,11 @@ missing_resources(List *present)
 static void
 import_tables(FunctionCallInfo fcinfo, const char *workspace, Oid serverid)
 {
-	List	   *present = NIL;
-	char	   *schema = choose_schema(fcinfo, workspace, serverid, &present);
-	Oid			schema_oid = get_namespace_oid(schema, false);
-	List	   *missing = missing_resources(present);
-	ListCell   *cell;
+	List	 *present = NIL;
+	char	 *schema = choose_schema(fcinfo, workspace, serverid, &present);
+	Oid		  schema_oid = get_namespace_oid(schema, false);
+	List	 *missing = missing_resources(present);
+	ListCell *cell;
 
 	if (missing == NIL)
 		return;
@@ -339,7 +374,7 @@ import_tables(FunctionCallInfo fcinfo, const char *workspace, Oid serverid)
 	}
 	foreach(cell, missing)
 	{
-		Oid			relid = get_relname_relid(lfirst(cell), schema_oid);
+		Oid relid = get_relname_relid(lfirst(cell), schema_oid);
 
 		dbx_fdw_comment_table(relid);
 		SPI_execute(psprintf("GRANT SELECT ON %s TO PUBLIC",
@@ -366,7 +401,7 @@ connect_workspace(FunctionCallInfo fcinfo)
 	dbx_arg_require(fcinfo, 0, "workspace");
 	name = NameStr(*PG_GETARG_NAME(0));
 	role = PG_ARGISNULL(5) ? GetUserNameFromId(GetUserId(), false)
-		: NameStr(*PG_GETARG_NAME(5));
+						   : NameStr(*PG_GETARG_NAME(5));
 	serverid = define_workspace(fcinfo, name, role);
 	import_tables(fcinfo, name, serverid);
 	dbx_data_migrate();
@@ -375,8 +410,9 @@ connect_workspace(FunctionCallInfo fcinfo)
 	if (!dbx_workspace_has_mapping(serverid, GetUserId()))
 	{
 		result.latency_ms = -1;
-		result.message = psprintf("not tried: role \"%s\" has no credentials for it",
-								  GetUserNameFromId(GetUserId(), false));
+		result.message = psprintf(
+			"not tried: role \"%s\" has no credentials for it",
+			GetUserNameFromId(GetUserId(), false));
 		return result;
 	}
 	return check(dbx_workspace_by_server(serverid, GetUserId()));
@@ -386,10 +422,9 @@ Datum
 databricks_connect(PG_FUNCTION_ARGS)
 {
 	ErrorContextCallback *callers = error_context_stack;
-	Connection	connection;
+	Connection			  connection;
 
-	debug_query_string = SHOWN_STATEMENT;
-	pgstat_report_activity(STATE_RUNNING, SHOWN_STATEMENT);
+	dbx_redact_statement(SHOWN_STATEMENT);
 	error_context_stack = NULL;
 	connection = connect_workspace(fcinfo);
 	error_context_stack = callers;

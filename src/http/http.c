@@ -26,28 +26,28 @@
 #endif
 
 #define FIRST_BUFFER_SIZE 16384
-#define IDLE_HANDLES 16
+#define IDLE_HANDLES	  16
 
 struct DbxTransfer
 {
-	MemoryContext context;
+	MemoryContext		  context;
 	MemoryContextCallback on_reset;
-	CURL	   *easy;
-	bool		running;		/* on the multi handle */
-	bool		over;
-	struct curl_slist *headers;
-	char	   *buffer;			/* malloc'd */
-	Size		size;
-	Size		used;
-	Size		limit;
-	DbxHttpFailure refused;		/* why a callback stopped the transfer */
-	char		message[CURL_ERROR_SIZE];
-	DbxHttpResponse response;
+	CURL				 *easy;
+	bool				  running; /* on the multi handle */
+	bool				  over;
+	struct curl_slist	 *headers;
+	char				 *buffer; /* malloc'd */
+	Size				  size;
+	Size				  used;
+	Size				  limit;
+	DbxHttpFailure		  refused; /* why a callback stopped the transfer */
+	char				  message[CURL_ERROR_SIZE];
+	DbxHttpResponse		  response;
 };
 
 /* Handles without a transfer, kept since making one is not cheap. */
 static CURL *idle_handles[IDLE_HANDLES];
-static int	nidle = 0;
+static int	 nidle = 0;
 
 /* Bytes in the buffers of all transfers of this process. */
 static Size buffered = 0;
@@ -57,7 +57,7 @@ static size_t
 receive(char *data, size_t one, size_t length, void *private_data)
 {
 	DbxTransfer *transfer = private_data;
-	Size		needed = transfer->used + length + 1;
+	Size		 needed = transfer->used + length + 1;
 
 	(void) one;
 	if (transfer->used + length > transfer->limit)
@@ -67,12 +67,13 @@ receive(char *data, size_t one, size_t length, void *private_data)
 	}
 	if (needed > transfer->size)
 	{
-		Size		size = Max(transfer->size, FIRST_BUFFER_SIZE);
-		char	   *grown;
+		Size  size = Max(transfer->size, FIRST_BUFFER_SIZE);
+		char *grown;
 
 		while (size < needed)
 			size *= 2;
-		if (buffered + (size - transfer->size) > (Size) dbx_guc_max_buffer_size * 1024 ||
+		if (buffered + (size - transfer->size) >
+				(Size) dbx_guc_max_buffer_size * 1024 ||
 			(grown = realloc(transfer->buffer, size)) == NULL)
 		{
 			transfer->refused = DBX_HTTP_NO_MEMORY;
@@ -110,7 +111,7 @@ open_socket(void *private_data, curlsocktype purpose,
 static int
 close_socket(void *private_data, curl_socket_t fd)
 {
-	int			rc;
+	int rc;
 
 	(void) private_data;
 	rc = close(fd);
@@ -121,7 +122,7 @@ close_socket(void *private_data, curl_socket_t fd)
 static DbxHttpFailure
 classify(const DbxTransfer *transfer, CURLcode result)
 {
-	curl_off_t	connected = 0;
+	curl_off_t connected = 0;
 
 	if (transfer->refused != DBX_HTTP_OK)
 		return transfer->refused;
@@ -163,14 +164,14 @@ classify(const DbxTransfer *transfer, CURLcode result)
 static void
 finish(void *private_data, CURLcode result)
 {
-	DbxTransfer *transfer = private_data;
+	DbxTransfer		*transfer = private_data;
 	DbxHttpResponse *response = &transfer->response;
-	long		status = 0;
-	long		sent = 0;
-	long		head = 0;
-	curl_off_t	down = 0;
-	curl_off_t	up = 0;
-	curl_off_t	total = 0;
+	long			 status = 0;
+	long			 sent = 0;
+	long			 head = 0;
+	curl_off_t		 down = 0;
+	curl_off_t		 up = 0;
+	curl_off_t		 total = 0;
 
 	transfer->running = false;
 	transfer->over = true;
@@ -184,7 +185,8 @@ finish(void *private_data, CURLcode result)
 	response->failure = classify(transfer, result);
 	if (response->failure != DBX_HTTP_OK)
 		strlcpy(response->error,
-				transfer->message[0] ? transfer->message : curl_easy_strerror(result),
+				transfer->message[0] ? transfer->message
+									 : curl_easy_strerror(result),
 				sizeof(response->error));
 	response->maybe_sent = sent > 0;
 	response->status = (int) status;
@@ -228,20 +230,19 @@ add_header(DbxTransfer *transfer, const char *line)
 
 	if (longer == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory")));
+				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	transfer->headers = longer;
 }
 
 static void
 set_method(DbxTransfer *transfer, const DbxHttpRequest *request)
 {
-	CURL	   *easy = transfer->easy;
+	CURL *easy = transfer->easy;
 
 	if (request->body != NULL)
 	{
-		char	   *body = MemoryContextAllocHuge(transfer->context,
-												  request->body_len + 1);
+		char *body = MemoryContextAllocHuge(transfer->context,
+											request->body_len + 1);
 
 		memcpy(body, request->body, request->body_len);
 		body[request->body_len] = '\0';
@@ -260,8 +261,8 @@ set_method(DbxTransfer *transfer, const DbxHttpRequest *request)
 static void
 set_options(DbxTransfer *transfer, const DbxHttpRequest *request)
 {
-	CURL	   *easy = transfer->easy;
-	ListCell   *cell;
+	CURL	 *easy = transfer->easy;
+	ListCell *cell;
 
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->message);
@@ -274,8 +275,9 @@ set_options(DbxTransfer *transfer, const DbxHttpRequest *request)
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,
 					 request->allow_http ? "http,https" : "https");
 #else
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)
-					 (CURLPROTO_HTTPS | (request->allow_http ? CURLPROTO_HTTP : 0)));
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS,
+					 (long) (CURLPROTO_HTTPS |
+							 (request->allow_http ? CURLPROTO_HTTP : 0)));
 #endif
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
@@ -312,7 +314,7 @@ DbxTransfer *
 dbx_http_start(const DbxHttpRequest *request)
 {
 	MemoryContext context;
-	DbxTransfer *transfer;
+	DbxTransfer	 *transfer;
 
 	dbx_multi_init(finish);
 
@@ -329,8 +331,7 @@ dbx_http_start(const DbxHttpRequest *request)
 	transfer->easy = nidle > 0 ? idle_handles[--nidle] : curl_easy_init();
 	if (transfer->easy == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory")));
+				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	set_options(transfer, request);
 	if (!dbx_multi_add(transfer->easy))
 		ereport(ERROR,
@@ -352,8 +353,8 @@ dbx_http_header(DbxTransfer *transfer, const char *name)
 	struct curl_header *header;
 
 	if (!transfer->over ||
-		curl_easy_header(transfer->easy, name, 0, CURLH_HEADER, -1,
-						 &header) != CURLHE_OK)
+		curl_easy_header(transfer->easy, name, 0, CURLH_HEADER, -1, &header) !=
+			CURLHE_OK)
 		return NULL;
 	return header->value;
 }
@@ -361,8 +362,8 @@ dbx_http_header(DbxTransfer *transfer, const char *name)
 int64
 dbx_http_retry_after(const char *value)
 {
-	Size		digits = strspn(value, "0123456789");
-	time_t		until;
+	Size   digits = strspn(value, "0123456789");
+	time_t until;
 
 	if (digits > 0 && value[digits] == '\0')
 		return digits > 9 ? PG_INT32_MAX : (int64) atoi(value) * 1000;
@@ -382,8 +383,8 @@ char *
 dbx_http_escape(const char *text)
 {
 	static const char hex[] = "0123456789ABCDEF";
-	char	   *result = palloc(strlen(text) * 3 + 1);
-	char	   *out = result;
+	char			 *result = palloc(strlen(text) * 3 + 1);
+	char			 *out = result;
 
 	/* curl_easy_escape() would do, but leaves a malloc'd string to errors */
 	for (; *text; text++)

@@ -21,47 +21,47 @@ typedef struct DbxTransfer DbxTransfer;
 
 typedef struct DbxHttpRequest
 {
-	const char *method;			/* "GET", "POST", ... */
+	const char *method; /* "GET", "POST", ... */
 	const char *url;
-	List	   *headers;		/* of char *, "Name: value" */
-	const char *body;			/* NULL: no body; copied */
+	List	   *headers; /* of char *, "Name: value" */
+	const char *body;	 /* NULL: no body; copied */
 	Size		body_len;
-	bool		fresh_connection;	/* for calls that must not be repeated:
+	bool		fresh_connection; /* for calls that must not be repeated:
 									 * libcurl silently repeats a request when
 									 * a kept-alive connection turns out dead */
-	bool		allow_http;		/* plain http permitted (loopback) */
-	int			connect_timeout;	/* ms */
-	int			timeout;		/* ms, the whole transfer */
-	const char *ca_file;		/* NULL: the system's */
-	const char *proxy;			/* NULL: none */
-	Size		max_response;	/* bytes of body, after decompression */
+	bool		allow_http;		  /* plain http permitted (loopback) */
+	int			connect_timeout;  /* ms */
+	int			timeout;		  /* ms, the whole transfer */
+	const char *ca_file;		  /* NULL: the system's */
+	const char *proxy;			  /* NULL: none */
+	Size		max_response;	  /* bytes of body, after decompression */
 } DbxHttpRequest;
 
 typedef enum DbxHttpFailure
 {
-	DBX_HTTP_OK,				/* a response arrived, whatever its status */
-	DBX_HTTP_UNRESOLVED,		/* name not found */
-	DBX_HTTP_REFUSED,			/* no connection */
+	DBX_HTTP_OK,		 /* a response arrived, whatever its status */
+	DBX_HTTP_UNRESOLVED, /* name not found */
+	DBX_HTTP_REFUSED,	 /* no connection */
 	DBX_HTTP_CONNECT_TIMEOUT,
-	DBX_HTTP_TLS,				/* handshake or certificate */
-	DBX_HTTP_TIMEOUT,			/* connected, but not answered in time */
-	DBX_HTTP_BROKEN,			/* reset, closed or cut in the middle */
-	DBX_HTTP_TOO_LARGE,			/* body beyond max_response */
-	DBX_HTTP_NO_MEMORY,			/* buffers of this process are full */
+	DBX_HTTP_TLS,		/* handshake or certificate */
+	DBX_HTTP_TIMEOUT,	/* connected, but not answered in time */
+	DBX_HTTP_BROKEN,	/* reset, closed or cut in the middle */
+	DBX_HTTP_TOO_LARGE, /* body beyond max_response */
+	DBX_HTTP_NO_MEMORY, /* buffers of this process are full */
 	DBX_HTTP_OTHER
 } DbxHttpFailure;
 
 typedef struct DbxHttpResponse
 {
 	DbxHttpFailure failure;
-	char		error[256];		/* for failures: libcurl's words */
-	bool		maybe_sent;		/* the server may have seen the request */
-	int			status;			/* HTTP status, 0 if none */
-	const char *body;			/* NUL-terminated, never NULL */
-	Size		body_len;
-	Size		bytes_in;		/* as transferred: head and body */
-	Size		bytes_out;
-	double		elapsed_ms;
+	char		   error[256]; /* for failures: libcurl's words */
+	bool		   maybe_sent; /* the server may have seen the request */
+	int			   status;	   /* HTTP status, 0 if none */
+	const char	  *body;	   /* NUL-terminated, never NULL */
+	Size		   body_len;
+	Size		   bytes_in; /* as transferred: head and body */
+	Size		   bytes_out;
+	double		   elapsed_ms;
 } DbxHttpResponse;
 
 /*
@@ -97,7 +97,7 @@ extern bool dbx_http_wait(TimestampTz deadline);
 extern void dbx_http_sleep_until(TimestampTz deadline);
 
 /* How many transfers of this process are under way. */
-extern int	dbx_http_active(void);
+extern int dbx_http_active(void);
 
 /*
  * Escape a piece of text for use in a URL (query value or path segment), all
@@ -112,6 +112,12 @@ extern char *dbx_http_escape(const char *text);
  * else a copy in the current context.
  */
 extern void dbx_redact_secret(const char *secret);
+
+/*
+ * Take the text of the current statement out of what the server would log with
+ * an error and show in pg_stat_activity; "shown" (static) stands there instead.
+ */
+extern void		   dbx_redact_statement(const char *shown);
 extern const char *dbx_redact(const char *text);
 
-#endif							/* DBX_HTTP_H */
+#endif /* DBX_HTTP_H */

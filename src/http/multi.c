@@ -34,21 +34,21 @@
 typedef struct WatchedSocket
 {
 	curl_socket_t fd;
-	int			what;			/* CURL_POLL_IN, _OUT or _INOUT */
+	int			  what; /* CURL_POLL_IN, _OUT or _INOUT */
 } WatchedSocket;
 
-static CURLM *multi = NULL;
+static CURLM	   *multi = NULL;
 static DbxMultiDone on_done = NULL;
-static int	active = 0;
+static int			active = 0;
 
 static WatchedSocket *sockets = NULL;
-static int	nsockets = 0;
-static int	sockets_size = 0;
+static int			  nsockets = 0;
+static int			  sockets_size = 0;
 
 static WaitEventSet *event_set = NULL;
-static bool event_set_stale = true;
+static bool			 event_set_stale = true;
 
-static bool timer_armed = false;
+static bool		   timer_armed = false;
 static TimestampTz timer_due = 0;
 
 /*
@@ -58,7 +58,7 @@ static TimestampTz timer_due = 0;
 static void
 block_signals(sigset_t *saved)
 {
-	sigset_t	all;
+	sigset_t all;
 
 	sigfillset(&all);
 	sigdelset(&all, SIGSEGV);
@@ -77,9 +77,10 @@ restore_signals(const sigset_t *saved)
 
 /* CURLMOPT_SOCKETFUNCTION */
 static int
-note_socket(CURL *easy, curl_socket_t fd, int what, void *data, void *socket_data)
+note_socket(CURL *easy, curl_socket_t fd, int what, void *data,
+			void *socket_data)
 {
-	int			i;
+	int i;
 
 	(void) easy;
 	(void) data;
@@ -101,8 +102,9 @@ note_socket(CURL *easy, curl_socket_t fd, int what, void *data, void *socket_dat
 	{
 		if (nsockets == sockets_size)
 		{
-			int			size = sockets_size ? sockets_size * 2 : 16;
-			WatchedSocket *grown = realloc(sockets, size * sizeof(WatchedSocket));
+			int			   size = sockets_size ? sockets_size * 2 : 16;
+			WatchedSocket *grown = realloc(sockets,
+										   size * sizeof(WatchedSocket));
 
 			if (grown == NULL)
 				return -1;
@@ -154,8 +156,8 @@ dbx_multi_init(DbxMultiDone done)
 bool
 dbx_multi_add(CURL *easy)
 {
-	sigset_t	saved;
-	CURLMcode	rc;
+	sigset_t  saved;
+	CURLMcode rc;
 
 	block_signals(&saved);
 	rc = curl_multi_add_handle(multi, easy);
@@ -169,7 +171,7 @@ dbx_multi_add(CURL *easy)
 void
 dbx_multi_remove(CURL *easy)
 {
-	sigset_t	saved;
+	sigset_t saved;
 
 	block_signals(&saved);
 	curl_multi_remove_handle(multi, easy);
@@ -186,8 +188,8 @@ dbx_http_active(void)
 static void
 drive(curl_socket_t fd, int mask)
 {
-	sigset_t	saved;
-	int			running;
+	sigset_t saved;
+	int		 running;
 
 	block_signals(&saved);
 	curl_multi_socket_action(multi, fd, mask, &running);
@@ -198,17 +200,17 @@ drive(curl_socket_t fd, int mask)
 static bool
 collect_finished(void)
 {
-	bool		found = false;
-	CURLMsg    *message;
-	int			left;
+	bool	 found = false;
+	CURLMsg *message;
+	int		 left;
 
 	if (multi == NULL)
 		return false;
 	while ((message = curl_multi_info_read(multi, &left)) != NULL)
 	{
-		CURL	   *easy = message->easy_handle;
-		CURLcode	result = message->data.result;
-		char	   *private_data = NULL;
+		CURL	*easy = message->easy_handle;
+		CURLcode result = message->data.result;
+		char	*private_data = NULL;
 
 		if (message->msg != CURLMSG_DONE)
 			continue;
@@ -223,7 +225,7 @@ collect_finished(void)
 static void
 rebuild_event_set(void)
 {
-	int			i;
+	int i;
 
 	if (event_set != NULL)
 	{
@@ -233,14 +235,13 @@ rebuild_event_set(void)
 		FreeWaitEventSet(old);
 	}
 	event_set = dbx_create_wait_event_set(nsockets + 2);
-	AddWaitEventToSet(event_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch,
-					  NULL);
+	AddWaitEventToSet(event_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	if (IsUnderPostmaster)
 		AddWaitEventToSet(event_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
 						  NULL, NULL);
 	for (i = 0; i < nsockets; i++)
 	{
-		uint32		mask = 0;
+		uint32 mask = 0;
 
 		if (sockets[i].what & CURL_POLL_IN)
 			mask |= WL_SOCKET_READABLE;
@@ -284,10 +285,10 @@ wait_event(void)
 static bool
 wait_once(TimestampTz deadline)
 {
-	WaitEvent	events[EVENTS_PER_WAIT];
-	bool		latched = false;
-	int			count;
-	int			i;
+	WaitEvent events[EVENTS_PER_WAIT];
+	bool	  latched = false;
+	int		  count;
+	int		  i;
 
 	if (event_set == NULL || event_set_stale)
 		rebuild_event_set();
@@ -295,7 +296,7 @@ wait_once(TimestampTz deadline)
 							 EVENTS_PER_WAIT, wait_event());
 	for (i = 0; i < count; i++)
 	{
-		int			mask = 0;
+		int mask = 0;
 
 		if (events[i].events & WL_LATCH_SET)
 		{
@@ -319,7 +320,7 @@ dbx_http_wait(TimestampTz deadline)
 	CHECK_FOR_INTERRUPTS();
 	for (;;)
 	{
-		bool		latched;
+		bool latched;
 
 		if (active > 0 && timer_armed && timer_due <= GetCurrentTimestamp())
 		{

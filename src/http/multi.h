@@ -13,10 +13,10 @@
  * called from dbx_http_wait() with CURLOPT_PRIVATE of the handle once its
  * transfer is over; the handle is off the multi handle by then.
  */
-typedef void (*DbxMultiDone) (void *private_data, CURLcode result);
+typedef void (*DbxMultiDone)(void *private_data, CURLcode result);
 
 extern void dbx_multi_init(DbxMultiDone done);
 extern bool dbx_multi_add(CURL *easy);
 extern void dbx_multi_remove(CURL *easy);
 
-#endif							/* DBX_HTTP_MULTI_H */
+#endif /* DBX_HTTP_MULTI_H */

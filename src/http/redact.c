@@ -10,21 +10,23 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "tcop/tcopprot.h"
+#include "utils/backend_status.h"
 #include "utils/memutils.h"
 
 #include "http/http.h"
 
-#define KNOWN_SECRETS 32
-#define SHORTEST_SECRET 6		/* anything shorter would mask ordinary words */
-#define MASK "***"
+#define KNOWN_SECRETS	32
+#define SHORTEST_SECRET 6 /* anything shorter would mask ordinary words */
+#define MASK			"***"
 
 static char *known[KNOWN_SECRETS];
-static int	next_known = 0;
+static int	 next_known = 0;
 
 void
 dbx_redact_secret(const char *secret)
 {
-	int			i;
+	int i;
 
 	if (secret == NULL || strlen(secret) < SHORTEST_SECRET)
 		return;
@@ -41,6 +43,13 @@ dbx_redact_secret(const char *secret)
 	}
 	known[next_known] = MemoryContextStrdup(TopMemoryContext, secret);
 	next_known = (next_known + 1) % KNOWN_SECRETS;
+}
+
+void
+dbx_redact_statement(const char *shown)
+{
+	debug_query_string = shown;
+	pgstat_report_activity(STATE_RUNNING, shown);
 }
 
 static bool
@@ -62,13 +71,13 @@ secret_length(const char *text)
 	static const struct
 	{
 		const char *prefix;
-		Size		least;		/* shortest run of token characters after it */
-	}			looks[] = {
+		Size		least; /* shortest run of token characters after it */
+	} looks[] = {
 		{"dapi", 16},
 		{"dose", 24},
 		{"eyJ", 24},
 	};
-	int			i;
+	int i;
 
 	for (i = 0; i < KNOWN_SECRETS; i++)
 	{
@@ -77,8 +86,8 @@ secret_length(const char *text)
 	}
 	for (i = 0; i < (int) lengthof(looks); i++)
 	{
-		Size		prefix = strlen(looks[i].prefix);
-		Size		length;
+		Size prefix = strlen(looks[i].prefix);
+		Size length;
 
 		if (strncmp(text, looks[i].prefix, prefix) != 0)
 			continue;
@@ -94,17 +103,17 @@ const char *
 dbx_redact(const char *text)
 {
 	static const char bearer[] = "Bearer ";
-	StringInfoData out;
-	const char *at;
-	const char *clean;			/* start of what is not copied yet */
-	bool		masked = false;
+	StringInfoData	  out;
+	const char		 *at;
+	const char		 *clean; /* start of what is not copied yet */
+	bool			  masked = false;
 
 	if (text == NULL)
 		return NULL;
 	for (at = clean = text; *at; at++)
 	{
-		Size		keep = 0;
-		Size		length;
+		Size keep = 0;
+		Size length;
 
 		if (pg_strncasecmp(at, bearer, sizeof(bearer) - 1) == 0)
 		{

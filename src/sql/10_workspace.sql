@@ -66,32 +66,3 @@ COMMENT ON FUNCTION databricks.connect(pg_catalog.name, pg_catalog.text, pg_cata
 'Makes a workspace usable, or changes how: creates or alters the server and the user mapping of for_role (default: the caller; public: everybody), imports the foreign tables that are missing into schema (default: databricks for the first workspace, a schema named like the workspace for others) and creates the data tables. A second call changes only what is given; an option that is null in server_options or user_options is dropped.
 Returns the row of check_connection(); a wrong token shows there and undoes nothing. Secrets given here reach no log.
 Errors: 22004 host missing for a new workspace, HV00D unknown option, HV024 bad value, 42501 rights of CREATE SERVER missing.';
-
-CREATE VIEW databricks.workspaces WITH (security_barrier) AS
-SELECT s.srvname AS workspace,
-	(SELECT o.option_value FROM pg_catalog.pg_options_to_table(s.srvoptions) AS o
-	 WHERE o.option_name OPERATOR(pg_catalog.=) 'host') AS host,
-	COALESCE((SELECT o.option_value::pg_catalog.bool
-			  FROM pg_catalog.pg_options_to_table(s.srvoptions) AS o
-			  WHERE o.option_name OPERATOR(pg_catalog.=) 'is_default'), false) AS is_default,
-	pg_catalog.pg_get_userbyid(s.srvowner) AS owner,
-	pg_catalog.has_server_privilege(s.oid, 'USAGE') AS usable,
-	EXISTS (SELECT FROM pg_catalog.pg_user_mappings AS m
-			WHERE m.srvid OPERATOR(pg_catalog.=) s.oid
-			  AND (m.umuser OPERATOR(pg_catalog.=) 0::pg_catalog.oid
-				   OR m.usename OPERATOR(pg_catalog.=) CURRENT_USER)) AS has_mapping
-FROM pg_catalog.pg_foreign_server AS s
-	JOIN pg_catalog.pg_foreign_data_wrapper AS w
-		ON w.oid OPERATOR(pg_catalog.=) s.srvfdw
-WHERE w.fdwname OPERATOR(pg_catalog.=) 'databricks'::pg_catalog.name;
-
-GRANT SELECT ON databricks.workspaces TO PUBLIC;
-
-COMMENT ON VIEW databricks.workspaces IS
-'The workspaces of this database: foreign servers of the wrapper databricks.';
-COMMENT ON COLUMN databricks.workspaces.workspace IS 'Name, as functions take it.';
-COMMENT ON COLUMN databricks.workspaces.host IS 'Address of the workspace.';
-COMMENT ON COLUMN databricks.workspaces.is_default IS 'Is it the one meant where none is named?';
-COMMENT ON COLUMN databricks.workspaces.owner IS 'Role that may alter it; can redirect host and so receives the tokens of all who use it.';
-COMMENT ON COLUMN databricks.workspaces.usable IS 'Has the current role USAGE on it?';
-COMMENT ON COLUMN databricks.workspaces.has_mapping IS 'Are there credentials for the current role?';

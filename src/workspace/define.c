@@ -31,24 +31,26 @@
 static List *
 as_changes(List *wanted, List *present)
 {
-	List	   *changes = NIL;
-	ListCell   *cell;
+	List	 *changes = NIL;
+	ListCell *cell;
 
 	foreach(cell, wanted)
 	{
-		DefElem    *option = copyObject(lfirst_node(DefElem, cell));
-		bool		there = false;
-		ListCell   *other;
+		DefElem	 *option = copyObject(lfirst_node(DefElem, cell));
+		bool	  there = false;
+		ListCell *other;
 
 		foreach(other, present)
 		{
-			if (strcmp(lfirst_node(DefElem, other)->defname, option->defname) == 0)
+			if (strcmp(lfirst_node(DefElem, other)->defname, option->defname) ==
+				0)
 				there = true;
 		}
 		if (option->arg == NULL && !there)
 			continue;
 		option->defaction = option->arg == NULL ? DEFELEM_DROP
-			: there ? DEFELEM_SET : DEFELEM_ADD;
+			: there								? DEFELEM_SET
+												: DEFELEM_ADD;
 		changes = lappend(changes, option);
 	}
 	return changes;
@@ -58,8 +60,8 @@ as_changes(List *wanted, List *present)
 static List *
 without_drops(List *wanted)
 {
-	List	   *options = NIL;
-	ListCell   *cell;
+	List	 *options = NIL;
+	ListCell *cell;
 
 	foreach(cell, wanted)
 	{
@@ -108,7 +110,7 @@ dbx_workspace_define(const char *name, List *options, bool *created)
 static RoleSpec *
 role_spec(const char *role)
 {
-	RoleSpec   *spec = makeNode(RoleSpec);
+	RoleSpec *spec = makeNode(RoleSpec);
 
 	spec->location = -1;
 	if (strcmp(role, "public") == 0)
@@ -124,13 +126,14 @@ role_spec(const char *role)
 void
 dbx_workspace_define_mapping(const char *name, const char *role, List *options)
 {
-	Oid			serverid = GetForeignServerByName(name, false)->serverid;
-	RoleSpec   *spec = role_spec(role);
-	Oid			roleid = spec->roletype == ROLESPEC_PUBLIC ? ACL_ID_PUBLIC
-		: get_rolespec_oid(spec, false);
-	HeapTuple	tuple;
-	Datum		value;
-	bool		isnull;
+	Oid		  serverid = GetForeignServerByName(name, false)->serverid;
+	RoleSpec *spec = role_spec(role);
+	Oid		  roleid = spec->roletype == ROLESPEC_PUBLIC
+			  ? ACL_ID_PUBLIC
+			  : get_rolespec_oid(spec, false);
+	HeapTuple tuple;
+	Datum	  value;
+	bool	  isnull;
 
 	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(roleid),
 							ObjectIdGetDatum(serverid));
@@ -163,7 +166,7 @@ dbx_workspace_define_mapping(const char *name, const char *role, List *options)
 List *
 dbx_workspace_json_options(const DbxJson *object, const char *what)
 {
-	List	   *options = NIL;
+	List		  *options = NIL;
 	const DbxJson *member;
 
 	if (object == NULL)
@@ -174,7 +177,7 @@ dbx_workspace_json_options(const DbxJson *object, const char *what)
 				 errmsg("%s must be a JSON object of options and values", what)));
 	for (member = dbx_json_first(object); member; member = dbx_json_next(member))
 	{
-		Node	   *value = NULL;
+		Node *value = NULL;
 
 		switch (dbx_json_type(member))
 		{

@@ -13,7 +13,7 @@
  * NULL argument: drop the option).  Returns its OID; *created says which it was.
  * The rights are those of CREATE SERVER and ALTER SERVER.
  */
-extern Oid	dbx_workspace_define(const char *name, List *options, bool *created);
+extern Oid dbx_workspace_define(const char *name, List *options, bool *created);
 
 /* The same for the user mapping of a role ("public": everybody). */
 extern void dbx_workspace_define_mapping(const char *name, const char *role,
@@ -25,4 +25,4 @@ extern bool dbx_workspace_has_default(void);
 /* Options out of a JSON object of texts, numbers, booleans and nulls. */
 extern List *dbx_workspace_json_options(const DbxJson *object, const char *what);
 
-#endif							/* DBX_DEFINE_H */
+#endif /* DBX_DEFINE_H */

@@ -17,13 +17,15 @@ static pg_noreturn void
 bad_host(const char *text, const char *detail)
 {
 	/* user information may be a password: then the text is not repeated */
-	ereport(ERROR,
-			(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-			 strchr(text, '@') != NULL
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+		 strchr(text, '@') != NULL
 			 ? errmsg("invalid value for option \"host\"")
 			 : errmsg("invalid value for option \"host\": \"%s\"", text),
-			 errdetail("%s", detail),
-			 errhint("Give the address of the workspace, such as \"https://dbc-a1b2345c-d6e7.cloud.databricks.com\".")));
+		 errdetail("%s", detail),
+		 errhint(
+			 "Give the address of the workspace, such as \"https://dbc-a1b2345c-d6e7.cloud.databricks.com\".")));
 }
 
 /* The value of "o=" in the query of a pasted address, NULL if there is none. */
@@ -36,7 +38,7 @@ find_workspace_id(const char *query)
 	{
 		if (strncmp(at, "o=", 2) == 0)
 		{
-			Size		length = strspn(at + 2, "0123456789");
+			Size length = strspn(at + 2, "0123456789");
 
 			return length > 0 ? pnstrdup(at + 2, length) : NULL;
 		}
@@ -60,24 +62,29 @@ check_authority(const char *text, const char *authority)
 		const char *end = strchr(authority, ']');
 
 		if (end == NULL ||
-			strspn(authority + 1, "0123456789abcdefABCDEF:.") != (Size) (end - authority - 1))
+			strspn(authority + 1, "0123456789abcdefABCDEF:.") !=
+				(Size) (end - authority - 1))
 			bad_host(text, "The address in brackets is not complete.");
 		port = end[1] == ':' ? end + 1 : NULL;
 		host_length = end + 1 - authority;
 		if (port == NULL && end[1] != '\0')
-			bad_host(text, "There is something behind the bracket that is not a port.");
+			bad_host(text,
+					 "There is something behind the bracket that is not a port.");
 	}
 	else
 	{
 		host_length = port ? (Size) (port - authority) : strlen(authority);
-		if (strspn(authority, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") < host_length)
+		if (strspn(
+				authority,
+				"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") <
+			host_length)
 			bad_host(text, "It holds a character that no host name has.");
 	}
 	if (host_length == 0)
 		bad_host(text, "It names no host.");
 	if (port != NULL)
 	{
-		Size		digits = strspn(port + 1, "0123456789");
+		Size digits = strspn(port + 1, "0123456789");
 
 		if (digits == 0 || digits > 5 || port[1 + digits] != '\0' ||
 			atoi(port + 1) < 1 || atoi(port + 1) > 65535)
@@ -96,10 +103,9 @@ dbx_workspace_normalize_host(const char *text, char **workspace_id)
 	char	   *at;
 	Size		length;
 
-	if (separator != NULL &&
-		(Size) (separator - start) < strcspn(start, "/?#"))
+	if (separator != NULL && (Size) (separator - start) < strcspn(start, "/?#"))
 	{
-		Size		scheme_length = separator - start;
+		Size scheme_length = separator - start;
 
 		if (scheme_length == 4 && pg_strncasecmp(start, "http", 4) == 0)
 			scheme = "http";

@@ -25,6 +25,7 @@
 #include "utils/varlena.h"
 
 #include "compat.h"
+#include "http/http.h"
 #include "workspace/option.h"
 
 typedef enum OptionType
@@ -34,49 +35,61 @@ typedef enum OptionType
 	OPTION_BOOL,
 	OPTION_INT,
 	OPTION_REAL,
-	OPTION_TIME,				/* stored in ms */
-	OPTION_SIZE,				/* stored in bytes */
+	OPTION_TIME, /* stored in ms */
+	OPTION_SIZE, /* stored in bytes */
 	OPTION_ENUM
 } OptionType;
 
-#define READS_FILES 0x01		/* only for those who may read server files */
+#define READS_FILES 0x01 /* only for those who may read server files */
 
 typedef struct Option
 {
 	const char *name;
-	Oid			catalog;		/* where it may stand */
+	Oid			catalog; /* where it may stand */
 	OptionType	type;
 	int			flags;
-	int			offset;			/* in DbxWorkspace; -1: read elsewhere */
-	double		least;			/* bounds of numbers */
+	int			offset; /* in DbxWorkspace; -1: read elsewhere */
+	double		least;	/* bounds of numbers */
 	double		most;
-	const char *values;			/* ENUM: "a|b" */
-	const char *initial;		/* default, as text; NULL: none */
+	const char *values;	 /* ENUM: "a|b" */
+	const char *initial; /* default, as text; NULL: none */
 } Option;
 
 #define IN_WORKSPACE(field) offsetof(DbxWorkspace, field)
-#define SERVER ForeignServerRelationId
-#define MAPPING UserMappingRelationId
-#define TABLE ForeignTableRelationId
+#define SERVER				ForeignServerRelationId
+#define MAPPING				UserMappingRelationId
+#define TABLE				ForeignTableRelationId
 
 static const Option options[] = {
-	{"auth_type", SERVER, OPTION_ENUM, 0, IN_WORKSPACE(auth_type), 0, 0, "pat", NULL},
-	{"ca_file", SERVER, OPTION_TEXT, READS_FILES, IN_WORKSPACE(ca_file), 0, 0, NULL, NULL},
-	{"connect_timeout", SERVER, OPTION_TIME, 0, IN_WORKSPACE(connect_timeout), 1, INT_MAX, NULL, "10s"},
-	{"fdw_startup_cost", SERVER, OPTION_REAL, 0, IN_WORKSPACE(fdw_startup_cost), 0, 1e12, NULL, "1000"},
-	{"fdw_tuple_cost", SERVER, OPTION_REAL, 0, IN_WORKSPACE(fdw_tuple_cost), 0, 1e12, NULL, "1"},
+	{"auth_type", SERVER, OPTION_ENUM, 0, IN_WORKSPACE(auth_type), 0, 0, "pat",
+	 NULL},
+	{"ca_file", SERVER, OPTION_TEXT, READS_FILES, IN_WORKSPACE(ca_file), 0, 0,
+	 NULL, NULL},
+	{"connect_timeout", SERVER, OPTION_TIME, 0, IN_WORKSPACE(connect_timeout),
+	 1, INT_MAX, NULL, "10s"},
+	{"fdw_startup_cost", SERVER, OPTION_REAL, 0, IN_WORKSPACE(fdw_startup_cost),
+	 0, 1e12, NULL, "1000"},
+	{"fdw_tuple_cost", SERVER, OPTION_REAL, 0, IN_WORKSPACE(fdw_tuple_cost), 0,
+	 1e12, NULL, "1"},
 	{"host", SERVER, OPTION_HOST, 0, IN_WORKSPACE(host), 0, 0, NULL, NULL},
-	{"is_default", SERVER, OPTION_BOOL, 0, IN_WORKSPACE(is_default), 0, 0, NULL, "false"},
-	{"jobs_api_version", SERVER, OPTION_ENUM, 0, IN_WORKSPACE(jobs_api_version), 0, 0, "2.2|2.1", "2.2"},
-	{"max_parallel", SERVER, OPTION_INT, 0, IN_WORKSPACE(max_parallel), 1, 256, NULL, "16"},
-	{"max_response_size", SERVER, OPTION_SIZE, 0, IN_WORKSPACE(max_response_size), 1024, 1e12, NULL, "256MB"},
+	{"is_default", SERVER, OPTION_BOOL, 0, IN_WORKSPACE(is_default), 0, 0, NULL,
+	 "false"},
+	{"jobs_api_version", SERVER, OPTION_ENUM, 0, IN_WORKSPACE(jobs_api_version),
+	 0, 0, "2.2|2.1", "2.2"},
+	{"max_parallel", SERVER, OPTION_INT, 0, IN_WORKSPACE(max_parallel), 1, 256,
+	 NULL, "16"},
+	{"max_response_size", SERVER, OPTION_SIZE, 0,
+	 IN_WORKSPACE(max_response_size), 1024, 1e12, NULL, "256MB"},
 	{"proxy", SERVER, OPTION_TEXT, 0, IN_WORKSPACE(proxy), 0, 0, NULL, NULL},
 	{"pushdown", TABLE, OPTION_BOOL, 0, -1, 0, 0, NULL, NULL},
-	{"request_timeout", SERVER, OPTION_TIME, 0, IN_WORKSPACE(request_timeout), 1, INT_MAX, NULL, "60s"},
+	{"request_timeout", SERVER, OPTION_TIME, 0, IN_WORKSPACE(request_timeout),
+	 1, INT_MAX, NULL, "60s"},
 	{"resource", TABLE, OPTION_TEXT, 0, -1, 0, 0, NULL, NULL},
-	{"retry_timeout", SERVER, OPTION_TIME, 0, IN_WORKSPACE(retry_timeout), 0, INT_MAX, NULL, "5min"},
+	{"retry_timeout", SERVER, OPTION_TIME, 0, IN_WORKSPACE(retry_timeout), 0,
+	 INT_MAX, NULL, "5min"},
 	{"token", MAPPING, OPTION_TEXT, 0, IN_WORKSPACE(token), 0, 0, NULL, NULL},
-	{"workspace_id", SERVER, OPTION_TEXT, 0, IN_WORKSPACE(workspace_id), 0, 0, NULL, NULL},
+	{"workspace_id", SERVER, OPTION_TEXT, 0, IN_WORKSPACE(workspace_id), 0, 0,
+	 NULL, NULL},
 };
 
 PG_FUNCTION_INFO_V1(databricks_fdw_validator);
@@ -110,16 +123,16 @@ catalog_noun(Oid catalog)
 static pg_noreturn void
 unknown_option(const char *name, Oid catalog)
 {
-	const Option *closest = NULL;
-	int			closest_distance = 4;
+	const Option  *closest = NULL;
+	int			   closest_distance = 4;
 	StringInfoData valid;
-	int			i;
+	int			   i;
 
 	initStringInfo(&valid);
 	for (i = 0; i < (int) lengthof(options); i++)
 	{
 		const Option *option = &options[i];
-		int			distance;
+		int			  distance;
 
 		if (strcmp(option->name, name) == 0)
 			ereport(ERROR,
@@ -135,8 +148,8 @@ unknown_option(const char *name, Oid catalog)
 			continue;
 		distance = varstr_levenshtein_less_equal(name, strlen(name),
 												 option->name,
-												 strlen(option->name),
-												 1, 1, 1, 4, true);
+												 strlen(option->name), 1, 1, 1,
+												 4, true);
 		if (distance < closest_distance &&
 			distance <= (int) strlen(option->name) / 2)
 		{
@@ -148,10 +161,10 @@ unknown_option(const char *name, Oid catalog)
 			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 			 errmsg("invalid option \"%s\"", name),
 			 closest != NULL
-			 ? errhint("Perhaps you meant the option \"%s\".", closest->name)
-			 : valid.len > 0
-			 ? errhint("Valid options here are: %s.", valid.data)
-			 : errhint("There are no valid options here.")));
+				 ? errhint("Perhaps you meant the option \"%s\".", closest->name)
+				 : valid.len > 0
+				 ? errhint("Valid options here are: %s.", valid.data)
+				 : errhint("There are no valid options here.")));
 }
 
 static pg_noreturn void
@@ -204,8 +217,9 @@ number_value(const Option *option, const char *value)
 		bad_value(option, value,
 				  psprintf("Expected a value between %.0f and %.0f%s.",
 						   option->least, option->most,
-						   option->type == OPTION_TIME ? " milliseconds" :
-						   option->type == OPTION_SIZE ? " bytes" : ""));
+						   option->type == OPTION_TIME		 ? " milliseconds"
+							   : option->type == OPTION_SIZE ? " bytes"
+															 : ""));
 	return number;
 }
 
@@ -234,12 +248,13 @@ check_enum(const Option *option, const char *value)
 static void
 take_value(const Option *option, const char *value, DbxWorkspace *workspace)
 {
-	char	   *field = workspace && option->offset >= 0
-		? (char *) workspace + option->offset : NULL;
-	char	   *org = NULL;
-	char	   *host;
-	bool		flag;
-	double		number;
+	char  *field = workspace && option->offset >= 0
+		 ? (char *) workspace + option->offset
+		 : NULL;
+	char  *org = NULL;
+	char  *host;
+	bool   flag;
+	double number;
 
 	switch (option->type)
 	{
@@ -247,7 +262,8 @@ take_value(const Option *option, const char *value, DbxWorkspace *workspace)
 			host = dbx_workspace_normalize_host(value, &org);
 			if (field != NULL)
 				*(char **) field = host;
-			if (workspace != NULL && org != NULL && workspace->workspace_id == NULL)
+			if (workspace != NULL && org != NULL &&
+				workspace->workspace_id == NULL)
 				workspace->workspace_id = org;
 			break;
 		case OPTION_BOOL:
@@ -289,7 +305,7 @@ take_value(const Option *option, const char *value, DbxWorkspace *workspace)
 static const Option *
 find_option(const char *name, Oid catalog)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < (int) lengthof(options); i++)
 	{
@@ -302,7 +318,7 @@ find_option(const char *name, Oid catalog)
 void
 dbx_option_defaults(DbxWorkspace *workspace)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < (int) lengthof(options); i++)
 	{
@@ -314,11 +330,11 @@ dbx_option_defaults(DbxWorkspace *workspace)
 void
 dbx_option_apply(DbxWorkspace *workspace, List *list, Oid catalog)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, list)
 	{
-		DefElem    *def = lfirst(cell);
+		DefElem		 *def = lfirst(cell);
 		const Option *option = find_option(def->defname, catalog);
 
 		/* an option of a newer version of the extension is no reason to stop */
@@ -336,38 +352,53 @@ check_credential(const Option *option, const char *value)
 	for (at = value; *at; at++)
 	{
 		if ((unsigned char) *at <= ' ' || (unsigned char) *at >= 0x7f)
-			ereport(ERROR,
-					(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-					 errmsg("invalid value for option \"%s\"", option->name),
-					 errdetail("It holds a blank or another character that a token cannot have."),
-					 errhint("Look for a line break or a quote that was copied along with it.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				 errmsg("invalid value for option \"%s\"", option->name),
+				 errdetail(
+					 "It holds a blank or another character that a token cannot have."),
+				 errhint(
+					 "Look for a line break or a quote that was copied along with it.")));
 	}
 }
 
 Datum
 databricks_fdw_validator(PG_FUNCTION_ARGS)
 {
-	List	   *list = untransformRelOptions(PG_GETARG_DATUM(0));
-	Oid			catalog = PG_GETARG_OID(1);
-	ListCell   *cell;
+	List				 *list = untransformRelOptions(PG_GETARG_DATUM(0));
+	Oid					  catalog = PG_GETARG_OID(1);
+	ErrorContextCallback *callers = error_context_stack;
+	ListCell			 *cell;
 
+	/*
+	 * An error below would be logged along with the statement, and with those
+	 * of callers, that hold a secret.
+	 */
+	if (catalog == MAPPING)
+	{
+		dbx_redact_statement("CREATE or ALTER USER MAPPING ... /* not shown */");
+		error_context_stack = NULL;
+	}
 	foreach(cell, list)
 	{
-		DefElem    *def = lfirst(cell);
+		DefElem		 *def = lfirst(cell);
 		const Option *option = find_option(def->defname, catalog);
 
 		if (option == NULL)
 			unknown_option(def->defname, catalog);
 		if ((option->flags & READS_FILES) &&
 			!dbx_option_may_read_files(GetUserId()))
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("permission denied to set option \"%s\"",
-							option->name),
-					 errdetail("Only superusers and members of the role pg_read_server_files may name files of the server.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to set option \"%s\"", option->name),
+				 errdetail(
+					 "Only superusers and members of the role pg_read_server_files may name files of the server.")));
 		if (catalog == MAPPING)
 			check_credential(option, defGetString(def));
 		take_value(option, defGetString(def), NULL);
 	}
+	error_context_stack = callers;
 	PG_RETURN_VOID();
 }

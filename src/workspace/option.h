@@ -28,4 +28,4 @@ extern void dbx_option_defaults(DbxWorkspace *workspace);
  */
 extern bool dbx_option_may_read_files(Oid roleid);
 
-#endif							/* DBX_OPTION_H */
+#endif /* DBX_OPTION_H */

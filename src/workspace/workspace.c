@@ -40,7 +40,7 @@ dbx_workspace_wrapper(void)
 bool
 dbx_workspace_is_ours(Oid serverid)
 {
-	Oid			wrapper = dbx_workspace_wrapper();
+	Oid wrapper = dbx_workspace_wrapper();
 
 	return OidIsValid(wrapper) && GetForeignServer(serverid)->fdwid == wrapper;
 }
@@ -89,7 +89,7 @@ static char *
 usable_names(Oid userid)
 {
 	StringInfoData names;
-	ListCell   *cell;
+	ListCell	  *cell;
 
 	initStringInfo(&names);
 	foreach(cell, all_servers())
@@ -106,12 +106,13 @@ usable_names(Oid userid)
 static pg_noreturn void
 no_such_workspace(const char *name, Oid userid)
 {
-	char	   *names = usable_names(userid);
+	char *names = usable_names(userid);
 
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("workspace \"%s\" does not exist", name),
-			 *names
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_UNDEFINED_OBJECT),
+		 errmsg("workspace \"%s\" does not exist", name),
+		 *names
 			 ? errhint("Workspaces you may use: %s.", names)
 			 : errhint("Create one: SELECT * FROM databricks.connect(%s, host => 'https://...', token => '...').",
 					   quote_literal_cstr(name))));
@@ -122,25 +123,27 @@ static ForeignServer *
 flagged_default(List *servers)
 {
 	ForeignServer *found = NULL;
-	ListCell   *cell;
+	ListCell	  *cell;
 
 	foreach(cell, servers)
 	{
 		ForeignServer *server = lfirst(cell);
-		DbxWorkspace options;
+		DbxWorkspace   options;
 
 		memset(&options, 0, sizeof(options));
 		dbx_option_apply(&options, server->options, ForeignServerRelationId);
 		if (!options.is_default)
 			continue;
 		if (found != NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("more than one workspace is marked as default"),
-					 errdetail("Servers \"%s\" and \"%s\" both have the option is_default.",
-							   found->servername, server->servername),
-					 errhint("Drop the option from one of them: ALTER SERVER %s OPTIONS (DROP is_default).",
-							 quote_identifier(server->servername))));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("more than one workspace is marked as default"),
+				 errdetail(
+					 "Servers \"%s\" and \"%s\" both have the option is_default.",
+					 found->servername, server->servername),
+				 errhint("Drop the option from one of them: ALTER SERVER %s OPTIONS (DROP is_default).",
+						 quote_identifier(server->servername))));
 		found = server;
 	}
 	return found;
@@ -155,10 +158,10 @@ dbx_workspace_has_default(void)
 char *
 dbx_workspace_default(Oid userid)
 {
-	List	   *servers;
+	List		  *servers;
 	ForeignServer *only = NULL;
-	int			usable = 0;
-	ListCell   *cell;
+	int			   usable = 0;
+	ListCell	  *cell;
 
 	if (dbx_guc_workspace != NULL && *dbx_guc_workspace)
 		return pstrdup(dbx_guc_workspace);
@@ -180,21 +183,24 @@ dbx_workspace_default(Oid userid)
 	if (usable == 1)
 		return only->servername;
 	if (usable == 0 && servers == NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("there is no workspace"),
-				 errhint("Create one: SELECT * FROM databricks.connect('prod', host => 'https://...', token => '...').")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no workspace"),
+			 errhint(
+				 "Create one: SELECT * FROM databricks.connect('prod', host => 'https://...', token => '...').")));
 	if (usable == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("there is no workspace you may use"),
 				 errhint("Ask for it: GRANT USAGE ON FOREIGN SERVER ... TO %s.",
 						 quote_identifier(GetUserNameFromId(userid, false)))));
-	ereport(ERROR,
-			(errcode(ERRCODE_AMBIGUOUS_PARAMETER),
-			 errmsg("there are several workspaces and none is the default"),
-			 errdetail("Workspaces you may use: %s.", usable_names(userid)),
-			 errhint("Name one as the last argument, or choose one for the session: SET databricks.workspace = '...'.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_AMBIGUOUS_PARAMETER),
+		 errmsg("there are several workspaces and none is the default"),
+		 errdetail("Workspaces you may use: %s.", usable_names(userid)),
+		 errhint(
+			 "Name one as the last argument, or choose one for the session: SET databricks.workspace = '...'.")));
 }
 
 /*
@@ -204,10 +210,10 @@ dbx_workspace_default(Oid userid)
 static List *
 mapping_options(Oid serverid, Oid userid, Oid *umid)
 {
-	HeapTuple	tuple;
-	Datum		value;
-	bool		isnull;
-	List	   *options = NIL;
+	HeapTuple tuple;
+	Datum	  value;
+	bool	  isnull;
+	List	 *options = NIL;
 
 	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(userid),
 							ObjectIdGetDatum(serverid));
@@ -230,7 +236,7 @@ mapping_options(Oid serverid, Oid userid, Oid *umid)
 bool
 dbx_workspace_has_mapping(Oid serverid, Oid userid)
 {
-	Oid			umid;
+	Oid umid;
 
 	(void) mapping_options(serverid, userid, &umid);
 	return OidIsValid(umid);
@@ -247,22 +253,24 @@ check_scheme(DbxWorkspace *workspace)
 		return;
 	if (!dbx_workspace_is_loopback(workspace->host) ||
 		!superuser_arg(workspace->owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-				 errmsg("plain http is refused for workspace \"%s\"",
-						workspace->name),
-				 errdetail("Without TLS the token could be read on its way."),
-				 errhint("Use https://; http:// is accepted for loopback hosts of servers owned by a superuser only.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+			 errmsg("plain http is refused for workspace \"%s\"",
+					workspace->name),
+			 errdetail("Without TLS the token could be read on its way."),
+			 errhint(
+				 "Use https://; http:// is accepted for loopback hosts of servers owned by a superuser only.")));
 	workspace->allow_http = true;
 }
 
 DbxWorkspace *
 dbx_workspace_by_server(Oid serverid, Oid userid)
 {
-	DbxWorkspace *workspace = palloc0(sizeof(DbxWorkspace));
+	DbxWorkspace  *workspace = palloc0(sizeof(DbxWorkspace));
 	ForeignServer *server = GetForeignServer(serverid);
-	AclResult	allowed;
-	List	   *options;
+	AclResult	   allowed;
+	List		  *options;
 
 	allowed = object_aclcheck(ForeignServerRelationId, serverid, userid,
 							  ACL_USAGE);
@@ -279,12 +287,13 @@ dbx_workspace_by_server(Oid serverid, Oid userid)
 	{
 		const char *role = quote_identifier(GetUserNameFromId(userid, false));
 
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-				 errmsg("role %s has no credentials for workspace \"%s\"",
-						role, workspace->name),
-				 errhint("Give it some: CREATE USER MAPPING FOR %s SERVER %s OPTIONS (token '...').",
-						 role, quote_identifier(workspace->name))));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+			 errmsg("role %s has no credentials for workspace \"%s\"", role,
+					workspace->name),
+			 errhint("Give it some: CREATE USER MAPPING FOR %s SERVER %s OPTIONS (token '...').",
+					 role, quote_identifier(workspace->name))));
 	}
 	dbx_option_defaults(workspace);
 	dbx_option_apply(workspace, server->options, ForeignServerRelationId);
@@ -297,19 +306,22 @@ dbx_workspace_by_server(Oid serverid, Oid userid)
 				 errhint("ALTER SERVER %s OPTIONS (ADD host 'https://...').",
 						 quote_identifier(workspace->name))));
 	check_scheme(workspace);
-	if (workspace->ca_file != NULL && !dbx_option_may_read_files(workspace->owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("option \"ca_file\" of workspace \"%s\" is refused",
-						workspace->name),
-				 errdetail("Its owner is neither a superuser nor a member of pg_read_server_files.")));
+	if (workspace->ca_file != NULL &&
+		!dbx_option_may_read_files(workspace->owner))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("option \"ca_file\" of workspace \"%s\" is refused",
+					workspace->name),
+			 errdetail(
+				 "Its owner is neither a superuser nor a member of pg_read_server_files.")));
 	return workspace;
 }
 
 DbxWorkspace *
 dbx_workspace_describe(Oid serverid)
 {
-	DbxWorkspace *workspace = palloc0(sizeof(DbxWorkspace));
+	DbxWorkspace  *workspace = palloc0(sizeof(DbxWorkspace));
 	ForeignServer *server = GetForeignServer(serverid);
 
 	workspace->name = pstrdup(server->servername);

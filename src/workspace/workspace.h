@@ -14,34 +14,34 @@
 
 typedef struct DbxWorkspace
 {
-	char	   *name;			/* of the server */
-	Oid			serverid;
-	Oid			owner;			/* of the server */
-	Oid			userid;			/* who uses it */
-	Oid			umid;			/* user mapping; its user is userid or PUBLIC */
+	char *name; /* of the server */
+	Oid	  serverid;
+	Oid	  owner;  /* of the server */
+	Oid	  userid; /* who uses it */
+	Oid	  umid;	  /* user mapping; its user is userid or PUBLIC */
 
 	/* server options; the descriptor table in option.c says what they mean */
-	char	   *host;			/* normalised: scheme://host[:port] */
-	bool		is_default;
-	char	   *auth_type;
-	char	   *workspace_id;
-	char	   *ca_file;
-	char	   *proxy;
-	int			connect_timeout;	/* ms */
-	int			request_timeout;	/* ms */
-	int			retry_timeout;	/* ms */
-	int			max_parallel;	/* calls at once */
-	double		rate_limit;		/* factor on the published limits, 0: none */
-	int64		max_response_size;	/* bytes */
-	char	   *jobs_api_version;	/* "2.2" or "2.1" */
-	double		fdw_startup_cost;
-	double		fdw_tuple_cost;
-	bool		updatable;
+	char  *host; /* normalised: scheme://host[:port] */
+	bool   is_default;
+	char  *auth_type;
+	char  *workspace_id;
+	char  *ca_file;
+	char  *proxy;
+	int	   connect_timeout;	  /* ms */
+	int	   request_timeout;	  /* ms */
+	int	   retry_timeout;	  /* ms */
+	int	   max_parallel;	  /* calls at once */
+	double rate_limit;		  /* factor on the published limits, 0: none */
+	int64  max_response_size; /* bytes */
+	char  *jobs_api_version;  /* "2.2" or "2.1" */
+	double fdw_startup_cost;
+	double fdw_tuple_cost;
+	bool   updatable;
 
 	/* user mapping options */
-	char	   *token;
+	char *token;
 
-	bool		allow_http;		/* loopback host, server owned by a superuser */
+	bool allow_http; /* loopback host, server owned by a superuser */
 } DbxWorkspace;
 
 /*
@@ -68,7 +68,7 @@ extern DbxWorkspace *dbx_workspace_describe(Oid serverid);
 extern char *dbx_workspace_default(Oid userid);
 
 /* OID of the foreign-data wrapper "databricks", InvalidOid when not installed. */
-extern Oid	dbx_workspace_wrapper(void);
+extern Oid dbx_workspace_wrapper(void);
 
 /* Is this foreign server one of ours? */
 extern bool dbx_workspace_is_ours(Oid serverid);
@@ -82,4 +82,4 @@ extern char *dbx_workspace_normalize_host(const char *text, char **workspace_id)
 /* Is the host part of this normalised URL a loopback address? */
 extern bool dbx_workspace_is_loopback(const char *host);
 
-#endif							/* DBX_WORKSPACE_H */
+#endif /* DBX_WORKSPACE_H */
