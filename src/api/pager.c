@@ -18,15 +18,15 @@
 struct DbxPager
 {
 	const DbxWorkspace *workspace;
-	DbxPageSpec spec;
-	MemoryContext context;		/* the pager's own */
-	MemoryContext page;			/* of the current page */
-	char	   *token;			/* of the next page, NULL: first page or end */
-	uint64		token_hash;		/* of a token seen some pages ago */
-	int64		hash_page;		/* ... and when; see check_progress() */
-	int64		pages;
-	bool		begun;
-	bool		at_end;
+	DbxPageSpec			spec;
+	MemoryContext		context; /* the pager's own */
+	MemoryContext		page;	 /* of the current page */
+	char			   *token;	 /* of the next page, NULL: first page or end */
+	uint64				token_hash; /* of a token seen some pages ago */
+	int64				hash_page;	/* ... and when; see check_progress() */
+	int64				pages;
+	bool				begun;
+	bool				at_end;
 };
 
 static pg_noreturn void
@@ -35,7 +35,8 @@ token_repeats(const char *path)
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
 			 errmsg("the pages of %s go round in circles", path),
-			 errdetail("The service gave a page token that it had given before.")));
+			 errdetail(
+				 "The service gave a page token that it had given before.")));
 }
 
 static pg_noreturn void
@@ -51,7 +52,7 @@ DbxPager *
 dbx_pager_open(const DbxWorkspace *workspace, const DbxPageSpec *spec)
 {
 	MemoryContext context;
-	DbxPager   *pager;
+	DbxPager	 *pager;
 
 	context = AllocSetContextCreate(CurrentMemoryContext, "databricks pages",
 									ALLOCSET_SMALL_SIZES);
@@ -77,8 +78,8 @@ dbx_pager_open(const DbxWorkspace *workspace, const DbxPageSpec *spec)
 static void
 check_progress(DbxPager *pager, const char *token)
 {
-	uint64		hash = hash_bytes_extended((const unsigned char *) token,
-										   strlen(token), 0);
+	uint64 hash = hash_bytes_extended((const unsigned char *) token,
+									  strlen(token), 0);
 
 	if (pager->hash_page > 0 && hash == pager->token_hash)
 		token_repeats(pager->spec.path);
@@ -94,11 +95,11 @@ check_progress(DbxPager *pager, const char *token)
 bool
 dbx_pager_next(DbxPager *pager, const DbxJson **rows)
 {
-	MemoryContext before;
+	MemoryContext  before;
 	StringInfoData query;
-	DbxCallSpec spec = {0};
-	DbxJson    *answer;
-	const char *token;
+	DbxCallSpec	   spec = {0};
+	DbxJson		  *answer;
+	const char	  *token;
 
 	if (pager->at_end)
 		return false;
@@ -162,7 +163,7 @@ merge_arrays(DbxJson *base, const DbxJson *more)
 	while (member != NULL)
 	{
 		const DbxJson *next = dbx_json_next(member);
-		const char *name = dbx_json_name(member);
+		const char	  *name = dbx_json_name(member);
 
 		if (dbx_json_type(member) == DBX_JSON_ARRAY)
 			dbx_json_append(base, more, name);
@@ -182,9 +183,9 @@ dbx_api_merge_rest(const DbxWorkspace *workspace, const DbxCallSpec *spec,
 
 	while (token != NULL && *token)
 	{
-		DbxCallSpec next = *spec;
+		DbxCallSpec	   next = *spec;
 		StringInfoData query;
-		DbxJson    *more;
+		DbxJson		  *more;
 
 		if (last != NULL && strcmp(last, token) == 0)
 			token_repeats(spec->path);
@@ -211,8 +212,8 @@ DbxJson *
 dbx_api_get_merged(const DbxWorkspace *workspace, const DbxCallSpec *spec,
 				   const DbxApiError **error)
 {
-	DbxCall    *call = dbx_call_start(workspace, spec);
-	DbxJson    *object;
+	DbxCall *call = dbx_call_start(workspace, spec);
+	DbxJson *object;
 
 	dbx_call_wait(call);
 	if (dbx_call_error(call) != NULL)
