@@ -124,10 +124,12 @@ typedef struct DbxPager DbxPager;
 
 typedef struct DbxPageSpec
 {
-	const char	 *path;		   /* of the list call */
-	const char	 *query;	   /* escaped filters and page size, NULL: none */
-	const char	 *items;	   /* member that holds the rows, "runs" */
-	const char	 *token_param; /* "page_token" unless NULL */
+	const char *path;		 /* of the list call */
+	const char *query;		 /* escaped filters and page size, NULL: none */
+	const char *items;		 /* member that holds the rows, "runs" */
+	const char *token_param; /* "page_token" unless NULL */
+	bool missing_is_empty;	 /* if what the filters name does not exist, the
+									 * list is empty instead of an error */
 	const char	 *caller;
 	DbxCallStats *stats;
 } DbxPageSpec;

@@ -92,6 +92,29 @@ check_progress(DbxPager *pager, const char *token)
 		too_many_pages(pager->spec.path);
 }
 
+/*
+ * The answer of a call of this list.  NULL: it is empty, because what it was to
+ * be about does not exist.  Later pages are not excused: rows came before.
+ */
+static DbxJson *
+page_answer(DbxPager *pager, const DbxCallSpec *spec)
+{
+	DbxCall *call;
+	DbxJson *answer = NULL;
+
+	if (!pager->spec.missing_is_empty || pager->pages > 0)
+		return dbx_call(pager->workspace, spec);
+
+	call = dbx_call_start(pager->workspace, spec);
+	dbx_call_wait(call);
+	if (dbx_call_error(call) == NULL)
+		answer = dbx_call_json(call);
+	else if (!dbx_call_error(call)->not_found)
+		dbx_call_raise(call);
+	dbx_call_free(call);
+	return answer;
+}
+
 bool
 dbx_pager_next(DbxPager *pager, const DbxJson **rows)
 {
@@ -115,8 +138,13 @@ dbx_pager_next(DbxPager *pager, const DbxJson **rows)
 	spec.query = query.data;
 	spec.caller = pager->spec.caller;
 	spec.stats = pager->spec.stats;
-	answer = dbx_call(pager->workspace, &spec);
+	answer = page_answer(pager, &spec);
 	MemoryContextSwitchTo(before);
+	if (answer == NULL)
+	{
+		pager->at_end = true;
+		return false;
+	}
 
 	pager->pages++;
 	if (pager->spec.stats != NULL)

@@ -168,6 +168,7 @@ load_page(DbxFetch *fetch)
 		spec.path = dbx_resource_path(fetch->workspace, fetch->res->list_call);
 		spec.query = list_nth(fetch->request->queries, fetch->next_query++);
 		spec.items = fetch->res->items;
+		spec.missing_is_empty = true;
 		spec.caller = fetch->res->name;
 		spec.stats = fetch->stats;
 		fetch->pager = dbx_pager_open(fetch->workspace, &spec);
