@@ -390,6 +390,59 @@ class Runs(Case):
         self.assertEqual(len({t["run_id"] for t in r["tasks"]}), 7)
         self.assertEqual(max(t["attempt_number"] for t in r["tasks"] if t["task_key"] == "b"), 2)
 
+    def test_repair_without_dependents(self):
+        job = self.job(task("a"), task("b", "a"))
+        self.c.control("POST", "plans", {"match": {"task_key": "a"}, "plan": {"result": "FAILED"}, "count": 1})
+        run = self.run_now(job)
+        self.step(20000)
+        self.c.ok("POST", "/jobs/runs/repair", {"run_id": run, "rerun_tasks": ["a"]})
+        self.step(20000)
+        self.assertEqual(self.state(run), ("INTERNAL_ERROR", "FAILED", "TERMINATED"))
+        self.assertEqual(self.task_states(run), {"a": ("TERMINATED", "SUCCESS"), "b": ("SKIPPED", "UPSTREAM_FAILED")})
+
+    def test_timeout_reaches_active_runs(self):
+        job = self.job()
+        self.c.control("POST", "plans", {"plan": {"duration_ms": -1}})
+        run = self.run_now(job)
+        now = self.step(60000)
+        self.assertEqual(self.state(run)[0], "RUNNING")
+        self.c.ok("POST", "/jobs/update", {"job_id": job, "new_settings": {"timeout_seconds": 30}})
+        self.step(300)
+        self.assertEqual(self.state(run), ("TERMINATED", "TIMEDOUT", "TERMINATED"))
+        self.assertGreater(self.run_(run)["end_time"], now)
+
+    def test_cancel_of_one_task(self):
+        job = self.job(task("a"), task("b"), task("c", "a"))
+        run = self.run_now(job)
+        self.step(600)
+        ids = {t["task_key"]: t["run_id"] for t in self.run_(run)["tasks"]}
+        self.c.ok("POST", "/jobs/runs/cancel", {"run_id": ids["a"]})
+        self.step(20000)
+        self.assertEqual(self.task_states(run), {"a": ("TERMINATED", "CANCELED"), "b": ("TERMINATED", "SUCCESS"),
+                                                 "c": ("SKIPPED", "UPSTREAM_CANCELED")})
+        self.assertEqual(self.state(run)[1], "CANCELED")
+
+    def test_platform_fault_and_unknown_result(self):
+        run = self.run_now(self.job())
+        self.c.control("POST", "finish", {"run_id": run, "result": "INTERNAL_ERROR"})
+        self.step(50)
+        r = self.run_(run)
+        self.assertEqual(self.state(run), ("INTERNAL_ERROR", "FAILED", "TERMINATED"))
+        self.assertEqual(r["status"]["termination_details"]["type"], "CLOUD_FAILURE")
+        self.assertEqual(r["tasks"][0]["state"]["life_cycle_state"], "INTERNAL_ERROR")
+        run = self.run_now(self.job())
+        self.c.control("POST", "finish", {"run_id": run, "result": "PARTLY"})
+        self.step(50)
+        self.assertEqual(self.state(run), ("TERMINATED", "PARTLY", "TERMINATED"))
+
+    def test_only(self):
+        job = self.job(task("a"), task("b", "a"), task("c", "b"), task("d"))
+        run = self.run_now(job, only=["+b"])
+        self.step(20000)
+        self.assertEqual({k: v[1] for k, v in self.task_states(run).items()},
+                         {"a": "SUCCESS", "b": "SUCCESS", "c": "DISABLED", "d": "DISABLED"})
+        self.assertEqual(self.state(run)[1], "SUCCESS")
+
     def test_list_filters_and_orders(self):
         long_job, short_job = self.job(), self.job()
         self.c.control("POST", "plans", {"match": {"job_id": long_job}, "plan": {"duration_ms": 60000}})

@@ -9,8 +9,10 @@ standard input closes, so that no harness leaves it behind.
 import argparse
 import asyncio
 import json
+import os
 import signal
 import ssl
+import stat
 import sys
 
 from standin.app import App
@@ -75,11 +77,12 @@ async def watch_stdin(loop, stop):
         def eof_received(self):
             stop.set()
 
-    try:
+    if sys.stdin is None:
+        sys.exit("--exit-with-stdin needs an open standard input")
+    # a file or /dev/null can never close
+    mode = os.fstat(sys.stdin.fileno()).st_mode
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or sys.stdin.isatty():
         await loop.connect_read_pipe(Watcher, sys.stdin)
-    except ValueError:
-        # not a pipe (a file, /dev/null): it can never close
-        pass
 
 
 if __name__ == "__main__":

@@ -24,16 +24,20 @@ class Engine:
         self.ws = ws
         self.heap = []
         self.seq = 0
+        self.reached = 0
 
     def at(self, when, action, *args):
+        """Plan an event; what should have been earlier happens now."""
         self.seq += 1
-        heapq.heappush(self.heap, (when, self.seq, action, args))
+        heapq.heappush(self.heap, (max(when, self.reached), self.seq, action, args))
 
     def advance(self, now):
         heap = self.heap
         while heap and heap[0][0] <= now:
             when, _, action, args = heapq.heappop(heap)
+            self.reached = when
             action(when, *args)
+        self.reached = now
 
     # starting
 

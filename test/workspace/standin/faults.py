@@ -23,6 +23,8 @@ MEMBERS = ("kind", "method", "path", "query", "body_has", "user", "skip", "count
            "message", "shape", "json", "text", "body_b64", "headers", "retry_after", "retry_after_date_s", "ms",
            "bytes", "interval_ms", "location", "fin")
 
+SHAPES = ("json", "html", "text", "empty", "details", "scim", "api12", "oauth")
+
 LOGIN = "<!DOCTYPE html><html><head><title>Databricks - Sign In</title></head><body></body></html>"
 
 TEXTS = {
@@ -48,6 +50,8 @@ class Fault:
                 raise invalid("unknown fault member '%s'" % name)
         if spec.get("kind") not in KINDS:
             raise invalid("fault kind must be one of %s" % ", ".join(sorted(KINDS)))
+        if spec.get("shape", "json") not in SHAPES:
+            raise invalid("fault shape must be one of %s" % ", ".join(SHAPES))
         self.id = fault_id
         self.spec = spec
         self.kind = spec["kind"]
@@ -127,9 +131,7 @@ class Fault:
                      "status": str(status)},
             "api12": {"error": "%s: %s" % (code, message)},
             "oauth": {"error": "invalid_client", "error_description": message},
-        }.get(shape)
-        if body is None:
-            raise invalid("unknown shape '%s'" % shape)
+        }[shape]
         return json.dumps(body).encode(), headers
 
 

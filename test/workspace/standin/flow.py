@@ -132,7 +132,12 @@ def run_ending(run):
     if any(t.result in FAILED_LIKE for t in leaves):
         timed_out = [t for t in bad if t.result == "TIMEDOUT"]
         failed = [t for t in bad if t.result != "TIMEDOUT"]
-        if not failed and timed_out:
+        if not failed and not timed_out:
+            # a skipped leaf whose upstream was repaired without it
+            skipped = [t for t in leaves if t.result in FAILED_LIKE][0]
+            return {"life": "INTERNAL_ERROR", "result": "FAILED", "code": "SKIPPED", "ctype": "CLIENT_ERROR",
+                    "message": "Task %s was skipped: An upstream task failed." % skipped.key, "by_user": False}
+        if not failed:
             how = ending("TIMEDOUT", {"message": "Task %s timed out." % timed_out[0].key})
             how["life"] = "INTERNAL_ERROR"
             return how

@@ -8,7 +8,7 @@ from collections import Counter, deque
 import fnmatch
 
 KEEP = 20000
-BODY_KEEP = 65536
+BODY_KEEP = 16384
 
 
 class Journal:

@@ -196,7 +196,7 @@ def run_arrays(ws, run, history=False, resolved=False):
 def single_task_part(run):
     """What a run in the old format shows at its top level."""
     body = {}
-    task = run.tasks[0] if run.tasks else None
+    task = run.tasks[-1] if run.tasks else None
     spec = task.spec if task else (run.specs[0] if run.specs else {})
     body["task"] = {k: spec[k] for k in TASK_KINDS if k in spec}
     cluster = {n: spec[n] for n in ("existing_cluster_id", "new_cluster", "libraries") if n in spec}

@@ -279,13 +279,13 @@ def get_output(ws, req):
     run_id = query_int(req, "run_id", required=True)
     run, task = find(ws, req, run_id, VIEW)
     if task is None:
-        several = len(ws.store.tasks_of(run)) != 1
-        alone = not several and (run.tasks[0].run_id == run_id or run.format == "SINGLE_TASK"
+        several = len(ws.store.tasks_of(run)) != 1 and run.format != "SINGLE_TASK"
+        alone = not several and (run.format == "SINGLE_TASK" or run.tasks[0].run_id == run_id
                                  or ws.settings["output_of_one_task_run"])
         if not alone:
             raise invalid("Retrieving the output of runs with multiple tasks is not supported. Please retrieve "
                           "the output of each individual task run instead.")
-        task = run.tasks[0]
+        task = run.tasks[-1]
     return output.of_task(ws, run, task)
 
 
