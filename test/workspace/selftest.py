@@ -232,6 +232,7 @@ class Runs(Case):
         self.assertEqual(self.run_(run)["end_time"], 0)
         self.step(600)
         self.assertEqual(self.state(run), ("RUNNING", None, "RUNNING"))
+        self.assertEqual(self.run_(run)["state"]["state_message"], "In run")
         self.assertEqual(self.task_states(run), {"a": ("RUNNING", None), "b": ("BLOCKED", None)})
         self.step(1950)
         self.assertEqual(self.task_states(run)["a"], ("TERMINATING", None))

@@ -140,10 +140,14 @@ class Engine:
         task.setup_ms = t - task.start
         task.running_since = t
         task.life, task.message = "RUNNING", "In run"
-        if run.life == "PENDING":
-            run.life = "RUNNING"
+        self._in_run(run)
         if task.plan["duration_ms"] >= 0:
             self.at(t + task.plan["duration_ms"], self._done, run, task, gen)
+
+    @staticmethod
+    def _in_run(run):
+        if run.life == "PENDING":
+            run.life, run.message = "RUNNING", "In run"
 
     def _done(self, t, run, task, gen):
         """The code is through; cleaning up."""
@@ -295,7 +299,7 @@ class Engine:
                 one.setup_ms = t - one.start
                 one.running_since = t
                 one.life = "RUNNING"
-                run.life = "RUNNING"
+                self._in_run(run)
             one.gen += 1
             if one.plan["result"] == "INTERNAL_ERROR":
                 self._broken(t, run, one, one.gen)
@@ -315,7 +319,7 @@ class Engine:
         run.result = run.code = run.ctype = None
         run.by_user = False
         run.forced = None
-        run.life, run.message = "PENDING", "Waiting for cluster"
+        run.life, run.message = "PENDING", ""
         run.job.active.add(run.run_id)
         for key in keys:
             old = run.latest[key]
