@@ -155,8 +155,10 @@ forget_call(void *arg)
 static const char *
 user_agent(const DbxCall *call)
 {
-	return psprintf("User-Agent: databricks-postgresql/%s postgresql/%s os/linux auth/%s%s%s",
-					DBX_VERSION, PG_VERSION, call->auth->name,
+	/* the number alone: what a distribution adds to it is no token of a header */
+	return psprintf("User-Agent: databricks-postgresql/%s postgresql/%.*s os/linux auth/%s%s%s",
+					DBX_VERSION, (int) strcspn(PG_VERSION, " "), PG_VERSION,
+					call->auth->name,
 					call->caller ? " function/" : "",
 					call->caller ? call->caller : "");
 }

@@ -48,7 +48,12 @@ dbx_redact_secret(const char *secret)
 void
 dbx_redact_statement(const char *shown)
 {
-	debug_query_string = shown;
+	static const char *last_shown = NULL;
+
+	/* the outermost one that hides it says best what the statement was */
+	if (debug_query_string != NULL && debug_query_string == last_shown)
+		return;
+	debug_query_string = last_shown = shown;
 	pgstat_report_activity(STATE_RUNNING, shown);
 }
 
