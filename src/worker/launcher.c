@@ -26,6 +26,7 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
+#include "storage/sinval.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -103,6 +104,9 @@ dbx_launcher_main(Datum arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
+		/* Between transactions nobody else reads invalidations for us. */
+		if (catchupInterruptPending)
+			ProcessCatchupInterrupt();
 		if (dbx_shared_launcher_overflow())
 			report_overflow();
 

@@ -394,19 +394,22 @@ take_get(DbxTracked *tracked, SweepGet *get)
 
 /* ---- the end ---- */
 
+/*
+ * How far one has seen is kept in the table only when something else is written
+ * too: while nothing happens there is nothing to miss.
+ */
 static bool
 write_pending(DbxTracked *tracked, bool last)
 {
-	DbxSweep   *sweep = tracked->sweep;
-	TimestampTz seen_to = sweep->recent_whole ? sweep->begun
-											  : tracked->all_seen_to;
-	bool		kept;
+	static const char
+		*sql = "UPDATE databricks.tracking_settings AS t SET caught_up_at = $2"
+			   " WHERE t.workspace = $1";
+	DbxSweep *sweep = tracked->sweep;
+	bool	  kept;
 
-	kept = dbx_tracked_write(
-		tracked, sweep->pending, false,
-		last ? "UPDATE databricks.tracking_settings AS t SET caught_up_at = $2 WHERE t.workspace = $1"
-			 : NULL,
-		seen_to, true);
+	kept = dbx_tracked_write(tracked, sweep->pending, false,
+							 last && sweep->recent_whole ? sql : NULL,
+							 sweep->begun, true);
 	sweep->pending = NIL;
 	if (!last)
 		MemoryContextReset(sweep->answers);

@@ -19,6 +19,7 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
+#include "storage/sinval.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -91,6 +92,9 @@ dbx_worker_main(Datum arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
+		/* Between transactions nobody else reads invalidations for us. */
+		if (catchupInterruptPending)
+			ProcessCatchupInterrupt();
 		if (dbx_shared_take_wake())
 			look = true;
 
