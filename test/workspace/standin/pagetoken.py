@@ -16,7 +16,7 @@ from .errors import invalid
 NEXT = 1
 PREV = 0
 
-_DIRECTION, _TIME, _ID, _QUERY, _GENERATION = 1, 5, 6, 7, 8
+_DIRECTION, _TIME, _ID, _QUERY, _GENERATION, _SALT = 1, 5, 6, 7, 8, 9
 
 
 def _varint(n):
@@ -35,11 +35,13 @@ def query_sum(*parts):
     return zlib.crc32(repr(parts).encode())
 
 
-def encode(direction, time_ms, row_id, query, generation):
+def encode(direction, time_ms, row_id, query, generation, salt=None):
+    """A token; "salt" tells apart tokens of the same place, which no client may take for a circle."""
     raw = bytearray()
     for field, value in ((_DIRECTION, direction), (_TIME, time_ms), (_ID, row_id),
-                         (_QUERY, query), (_GENERATION, generation)):
-        raw += _varint(field << 3) + _varint(value)
+                         (_QUERY, query), (_GENERATION, generation), (_SALT, salt)):
+        if value is not None:
+            raw += _varint(field << 3) + _varint(value)
     return base64.urlsafe_b64encode(bytes(raw)).decode()
 
 

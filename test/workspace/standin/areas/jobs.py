@@ -117,14 +117,15 @@ def page_size(ws, limit):
 
 def tokens(ws, body, keys, more, cursor, back, size, bound):
     """Put the page tokens of a list reply into its body."""
-    def token(direction, key):
-        return pagetoken.encode(direction, key >> 64, key & ID_MASK, bound, ws.page_generation)
+    def token(direction, key, salt=None):
+        return pagetoken.encode(direction, key >> 64, key & ID_MASK, bound, ws.page_generation, salt)
 
     if size == 0:
-        # an empty page in the middle of a list: the token repeats the place
+        # an empty page in the middle of a list: the same place, but a token of its own
         if more:
             at = cursor if cursor is not None else ((1 << 62) << 64)
-            body["next_page_token"] = token(pagetoken.PREV if back else pagetoken.NEXT, at)
+            body["next_page_token"] = token(pagetoken.PREV if back else pagetoken.NEXT, at,
+                                            ws.pages_served)
         return
     if keys and (more or back):
         body["next_page_token"] = token(pagetoken.NEXT, keys[-1])
