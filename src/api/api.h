@@ -55,6 +55,7 @@ typedef struct DbxApiError
 	char *hint;			   /* NULL if none */
 	bool  not_found;	   /* the object named in the call does not exist */
 	bool  passing;		   /* worth another try later */
+	bool  refused;		   /* turned away before any work was done */
 	bool  unknown_outcome; /* the call may have been carried out */
 } DbxApiError;
 
@@ -91,7 +92,8 @@ extern const DbxApiError *dbx_call_error(const DbxCall *call);
 
 /*
  * After success: the answer, parsed into the current memory context.  An empty
- * body is an empty object; what is not a JSON object raises.
+ * body is an empty object; what is not a JSON object raises (08007 when the call
+ * must not be repeated: it was carried out, but nobody knows with what result).
  */
 extern DbxJson *dbx_call_json(DbxCall *call);
 extern int		dbx_call_status(const DbxCall *call);

@@ -37,25 +37,27 @@ typedef enum CallState
 
 struct DbxCall
 {
-	dlist_node	node;			/* in "calls" unless ended */
-	bool		listed;
-	MemoryContext context;
-	MemoryContextCallback on_reset;
-	const DbxWorkspace *workspace;
+	dlist_node			   node; /* in "calls" unless ended */
+	bool				   listed;
+	MemoryContext		   context;
+	MemoryContextCallback  on_reset;
+	const DbxWorkspace	  *workspace;
 	const DbxAuthProvider *auth;
-	char	   *method;
-	char	   *path;
-	char	   *query;
-	char	   *body;
-	char	   *caller;
-	DbxCallStats *stats;
-	DbxEffect	effect;
-	CallState	state;
-	bool		older_version;	/* sent to 2.1 since 2.2 is not there */
-	int			attempts;
-	TimestampTz begun;			/* first attempt */
-	TimestampTz due;			/* earliest next attempt */
-	DbxTransfer *transfer;		/* the last one */
+	char				  *method;
+	char				  *path;
+	char				  *query;
+	char				  *body;
+	char				  *caller;
+	DbxCallStats		  *stats;
+	DbxEffect			   effect;
+	CallState			   state;
+	bool		 older_version; /* sent to 2.1 since 2.2 is not there */
+	bool		 in_doubt;		/* an attempt may have been carried out */
+	bool		 gone;			/* deleted already, by such an attempt */
+	int			 attempts;
+	TimestampTz	 begun;	   /* first attempt */
+	TimestampTz	 due;	   /* earliest next attempt */
+	DbxTransfer *transfer; /* the last one */
 	DbxApiError *error;
 };
 
@@ -63,34 +65,63 @@ static dlist_head calls = DLIST_STATIC_INIT(calls);
 
 const char *dbx_api_forbidden = NULL;
 
-/* Hosts whose Jobs API is known to be older than 2.2; in TopMemoryContext. */
+/*
+ * Hosts whose Jobs API is known to be older than 2.2, in TopMemoryContext.  They
+ * are asked again after a while: workers live long, and 2.1 lacks large jobs.
+ */
+#define OLDER_HOST_MS (3600 * 1000)
+
+typedef struct OlderHost
+{
+	char	   *host;
+	TimestampTz seen;
+} OlderHost;
+
 static List *older_hosts = NIL;
+
+static OlderHost *
+find_older_host(const DbxWorkspace *workspace)
+{
+	ListCell *cell;
+
+	foreach(cell, older_hosts)
+	{
+		OlderHost *older = lfirst(cell);
+
+		if (strcmp(older->host, workspace->host) == 0)
+			return older;
+	}
+	return NULL;
+}
 
 static bool
 known_as_older(const DbxWorkspace *workspace)
 {
-	ListCell   *cell;
+	OlderHost *older;
 
 	if (strcmp(workspace->jobs_api_version, "2.1") == 0)
 		return true;
-	foreach(cell, older_hosts)
-	{
-		if (strcmp(lfirst(cell), workspace->host) == 0)
-			return true;
-	}
-	return false;
+	older = find_older_host(workspace);
+	return older != NULL &&
+		!TimestampDifferenceExceeds(older->seen, GetCurrentTimestamp(),
+									OLDER_HOST_MS);
 }
 
 static void
 remember_as_older(const DbxWorkspace *workspace)
 {
-	MemoryContext before;
+	OlderHost *older = find_older_host(workspace);
 
-	if (known_as_older(workspace))
-		return;
-	before = MemoryContextSwitchTo(TopMemoryContext);
-	older_hosts = lappend(older_hosts, pstrdup(workspace->host));
-	MemoryContextSwitchTo(before);
+	if (older == NULL)
+	{
+		MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
+
+		older = palloc(sizeof(OlderHost));
+		older->host = pstrdup(workspace->host);
+		older_hosts = lappend(older_hosts, older);
+		MemoryContextSwitchTo(before);
+	}
+	older->seen = GetCurrentTimestamp();
 }
 
 static bool
@@ -114,38 +145,11 @@ route_is_missing(const DbxApiError *error)
 		 strstr(error->message, "Bad Target") != NULL);
 }
 
-static void
-check_path(const char *method, const char *path)
-{
-	const char *at;
-
-	if (strncmp(path, "/api/", 5) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("path of an API call must begin with \"/api/\""),
-				 errdetail("The host is that of the workspace; addresses elsewhere are never called.")));
-	for (at = path; *at; at++)
-	{
-		if ((unsigned char) *at <= ' ' || (unsigned char) *at >= 0x7f ||
-			*at == '#' || *at == '\\' || strncmp(at, "/../", 4) == 0 ||
-			strncmp(at, "/./", 3) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("invalid path of an API call"),
-					 errdetail("It holds a blank, a relative segment or a character that has to be escaped.")));
-	}
-	if (strspn(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != strlen(method) || !*method)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid HTTP method \"%s\"", method),
-				 errhint("Use GET, POST, PUT, PATCH, DELETE or HEAD.")));
-}
-
 /* Reset callback: must not raise. */
 static void
 forget_call(void *arg)
 {
-	DbxCall    *call = arg;
+	DbxCall *call = arg;
 
 	if (call->listed)
 		dlist_delete(&call->node);
@@ -156,19 +160,19 @@ static const char *
 user_agent(const DbxCall *call)
 {
 	/* the number alone: what a distribution adds to it is no token of a header */
-	return psprintf("User-Agent: databricks-postgresql/%s postgresql/%.*s os/linux auth/%s%s%s",
-					DBX_VERSION, (int) strcspn(PG_VERSION, " "), PG_VERSION,
-					call->auth->name,
-					call->caller ? " function/" : "",
-					call->caller ? call->caller : "");
+	return psprintf(
+		"User-Agent: databricks-postgresql/%s postgresql/%.*s os/linux auth/%s%s%s",
+		DBX_VERSION, (int) strcspn(PG_VERSION, " "), PG_VERSION,
+		call->auth->name, call->caller ? " function/" : "",
+		call->caller ? call->caller : "");
 }
 
 static void
 send_call(DbxCall *call)
 {
 	const DbxWorkspace *workspace = call->workspace;
-	MemoryContext before = MemoryContextSwitchTo(call->context);
-	DbxHttpRequest request = {0};
+	MemoryContext		before = MemoryContextSwitchTo(call->context);
+	DbxHttpRequest		request = {0};
 
 	if (call->transfer != NULL)
 		dbx_http_free(call->transfer);
@@ -188,8 +192,9 @@ send_call(DbxCall *call)
 										   workspace->workspace_id));
 	request.method = call->method;
 	request.url = psprintf("%s%s%s%s", workspace->host, call->path,
-						   call->query == NULL ? "" :
-						   strchr(call->path, '?') ? "&" : "?",
+						   call->query == NULL			 ? ""
+							   : strchr(call->path, '?') ? "&"
+														 : "?",
 						   call->query ? call->query : "");
 	request.body = call->body;
 	request.body_len = call->body ? strlen(call->body) : 0;
@@ -213,19 +218,18 @@ log_attempt(const DbxCall *call, const DbxHttpResponse *response, int64 delay)
 {
 	if (!message_level_is_interesting(DEBUG1))
 		return;
-	ereport(DEBUG1,
-			(errmsg_internal("databricks: %s %s%s%s to workspace \"%s\": %s %d, %.0f ms, %zu bytes%s",
-							 call->method, call->path,
-							 call->query ? "?" : "",
-							 call->query ? dbx_redact(call->query) : "",
-							 call->workspace->name,
-							 call->error ? call->error->message : "answered",
-							 response->status, response->elapsed_ms,
-							 response->bytes_in,
-							 delay < 0 ? "" :
-							 psprintf(", next attempt in " INT64_FORMAT " ms",
-									  delay)),
-			 errhidestmt(true)));
+	ereport(
+		DEBUG1,
+		(errmsg_internal(
+			 "databricks: %s %s%s%s to workspace \"%s\": %s %d, %.0f ms, %zu bytes%s",
+			 call->method, call->path, call->query ? "?" : "",
+			 call->query ? dbx_redact(call->query) : "", call->workspace->name,
+			 call->error ? call->error->message : "answered", response->status,
+			 response->elapsed_ms, response->bytes_in,
+			 delay < 0
+				 ? ""
+				 : psprintf(", next attempt in " INT64_FORMAT " ms", delay)),
+		 errhidestmt(true)));
 }
 
 static void
@@ -237,9 +241,31 @@ end_call(DbxCall *call)
 		call->effect == DBX_EFFECT_ONCE)
 	{
 		call->error->sqlstate = ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN;
-		call->error->hint = MemoryContextStrdup(call->context,
-												"The service may have carried it out; look there before you repeat it.");
+		call->error->hint = MemoryContextStrdup(
+			call->context,
+			"The service may have carried it out; look there before you repeat it.");
 	}
+}
+
+/*
+ * What the attempts before say about this error.  A call that was perhaps
+ * carried out once stays in doubt, whatever a later attempt is told; and if it
+ * was to delete something, and that is not there any more, it is done.
+ */
+static void
+weigh_doubt(DbxCall *call)
+{
+	if (call->effect == DBX_EFFECT_READ)
+		return;
+	if (call->in_doubt && call->error->not_found &&
+		dbx_endpoint_deletes(call->method, call->path))
+	{
+		call->gone = true;
+		call->error = NULL;
+		return;
+	}
+	call->in_doubt |= call->error->unknown_outcome;
+	call->error->unknown_outcome = call->in_doubt;
 }
 
 /* An answer, or the lack of one, has come: end the call or plan another try. */
@@ -247,9 +273,9 @@ static void
 take_answer(DbxCall *call)
 {
 	const DbxHttpResponse *response = dbx_http_response(call->transfer);
-	MemoryContext before = MemoryContextSwitchTo(call->context);
-	TimestampTz now = GetCurrentTimestamp();
-	int64		delay = -1;
+	MemoryContext		   before = MemoryContextSwitchTo(call->context);
+	TimestampTz			   now = GetCurrentTimestamp();
+	int64				   delay = -1;
 
 	call->error = dbx_api_error(call->workspace, call->path, call->transfer);
 	if (call->stats != NULL)
@@ -270,14 +296,16 @@ take_answer(DbxCall *call)
 			response->status != 0)
 			remember_as_older(call->workspace);
 		if (call->error != NULL)
+			weigh_doubt(call);
+		if (call->error != NULL)
 		{
 			delay = dbx_retry_delay(call->error, response->failure,
 									call->effect, response->maybe_sent,
 									response->failure == DBX_HTTP_OK
-									? dbx_http_header(call->transfer, "Retry-After")
-									: NULL,
-									call->attempts,
-									(now - call->begun) / 1000,
+										? dbx_http_header(call->transfer,
+														  "Retry-After")
+										: NULL,
+									call->attempts, (now - call->begun) / 1000,
 									call->workspace->retry_timeout);
 			if (delay >= 0 && call->stats != NULL)
 				call->stats->retries++;
@@ -298,12 +326,12 @@ take_answer(DbxCall *call)
 static int
 count_sent(Oid serverid)
 {
-	dlist_iter	iter;
-	int			count = 0;
+	dlist_iter iter;
+	int		   count = 0;
 
 	dlist_foreach(iter, &calls)
 	{
-		DbxCall    *call = dlist_container(DbxCall, node, iter.cur);
+		DbxCall *call = dlist_container(DbxCall, node, iter.cur);
 
 		if (call->state == CALL_SENT && call->workspace->serverid == serverid)
 			count++;
@@ -318,17 +346,16 @@ count_sent(Oid serverid)
 static bool
 advance_calls(TimestampTz *next)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	bool		ended = false;
+	TimestampTz		   now = GetCurrentTimestamp();
+	bool			   ended = false;
 	dlist_mutable_iter iter;
 
 	*next = 0;
 	dlist_foreach_modify(iter, &calls)
 	{
-		DbxCall    *call = dlist_container(DbxCall, node, iter.cur);
+		DbxCall *call = dlist_container(DbxCall, node, iter.cur);
 
-		if (call->state == CALL_SENT &&
-			dbx_http_response(call->transfer) != NULL)
+		if (call->state == CALL_SENT && dbx_http_response(call->transfer) != NULL)
 		{
 			take_answer(call);
 			ended |= call->state == CALL_ENDED;
@@ -336,7 +363,7 @@ advance_calls(TimestampTz *next)
 	}
 	dlist_foreach_modify(iter, &calls)
 	{
-		DbxCall    *call = dlist_container(DbxCall, node, iter.cur);
+		DbxCall *call = dlist_container(DbxCall, node, iter.cur);
 
 		if (call->state != CALL_WAITING)
 			continue;
@@ -357,15 +384,19 @@ dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
 {
 	MemoryContext context;
 	MemoryContext before;
-	DbxCall    *call;
-	DbxEffect	effect;
+	DbxCall		 *call;
+	DbxEffect	  effect;
+	const char	 *body = spec->body;
 
 	if (dbx_api_forbidden != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot call a workspace in %s", dbx_api_forbidden)));
-	check_path(spec->method, spec->path);
-	effect = dbx_endpoint_effect(spec->method, spec->path, spec->body);
+	dbx_api_check_path(spec->method, spec->path);
+	/* the service speaks UTF-8 whatever the database does */
+	if (body != NULL)
+		body = pg_server_to_any(body, strlen(body), PG_UTF8);
+	effect = dbx_endpoint_effect(spec->method, spec->path, body);
 	if (effect != DBX_EFFECT_READ && IsTransactionState() && XactReadOnly)
 		ereport(ERROR,
 				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
@@ -382,9 +413,7 @@ dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
 	call->method = pstrdup(spec->method);
 	call->path = pstrdup(spec->path);
 	call->query = spec->query && *spec->query ? pstrdup(spec->query) : NULL;
-	/* the service speaks UTF-8 whatever the database does */
-	call->body = spec->body == NULL ? NULL
-		: pstrdup(pg_server_to_any(spec->body, strlen(spec->body), PG_UTF8));
+	call->body = body ? pstrdup(body) : NULL;
 	call->caller = spec->caller ? pstrdup(spec->caller) : NULL;
 	call->stats = spec->stats;
 	call->effect = effect;
@@ -442,42 +471,68 @@ dbx_call_error(const DbxCall *call)
 int
 dbx_call_status(const DbxCall *call)
 {
+	if (call->gone)
+		return 200;
 	return call->transfer ? dbx_http_response(call->transfer)->status : 0;
+}
+
+DbxJson *
+dbx_call_try_json(DbxCall *call, char **why)
+{
+	const DbxHttpResponse *response = dbx_http_response(call->transfer);
+	const char			  *body = dbx_call_body(call);
+	DbxJson				  *answer;
+
+	/* writes may answer with nothing, a question must have an answer */
+	if (body[strspn(body, " \t\r\n")] == '\0' &&
+		(response->status == 204 || strcmp(call->method, "GET") != 0))
+		return dbx_json_try_parse("{}", 2, why);
+	answer = dbx_json_try_parse(body,
+								call->gone ? strlen(body) : response->body_len,
+								why);
+	if (answer == NULL || dbx_json_type(answer) == DBX_JSON_OBJECT)
+		return answer;
+	*why = pstrdup("It is valid JSON, but not an object.");
+	return NULL;
 }
 
 DbxJson *
 dbx_call_json(DbxCall *call)
 {
-	const DbxHttpResponse *response = dbx_http_response(call->transfer);
-	const char *what = psprintf("answer of %s %s", call->method, call->path);
-	bool		blank;
-	DbxJson    *answer;
+	char	*why = NULL;
+	DbxJson *answer = dbx_call_try_json(call, &why);
 
-	blank = response->body[strspn(response->body, " \t\r\n")] == '\0';
-	/* writes may answer with nothing, a question must have an answer */
-	if (blank && (response->status == 204 || strcmp(call->method, "GET") != 0))
-		return dbx_json_parse("{}", 2, what);
-	answer = dbx_json_parse(response->body, response->body_len, what);
-	if (dbx_json_type(answer) != DBX_JSON_OBJECT)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
-				 errmsg("%s is not a JSON object", what),
-				 errhint("Check that %s is the address of a workspace.",
-						 call->workspace->host)));
-	return answer;
+	if (answer != NULL)
+		return answer;
+	if (call->effect == DBX_EFFECT_ONCE)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN),
+			 errmsg("workspace \"%s\" accepted %s %s, but its answer cannot be read",
+					call->workspace->name, call->method, call->path),
+			 errdetail("%s", why),
+			 errhint(
+				 "The call was probably carried out; look there before you repeat it.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+			 errmsg("could not read the answer of workspace \"%s\" to %s %s",
+					call->workspace->name, call->method, call->path),
+			 errdetail("%s", why),
+			 errhint("Check that %s is the address of a workspace.",
+					 call->workspace->host)));
 }
 
 const char *
 dbx_call_body(const DbxCall *call)
 {
-	return dbx_http_response(call->transfer)->body;
+	return call->gone ? "{}" : dbx_http_response(call->transfer)->body;
 }
 
 char *
 dbx_call_headline(const DbxCall *call)
 {
 	const DbxApiError *error = call->error;
-	const char *name = call->workspace->name;
+	const char		  *name = call->workspace->name;
 
 	switch (error->sqlstate)
 	{
@@ -503,16 +558,19 @@ dbx_call_headline(const DbxCall *call)
 			return psprintf("could not reach workspace \"%s\" at %s: %s", name,
 							call->workspace->host, error->message);
 		default:
+			if (error->status == 0)
+				return psprintf("call of workspace \"%s\" failed: %s", name,
+								error->message);
 			return psprintf("workspace \"%s\" reports: %s", name,
 							error->message);
 	}
 }
 
-void
-dbx_call_raise(const DbxCall *call)
+char *
+dbx_call_detail(const DbxCall *call)
 {
 	const DbxApiError *error = call->error;
-	StringInfoData detail;
+	StringInfoData	   detail;
 
 	initStringInfo(&detail);
 	appendStringInfo(&detail, "%s %s", call->method, call->path);
@@ -525,10 +583,18 @@ dbx_call_raise(const DbxCall *call)
 		appendStringInfo(&detail, " (last of %d attempts)", call->attempts);
 	if (error->request_id != NULL)
 		appendStringInfo(&detail, ", request id %s", error->request_id);
+	appendStringInfoChar(&detail, '.');
+	return detail.data;
+}
+
+void
+dbx_call_raise(const DbxCall *call)
+{
+	const DbxApiError *error = call->error;
+
 	ereport(ERROR,
-			(errcode(error->sqlstate),
-			 errmsg("%s", dbx_call_headline(call)),
-			 errdetail("%s.", detail.data),
+			(errcode(error->sqlstate), errmsg("%s", dbx_call_headline(call)),
+			 errdetail("%s", dbx_call_detail(call)),
 			 error->hint ? errhint("%s", error->hint) : 0));
 }
 
@@ -541,8 +607,8 @@ dbx_call_free(DbxCall *call)
 DbxJson *
 dbx_call(const DbxWorkspace *workspace, const DbxCallSpec *spec)
 {
-	DbxCall    *call = dbx_call_start(workspace, spec);
-	DbxJson    *answer;
+	DbxCall *call = dbx_call_start(workspace, spec);
+	DbxJson *answer;
 
 	dbx_call_wait(call);
 	if (call->error != NULL)

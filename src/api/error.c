@@ -9,9 +9,11 @@
  */
 #include "postgres.h"
 
+#include "common/string.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 
 #include "api/internal.h"
 
@@ -37,28 +39,34 @@ typedef struct ErrorClass
 	const char *code;
 	int			sqlstate;
 	bool		passing;
+	bool		refused; /* before any work, unless the status is a 5xx */
 } ErrorClass;
 
 /* Classified by code first: the status is often a plain 400. */
 static const ErrorClass classes[] = {
-	{"COULD_NOT_ACQUIRE_LOCK", ERRCODE_FDW_ERROR, true},
-	{"REQUEST_LIMIT_EXCEEDED", ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, true},
-	{"RESOURCE_EXHAUSTED", ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, true},
-	{"QUOTA_EXCEEDED", ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, false},
-	{"RESOURCE_LIMIT_EXCEEDED", ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, false},
-	{"TEMPORARILY_UNAVAILABLE", ERRCODE_FDW_ERROR, true},
-	{"RESOURCE_DOES_NOT_EXIST", ERRCODE_UNDEFINED_OBJECT, false},
-	{"NOT_FOUND", ERRCODE_UNDEFINED_OBJECT, false},
-	{"ENDPOINT_NOT_FOUND", ERRCODE_UNDEFINED_OBJECT, false},
-	{"FEATURE_DISABLED", ERRCODE_FDW_ERROR, false},
-	{"PERMISSION_DENIED", ERRCODE_INSUFFICIENT_PRIVILEGE, false},
-	{"CUSTOMER_UNAUTHORIZED", ERRCODE_INSUFFICIENT_PRIVILEGE, false},
-	{"PRIVATE_LINK_VALIDATION_ERROR", ERRCODE_INSUFFICIENT_PRIVILEGE, false},
-	{"UNAUTHENTICATED", ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, false},
-	{"UNAUTHORIZED", ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, false},
+	{"COULD_NOT_ACQUIRE_LOCK", ERRCODE_FDW_ERROR, true, true},
+	{"REQUEST_LIMIT_EXCEEDED", ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, true, true},
+	{"RESOURCE_EXHAUSTED", ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, true, true},
+	{"QUOTA_EXCEEDED", ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, false, false},
+	{"RESOURCE_LIMIT_EXCEEDED", ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, false,
+	 false},
+	{"TEMPORARILY_UNAVAILABLE", ERRCODE_FDW_ERROR, true, false},
+	{"RESOURCE_DOES_NOT_EXIST", ERRCODE_UNDEFINED_OBJECT, false, false},
+	{"NOT_FOUND", ERRCODE_UNDEFINED_OBJECT, false, false},
+	{"ENDPOINT_NOT_FOUND", ERRCODE_UNDEFINED_OBJECT, false, false},
+	{"FEATURE_DISABLED", ERRCODE_FDW_ERROR, false, false},
+	{"PERMISSION_DENIED", ERRCODE_INSUFFICIENT_PRIVILEGE, false, false},
+	{"CUSTOMER_UNAUTHORIZED", ERRCODE_INSUFFICIENT_PRIVILEGE, false, false},
+	{"PRIVATE_LINK_VALIDATION_ERROR", ERRCODE_INSUFFICIENT_PRIVILEGE, false,
+	 false},
+	{"UNAUTHENTICATED", ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, false,
+	 false},
+	{"INVALID_PARAMETER_VALUE", ERRCODE_FDW_ERROR, false, false},
+	{"INVALID_STATE", ERRCODE_FDW_ERROR, false, false},
+	{"UNAUTHORIZED", ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, false, false},
 };
 
-/* The best that is known before anything was read. */
+/* What a status means, for answers that say nothing themselves. */
 static const char *
 status_reason(int status)
 {
@@ -72,6 +80,8 @@ status_reason(int status)
 			return "Forbidden";
 		case 404:
 			return "Not Found";
+		case 408:
+			return "Request Timeout";
 		case 409:
 			return "Conflict";
 		case 429:
@@ -89,8 +99,29 @@ status_reason(int status)
 		case 504:
 			return "Gateway Timeout";
 		default:
-			return "no further explanation";
+			return "Unknown";
 	}
+}
+
+/*
+ * UTF-8 in the encoding of the database, with "?" for what that one lacks: the
+ * JSON reader knows how, and an error must not fail for a character.
+ */
+static char *
+convert(char *utf8)
+{
+	StringInfoData quoted;
+	const char	  *converted;
+	char		  *why;
+
+	if (pg_is_ascii(utf8) || GetDatabaseEncoding() == PG_UTF8 ||
+		GetDatabaseEncoding() == PG_SQL_ASCII)
+		return utf8;
+	initStringInfo(&quoted);
+	escape_json(&quoted, utf8);
+	converted = dbx_json_string(
+		dbx_json_try_parse(quoted.data, quoted.len, &why));
+	return converted ? pstrdup(converted) : pstrdup("?");
 }
 
 /*
@@ -98,20 +129,20 @@ status_reason(int status)
  * line, not endless, without secrets.
  */
 static char *
-clean_text(const char *text, Size length)
+clean_text(const char *text, Size length, int encoding)
 {
 	StringInfoData out;
-	const char *end = text + length;
-	char	   *converted;
-	bool		blank = true;
+	const char	  *end = text + Min(length, LONGEST_MESSAGE * 4);
+	bool		   blank = true;
+	char		  *clean;
+	int			   keep;
 
 	initStringInfo(&out);
-	while (text < end && out.len < LONGEST_MESSAGE)
+	while (text < end && *text)
 	{
-		int			step = pg_utf_mblen((const unsigned char *) text);
+		int step = pg_encoding_verifymbchar(encoding, text, end - text);
 
-		if (text + step > end ||
-			!pg_utf8_islegal((const unsigned char *) text, step))
+		if (step <= 0)
 		{
 			appendStringInfoChar(&out, '?');
 			blank = false;
@@ -133,16 +164,25 @@ clean_text(const char *text, Size length)
 	}
 	while (out.len > 0 && out.data[out.len - 1] == ' ')
 		out.data[--out.len] = '\0';
-	if (text < end)
-		appendStringInfoString(&out, " ...");
-	converted = pg_any_to_server(out.data, out.len, PG_UTF8);
-	return pstrdup(dbx_redact(converted));
+	clean = pstrdup(
+		dbx_redact(encoding == PG_UTF8 ? convert(out.data) : out.data));
+	/* cut at the end only: half a secret would not be recognised */
+	keep = pg_mbcliplen(clean, strlen(clean), LONGEST_MESSAGE);
+	return clean[keep] ? psprintf("%.*s ...", keep, clean) : clean;
 }
 
+/* Out of a body or a header. */
+static char *
+clean_foreign(const char *text, Size length)
+{
+	return clean_text(text, length, PG_UTF8);
+}
+
+/* Out of parsed JSON, or of our own. */
 static char *
 clean(const char *text)
 {
-	return clean_text(text, strlen(text));
+	return clean_text(text, strlen(text), GetDatabaseEncoding());
 }
 
 static bool
@@ -162,32 +202,42 @@ between(const char *body, const char *open, const char *close)
 		return NULL;
 	start += strlen(open);
 	end = strstr(start, close);
-	return end != NULL && end > start ? clean_text(start, end - start) : NULL;
+	return end != NULL && end > start ? clean_foreign(start, end - start) : NULL;
 }
 
 static void
 read_markup(DbxApiError *error, const char *body)
 {
+	char *at;
+
 	error->message = between(body, "<pre>", "</pre>");
 	if (error->message == NULL)
 		error->message = between(body, "<title>", "</title>");
 	if (error->message == NULL)
 		error->message = pstrdup(status_reason(error->status));
+	error->code = pstrdup(status_reason(error->status));
+	for (at = error->code; *at; at++)
+		*at = *at == ' ' ? '_' : pg_toupper((unsigned char) *at);
 }
 
-/* "REQUEST_LIMIT_EXCEEDED: too many" and other plain text */
-static void
+/*
+ * "REQUEST_LIMIT_EXCEEDED: too many" and other plain text.  Returns whether it
+ * has that form.
+ */
+static bool
 read_plain(DbxApiError *error, const char *body, Size length)
 {
-	Size		code = strspn(body, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_");
+	Size code = strspn(body, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_");
 
 	if (code > 2 && strncmp(body + code, ": ", 2) == 0)
 	{
 		error->code = pnstrdup(body, code);
-		error->message = clean_text(body + code + 2, length - code - 2);
+		error->message = clean_foreign(body + code + 2, length - code - 2);
+		return true;
 	}
-	else
-		error->message = clean_text(body, length);
+	error->code = pstrdup("UNKNOWN");
+	error->message = clean_foreign(body, length);
+	return false;
 }
 
 /* SCIM: {"schemas": ..., "detail": ..., "status": "404", "scimType": ...} */
@@ -196,37 +246,43 @@ read_scim(DbxApiError *error, const DbxJson *answer)
 {
 	const char *detail = dbx_json_string(dbx_json_get(answer, "detail"));
 	const char *type = dbx_json_string(dbx_json_get(answer, "scimType"));
+	const char *status = dbx_json_text(dbx_json_get(answer, "status"));
 
 	if (detail == NULL && dbx_json_get(answer, "schemas") == NULL)
 		return false;
 	if (detail == NULL || strcmp(detail, "null") == 0)
 		detail = "SCIM API Internal Error";
 	error->message = clean(type ? psprintf("%s %s", type, detail) : detail);
-	error->code = psprintf("SCIM_%d", error->status);
+	error->code = status != NULL && *status ? psprintf("SCIM_%s", clean(status))
+											: psprintf("SCIM_%d", error->status);
 	return true;
 }
 
 static void
 read_json(DbxApiError *error, const DbxJson *answer)
 {
-	static const char *const code_members[] = {"error_code", "errorCode", "error"};
-	static const char *const text_members[] = {"message", "error_description", "errorSummary", "error"};
-	const char *code = NULL;
-	const char *text = NULL;
-	int			i;
+	static const char *const code_members[] = {"error_code", "errorCode",
+											   "error"};
+	static const char *const text_members[] = {"message", "error_description",
+											   "errorSummary", "error"};
+	const char				*code = NULL;
+	const char				*text = NULL;
+	int						 i;
 
 	for (i = 0; i < (int) lengthof(code_members) && code == NULL; i++)
 	{
 		const DbxJson *member = dbx_json_get(answer, code_members[i]);
-		DbxJsonType type = dbx_json_type(member);
+		DbxJsonType	   type = dbx_json_type(member);
 
 		/* a text with blanks in "error" is API 1.2's message, not a code */
 		if (type == DBX_JSON_NUMBER)
 			code = dbx_json_text(member);
-		else if (type == DBX_JSON_STRING && strchr(dbx_json_string(member), ' ') == NULL)
+		else if (type == DBX_JSON_STRING &&
+				 strchr(dbx_json_string(member), ' ') == NULL)
 			code = dbx_json_string(member);
 	}
-	for (i = 0; i < (int) lengthof(text_members) && (text == NULL || !*text); i++)
+	for (i = 0; i < (int) lengthof(text_members) && (text == NULL || !*text);
+		 i++)
 		text = dbx_json_string(dbx_json_get(answer, text_members[i]));
 	if (code != NULL && *code)
 		error->code = clean(code);
@@ -244,10 +300,10 @@ says_missing(const char *message)
 		strstr(message, "doesn't exist") != NULL;
 }
 
-bool
-dbx_api_passing_text(const char *message)
+static bool
+is_passing_text(const char *message)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < (int) lengthof(passing_texts); i++)
 	{
@@ -266,10 +322,14 @@ numeric_code(const DbxApiError *error)
 		strspn(error->code, "0123456789") == strlen(error->code);
 }
 
+/*
+ * "explained": the answer is of the service, not of something in between or of
+ * another web server.
+ */
 static void
-classify(DbxApiError *error, const char *path)
+classify(DbxApiError *error, const char *path, bool explained)
 {
-	int			i;
+	int i;
 
 	error->sqlstate = ERRCODE_FDW_ERROR;
 	switch (error->status)
@@ -289,7 +349,9 @@ classify(DbxApiError *error, const char *path)
 		case 429:
 			error->sqlstate = ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
 			error->passing = true;
+			error->refused = true;
 			break;
+		case 408:
 		case 503:
 			error->passing = true;
 			break;
@@ -300,17 +362,20 @@ classify(DbxApiError *error, const char *path)
 		{
 			error->sqlstate = classes[i].sqlstate;
 			error->passing |= classes[i].passing;
+			error->refused |= classes[i].refused && error->status < 500;
 		}
 	}
-	if (dbx_api_passing_text(error->message))
+	if (is_passing_text(error->message))
 		error->passing = true;
-	if (error->status == 400 && says_missing(error->message) &&
+	if ((error->status == 400 || error->status == 404) &&
+		says_missing(error->message) &&
 		(numeric_code(error) ||
 		 strcmp(error->code, "INVALID_PARAMETER_VALUE") == 0) &&
 		(strstr(path, "/jobs/") != NULL || strstr(path, "/clusters/") != NULL))
 		error->sqlstate = ERRCODE_UNDEFINED_OBJECT;
 	/* an endpoint that is not there is no object that is not there */
 	error->not_found = error->sqlstate == ERRCODE_UNDEFINED_OBJECT &&
+		explained &&
 		(error->code == NULL || strcmp(error->code, "ENDPOINT_NOT_FOUND") != 0) &&
 		strncmp(error->message, "Bad Target", 10) != 0;
 }
@@ -323,21 +388,26 @@ add_hint(DbxApiError *error, const DbxWorkspace *workspace)
 	switch (error->sqlstate)
 	{
 		case ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION:
-			error->hint = psprintf("Give the workspace a valid token: ALTER USER MAPPING FOR ... SERVER %s OPTIONS (SET token '...').",
-								   quote_identifier(workspace->name));
+			error->hint = psprintf(
+				"Give the workspace a valid token: ALTER USER MAPPING FOR ... SERVER %s OPTIONS (SET token '...').",
+				quote_identifier(workspace->name));
 			break;
 		case ERRCODE_INSUFFICIENT_PRIVILEGE:
-			error->hint = pstrdup("The user of the token lacks a permission in Databricks; on a job, CAN_VIEW is needed to read, CAN_MANAGE_RUN to start and cancel runs, CAN_MANAGE to change it.");
+			error->hint = pstrdup(
+				"The user of the token lacks a permission in Databricks; on a job, CAN_VIEW is needed to read, CAN_MANAGE_RUN to start and cancel runs, CAN_MANAGE to change it.");
 			break;
 		case ERRCODE_UNDEFINED_OBJECT:
 			error->hint = error->not_found
-				? psprintf("Check the id and the workspace (\"%s\"); runs are kept for 60 days.",
-						   workspace->name)
-				: pstrdup("This workspace does not offer that part of the API, or the host is not that of a workspace.");
+				? psprintf(
+					  "Check the id and the workspace (\"%s\"); runs are kept for 60 days.",
+					  workspace->name)
+				: pstrdup(
+					  "This workspace does not offer that part of the API, or the host is not that of a workspace.");
 			break;
 		case ERRCODE_CONFIGURATION_LIMIT_EXCEEDED:
 			error->hint = error->passing
-				? pstrdup("The rate limit of the workspace is reached; try again later or make fewer calls.")
+				? pstrdup(
+					  "The rate limit of the workspace is reached; try again later or make fewer calls.")
 				: pstrdup("A quota of the workspace is used up.");
 			break;
 	}
@@ -348,7 +418,7 @@ static DbxApiError *
 network_error(const DbxWorkspace *workspace, const DbxHttpResponse *response)
 {
 	DbxApiError *error = palloc0(sizeof(DbxApiError));
-	const char *what = "the connection failed";
+	const char	*what = "the connection failed";
 
 	error->sqlstate = ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION;
 	error->passing = true;
@@ -359,7 +429,8 @@ network_error(const DbxWorkspace *workspace, const DbxHttpResponse *response)
 			what = "the host name cannot be resolved";
 			/* a typing error would be retried for minutes */
 			error->passing = false;
-			error->hint = pstrdup("Check option \"host\" of the server and the name service of this machine.");
+			error->hint = pstrdup(
+				"Check option \"host\" of the server and the name service of this machine.");
 			break;
 		case DBX_HTTP_REFUSED:
 			what = "the host cannot be reached";
@@ -370,7 +441,8 @@ network_error(const DbxWorkspace *workspace, const DbxHttpResponse *response)
 		case DBX_HTTP_TLS:
 			what = "TLS failed";
 			error->passing = strstr(response->error, "certificate") == NULL;
-			error->hint = pstrdup("Certificates are always verified; option \"ca_file\" of the server names further authorities.");
+			error->hint = pstrdup(
+				"Certificates are always verified; option \"ca_file\" of the server names further authorities.");
 			break;
 		case DBX_HTTP_TIMEOUT:
 			what = "no answer within request_timeout";
@@ -382,8 +454,9 @@ network_error(const DbxWorkspace *workspace, const DbxHttpResponse *response)
 			what = "the answer is larger than max_response_size";
 			error->sqlstate = ERRCODE_PROGRAM_LIMIT_EXCEEDED;
 			error->passing = false;
-			error->hint = psprintf("Raise it if need be: ALTER SERVER %s OPTIONS (ADD max_response_size '...').",
-								   quote_identifier(workspace->name));
+			error->hint = psprintf(
+				"Raise it if need be: ALTER SERVER %s OPTIONS (ADD max_response_size '...').",
+				quote_identifier(workspace->name));
 			break;
 		case DBX_HTTP_NO_MEMORY:
 			what = "the answers under way take more than databricks.max_buffer_size";
@@ -395,7 +468,9 @@ network_error(const DbxWorkspace *workspace, const DbxHttpResponse *response)
 			break;
 	}
 	error->message = *response->error
-		? psprintf("%s: %s", what, clean(response->error)) : pstrdup(what);
+		? psprintf("%s: %s", what,
+				   clean_foreign(response->error, strlen(response->error)))
+		: pstrdup(what);
 	return error;
 }
 
@@ -405,17 +480,20 @@ wrong_door(const DbxWorkspace *workspace, DbxTransfer *transfer,
 		   const DbxHttpResponse *response)
 {
 	DbxApiError *error = palloc0(sizeof(DbxApiError));
-	const char *location = dbx_http_header(transfer, "Location");
-	bool		login;
+	const char	*location = dbx_http_header(transfer, "Location");
+	bool		 login;
 
 	error->status = response->status;
-	if (location != NULL && strstr(location, "private-link-validation-error") != NULL)
+	if (location != NULL &&
+		strstr(location, "private-link-validation-error") != NULL)
 	{
 		error->status = 403;
 		error->code = pstrdup("PRIVATE_LINK_VALIDATION_ERROR");
 		error->sqlstate = ERRCODE_INSUFFICIENT_PRIVILEGE;
-		error->message = pstrdup("the workspace may only be reached over its private link");
-		error->hint = pstrdup("Access from this network is not allowed; see the private link settings of the workspace.");
+		error->message = pstrdup(
+			"the workspace may only be reached over its private link");
+		error->hint = pstrdup(
+			"Access from this network is not allowed; see the private link settings of the workspace.");
 		return error;
 	}
 	if (response->status >= 300)
@@ -423,33 +501,35 @@ wrong_door(const DbxWorkspace *workspace, DbxTransfer *transfer,
 		login = location != NULL && strstr(location, "login") != NULL;
 		error->message = location != NULL
 			? psprintf("the request was redirected to %s",
-					   clean_text(location, strcspn(location, "?#")))
+					   clean_foreign(location, strcspn(location, "?#")))
 			: pstrdup("the request was redirected");
 	}
 	else
 	{
 		login = strcasestr(response->body, "<html") != NULL;
 		error->message = login
-			? pstrdup("a web page came back instead of JSON, probably the login page")
+			? pstrdup(
+				  "a web page came back instead of JSON, probably the login page")
 			: pstrdup("markup came back instead of JSON");
 	}
 	error->sqlstate = login ? ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
-		: ERRCODE_FDW_UNABLE_TO_CREATE_REPLY;
-	error->hint = psprintf("Check that %s is the address of a workspace and that the token is valid there.",
-						   workspace->host);
+							: ERRCODE_FDW_UNABLE_TO_CREATE_REPLY;
+	error->hint = psprintf(
+		"Check that %s is the address of a workspace and that the token is valid there.",
+		workspace->host);
 	return error;
 }
 
 DbxApiError *
-dbx_api_error(const DbxWorkspace *workspace,
-			  const char *path, DbxTransfer *transfer)
+dbx_api_error(const DbxWorkspace *workspace, const char *path,
+			  DbxTransfer *transfer)
 {
 	const DbxHttpResponse *response = dbx_http_response(transfer);
-	const char *request_id;
-	const char *body = response->body;
-	DbxApiError *error;
-	DbxJson    *answer;
-	char	   *why;
+	const char			  *request_id;
+	const char			  *body = response->body;
+	DbxApiError			  *error;
+	DbxJson				  *answer;
+	char				  *why;
 
 	if (response->failure != DBX_HTTP_OK)
 		return network_error(workspace, response);
@@ -461,6 +541,8 @@ dbx_api_error(const DbxWorkspace *workspace,
 		return NULL;
 	else
 	{
+		bool explained = false;
+
 		error = palloc0(sizeof(DbxApiError));
 		error->status = response->status;
 		if (looks_like_markup(body))
@@ -471,16 +553,31 @@ dbx_api_error(const DbxWorkspace *workspace,
 		{
 			answer = dbx_json_try_parse(body, response->body_len, &why);
 			if (dbx_json_type(answer) == DBX_JSON_OBJECT)
+			{
 				read_json(error, answer);
+				explained = true;
+			}
 			else
-				read_plain(error, body, response->body_len);
+				explained = read_plain(error, body, response->body_len);
 		}
-		classify(error, path);
+		classify(error, path, explained);
 		/* who fails after the work began may have finished it */
-		error->unknown_outcome = response->status >= 500;
+		error->unknown_outcome = response->status == 408 ||
+			(response->status >= 500 && response->status != 501);
 	}
 	if (request_id != NULL)
-		error->request_id = clean(request_id);
+		error->request_id = clean_foreign(request_id, strlen(request_id));
 	add_hint(error, workspace);
+	return error;
+}
+
+DbxApiError *
+dbx_api_unreadable(const char *why)
+{
+	DbxApiError *error = palloc0(sizeof(DbxApiError));
+
+	error->status = 200;
+	error->sqlstate = ERRCODE_FDW_UNABLE_TO_CREATE_REPLY;
+	error->message = psprintf("the answer cannot be read: %s", why);
 	return error;
 }

@@ -15,8 +15,32 @@
 extern DbxApiError *dbx_api_error(const DbxWorkspace *workspace,
 								  const char *path, DbxTransfer *transfer);
 
-/* error.c: an error in the words of the service that is known to pass. */
-extern bool dbx_api_passing_text(const char *message);
+/* error.c: the error for an answer that is no JSON object, "why" from the reader. */
+extern DbxApiError *dbx_api_unreadable(const char *why);
+
+/*
+ * call.c: the answer of a call that succeeded, in the current memory context;
+ * NULL and a sentence in *why if it is not a JSON object.
+ */
+extern DbxJson *dbx_call_try_json(DbxCall *call, char **why);
+
+/* call.c: what was asked and answered, a sentence for a DETAIL. */
+extern char *dbx_call_detail(const DbxCall *call);
+
+/* endpoint.c: does the call leave something not to be there any more? */
+extern bool dbx_endpoint_deletes(const char *method, const char *path);
+
+/* query.c: raise 22023 for what is no method or path of the API. */
+extern void dbx_api_check_path(const char *method, const char *path);
+
+/*
+ * pager.c: dbx_api_merge_rest() that tells errors of the service instead of
+ * raising them; false and *error (in the current memory context) then, and the
+ * object is of no use.
+ */
+extern bool dbx_api_try_merge_rest(const DbxWorkspace *workspace,
+								   const DbxCallSpec *spec, DbxJson *first,
+								   const DbxApiError **error);
 
 /*
  * retry.c: milliseconds to wait before trying again, or -1 for not again.

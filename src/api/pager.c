@@ -15,6 +15,14 @@
 #include "api/internal.h"
 #include "guc.h"
 
+/* Watches the tokens of one list or object; see check_progress(). */
+typedef struct Progress
+{
+	int64  pages;
+	uint64 hash;	  /* of a token seen some pages ago */
+	int64  hash_page; /* ... and when, 0: none yet */
+} Progress;
+
 struct DbxPager
 {
 	const DbxWorkspace *workspace;
@@ -22,10 +30,7 @@ struct DbxPager
 	MemoryContext		context; /* the pager's own */
 	MemoryContext		page;	 /* of the current page */
 	char			   *token;	 /* of the next page, NULL: first page or end */
-	uint64				token_hash; /* of a token seen some pages ago */
-	int64				hash_page;	/* ... and when; see check_progress() */
-	int64				pages;
-	bool				begun;
+	Progress			progress;
 	bool				at_end;
 };
 
@@ -71,25 +76,26 @@ dbx_pager_open(const DbxWorkspace *workspace, const DbxPageSpec *spec)
 }
 
 /*
- * Refuse circles with constant memory: remember one token, and move it on to
- * the current page whenever the page number has doubled.  A circle of any length
- * is found before twice its length has been walked after that.
+ * Another page follows: refuse circles with constant memory.  One token is
+ * remembered and moved on to the current page whenever the page number has
+ * doubled, so a circle of any length is found before twice its length has been
+ * walked after that.
  */
 static void
-check_progress(DbxPager *pager, const char *token)
+check_progress(Progress *progress, const char *path, const char *token)
 {
 	uint64 hash = hash_bytes_extended((const unsigned char *) token,
 									  strlen(token), 0);
 
-	if (pager->hash_page > 0 && hash == pager->token_hash)
-		token_repeats(pager->spec.path);
-	if (pager->hash_page == 0 || pager->pages >= pager->hash_page * 2)
+	if (progress->hash_page > 0 && hash == progress->hash)
+		token_repeats(path);
+	if (progress->hash_page == 0 || progress->pages >= progress->hash_page * 2)
 	{
-		pager->token_hash = hash;
-		pager->hash_page = pager->pages;
+		progress->hash = hash;
+		progress->hash_page = progress->pages;
 	}
-	if (pager->pages >= dbx_guc_max_pages)
-		too_many_pages(pager->spec.path);
+	if (progress->pages >= dbx_guc_max_pages)
+		too_many_pages(path);
 }
 
 /*
@@ -102,7 +108,7 @@ page_answer(DbxPager *pager, const DbxCallSpec *spec)
 	DbxCall *call;
 	DbxJson *answer = NULL;
 
-	if (!pager->spec.missing_is_empty || pager->pages > 0)
+	if (!pager->spec.missing_is_empty || pager->progress.pages > 0)
 		return dbx_call(pager->workspace, spec);
 
 	call = dbx_call_start(pager->workspace, spec);
@@ -146,7 +152,7 @@ dbx_pager_next(DbxPager *pager, const DbxJson **rows)
 		return false;
 	}
 
-	pager->pages++;
+	pager->progress.pages++;
 	if (pager->spec.stats != NULL)
 		pager->spec.stats->pages++;
 	token = dbx_json_string(dbx_json_get(answer, "next_page_token"));
@@ -155,7 +161,7 @@ dbx_pager_next(DbxPager *pager, const DbxJson **rows)
 	pager->token = NULL;
 	if (token != NULL && *token)
 	{
-		check_progress(pager, token);
+		check_progress(&pager->progress, pager->spec.path, token);
 		pager->token = MemoryContextStrdup(pager->context, token);
 	}
 	else
@@ -182,32 +188,66 @@ dbx_pager_close(DbxPager *pager)
 	MemoryContextDelete(pager->context);
 }
 
-/* Append the arrays of a further page of an object, and those one level down. */
+/*
+ * The arrays that come in pages.  All other members are repeated on every page,
+ * arrays among them.
+ */
 static void
 merge_arrays(DbxJson *base, const DbxJson *more)
 {
-	const DbxJson *member = dbx_json_first(more);
+	static const char *const paged[] = {"environments", "iterations",
+										"job_clusters", "job_parameters",
+										"parameters",	"repair_history",
+										"tasks"};
+	const DbxJson			*settings = dbx_json_get(more, "settings");
+	int						 i;
 
-	while (member != NULL)
+	for (i = 0; i < (int) lengthof(paged); i++)
 	{
-		const DbxJson *next = dbx_json_next(member);
-		const char	  *name = dbx_json_name(member);
-
-		if (dbx_json_type(member) == DBX_JSON_ARRAY)
-			dbx_json_append(base, more, name);
-		else if (strcmp(name, "settings") == 0)
-			merge_arrays((DbxJson *) dbx_json_get(base, name), member);
-		member = next;
+		/* the run of a for-each task: its one task is on every page */
+		if (strcmp(paged[i], "tasks") == 0 &&
+			dbx_json_length(dbx_json_get(base, "iterations")) > 0)
+			continue;
+		dbx_json_append(base, more, paged[i]);
 	}
+	if (dbx_json_type(settings) == DBX_JSON_OBJECT &&
+		dbx_json_type(dbx_json_get(base, "settings")) == DBX_JSON_OBJECT)
+		merge_arrays((DbxJson *) dbx_json_get(base, "settings"), settings);
 }
 
-void
-dbx_api_merge_rest(const DbxWorkspace *workspace, const DbxCallSpec *spec,
-				   DbxJson *first)
+/*
+ * One page of an object.  With "error" given, trouble with it is told
+ * there, and the result is NULL.
+ */
+static DbxJson *
+get_page(const DbxWorkspace *workspace, const DbxCallSpec *spec,
+		 const DbxApiError **error)
+{
+	DbxCall *call;
+	DbxJson *answer;
+	char	*why;
+
+	if (error == NULL)
+		return dbx_call(workspace, spec);
+
+	call = dbx_call_start(workspace, spec);
+	dbx_call_wait(call);
+	*error = dbx_call_error(call);
+	if (*error != NULL)
+		return NULL;
+	answer = dbx_call_try_json(call, &why);
+	if (answer == NULL)
+		*error = dbx_api_unreadable(why);
+	dbx_call_free(call);
+	return answer;
+}
+
+bool
+dbx_api_try_merge_rest(const DbxWorkspace *workspace, const DbxCallSpec *spec,
+					   DbxJson *first, const DbxApiError **error)
 {
 	const char *token = dbx_json_string(dbx_json_get(first, "next_page_token"));
-	const char *last = NULL;
-	int			pages = 1;
+	Progress	progress = {1};
 
 	while (token != NULL && *token)
 	{
@@ -215,46 +255,46 @@ dbx_api_merge_rest(const DbxWorkspace *workspace, const DbxCallSpec *spec,
 		StringInfoData query;
 		DbxJson		  *more;
 
-		if (last != NULL && strcmp(last, token) == 0)
-			token_repeats(spec->path);
-		if (++pages > dbx_guc_max_pages)
-			too_many_pages(spec->path);
+		check_progress(&progress, spec->path, token);
 		initStringInfo(&query);
 		if (spec->query != NULL)
 			appendStringInfoString(&query, spec->query);
 		dbx_query_add(&query, "page_token", token);
 		next.query = query.data;
-		more = dbx_call(workspace, &next);
+		more = get_page(workspace, &next, error);
+		if (more == NULL)
+			return false;
+		progress.pages++;
 		if (spec->stats != NULL)
 			spec->stats->pages++;
-		last = token;
 		token = dbx_json_string(dbx_json_get(more, "next_page_token"));
 		merge_arrays(first, more);
 	}
 	/* they speak of pages, and the object is whole now */
 	dbx_json_remove(first, "next_page_token");
 	dbx_json_remove(first, "prev_page_token");
+	dbx_json_remove(first, "has_more");
+	return true;
+}
+
+void
+dbx_api_merge_rest(const DbxWorkspace *workspace, const DbxCallSpec *spec,
+				   DbxJson *first)
+{
+	(void) dbx_api_try_merge_rest(workspace, spec, first, NULL);
 }
 
 DbxJson *
 dbx_api_get_merged(const DbxWorkspace *workspace, const DbxCallSpec *spec,
 				   const DbxApiError **error)
 {
-	DbxCall *call = dbx_call_start(workspace, spec);
 	DbxJson *object;
 
-	dbx_call_wait(call);
-	if (dbx_call_error(call) != NULL)
-	{
-		if (error == NULL)
-			dbx_call_raise(call);
-		*error = dbx_call_error(call);
-		return NULL;
-	}
 	if (error != NULL)
 		*error = NULL;
-	object = dbx_call_json(call);
-	dbx_call_free(call);
-	dbx_api_merge_rest(workspace, spec, object);
+	object = get_page(workspace, spec, error);
+	if (object == NULL ||
+		!dbx_api_try_merge_rest(workspace, spec, object, error))
+		return NULL;
 	return object;
 }

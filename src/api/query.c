@@ -10,6 +10,75 @@
 
 #include "api/internal.h"
 
+static pg_noreturn void
+bad_path(const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid path of an API call"), errdetail("%s", why)));
+}
+
+/* Is this segment "." or "..", also in disguise? */
+static bool
+is_relative(const char *segment, Size length)
+{
+	int dots = 0;
+
+	while (length > 0)
+	{
+		Size step = *segment == '.'									? 1
+			: length >= 3 && pg_strncasecmp(segment, "%2e", 3) == 0 ? 3
+																	: 0;
+
+		if (step == 0)
+			return false;
+		segment += step;
+		length -= step;
+		dots++;
+	}
+	return dots == 1 || dots == 2;
+}
+
+void
+dbx_api_check_path(const char *method, const char *path)
+{
+	static const char *const methods[] = {"GET",   "POST",	 "PUT",
+										  "PATCH", "DELETE", "HEAD"};
+	const char				*at;
+	int						 i;
+
+	for (i = 0; i < (int) lengthof(methods); i++)
+	{
+		if (strcmp(method, methods[i]) == 0)
+			break;
+	}
+	if (i == (int) lengthof(methods))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid HTTP method \"%s\"", method),
+				 errhint("Use GET, POST, PUT, PATCH, DELETE or HEAD.")));
+	if (strncmp(path, "/api/", 5) != 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("path of an API call must begin with \"/api/\""),
+			 errdetail(
+				 "The host is that of the workspace; addresses elsewhere are never called.")));
+	for (at = path; *at; at++)
+	{
+		if ((unsigned char) *at <= ' ' || (unsigned char) *at >= 0x7f ||
+			*at == '#' || *at == '\\')
+			bad_path(
+				"It holds a blank or another character that has to be escaped.");
+	}
+	/* libcurl would resolve them, and end somewhere else */
+	for (at = path; *at == '/'; at += 1 + strcspn(at + 1, "/?"))
+	{
+		if (is_relative(at + 1, strcspn(at + 1, "/?")))
+			bad_path("It holds a relative segment.");
+	}
+}
+
 char *
 dbx_api_jobs_path(const DbxWorkspace *workspace, const char *call)
 {
@@ -20,6 +89,7 @@ void
 dbx_query_add(StringInfo query, const char *name, const char *value)
 {
 	/* the service speaks UTF-8 whatever the database does */
+	name = pg_server_to_any(name, strlen(name), PG_UTF8);
 	value = pg_server_to_any(value, strlen(value), PG_UTF8);
 	appendStringInfo(query, "%s%s=%s", query->len > 0 ? "&" : "",
 					 dbx_http_escape(name), dbx_http_escape(value));

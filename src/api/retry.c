@@ -7,8 +7,8 @@
  * there patience left.
  *
  * A call that must not be repeated blindly is repeated only when it certainly
- * was not carried out: the connection never stood, or the service refused it for
- * its rate limit, which it checks before any work.
+ * was not carried out: the connection never stood, or the service turned it away
+ * before any work, for its rate limit or for a lock it could not get.
  */
 #include "postgres.h"
 
@@ -16,17 +16,17 @@
 
 #include "api/internal.h"
 
-#define FIRST_BACKOFF_MS 1000
-#define LARGEST_BACKOFF_MS 10000
-#define LEAST_WAIT_MS 50
-#define LARGEST_RETRY_AFTER_MS 60000
+#define FIRST_BACKOFF_MS		 1000
+#define LARGEST_BACKOFF_MS		 10000
+#define LEAST_WAIT_MS			 50
+#define LARGEST_RETRY_AFTER_MS	 60000
 #define MALFORMED_RETRY_AFTER_MS 1000
 
 /* Exponential with full jitter: waiting crowds spread over the whole interval. */
 static int64
 backoff(int attempt)
 {
-	int64		most = FIRST_BACKOFF_MS;
+	int64 most = FIRST_BACKOFF_MS;
 
 	while (--attempt > 0 && most < LARGEST_BACKOFF_MS)
 		most *= 2;
@@ -40,11 +40,10 @@ dbx_retry_delay(const DbxApiError *error, DbxHttpFailure failure,
 				DbxEffect effect, bool maybe_sent, const char *retry_after,
 				int attempt, int64 spent_ms, int64 patience_ms)
 {
-	bool		refused_before_work = error->status == 429 ||
-		(failure != DBX_HTTP_OK && !maybe_sent);
-	int64		delay;
+	bool  not_begun = error->refused || (failure != DBX_HTTP_OK && !maybe_sent);
+	int64 delay = 0;
 
-	if (effect == DBX_EFFECT_ONCE && !refused_before_work)
+	if (effect == DBX_EFFECT_ONCE && !not_begun)
 		return -1;
 	if (!error->passing)
 		return -1;
@@ -55,9 +54,11 @@ dbx_retry_delay(const DbxApiError *error, DbxHttpFailure failure,
 			delay = MALFORMED_RETRY_AFTER_MS;
 		delay = Min(delay, LARGEST_RETRY_AFTER_MS);
 		/* all who were told the same moment must not come back at once */
-		delay += (int64) (pg_prng_double(&pg_global_prng_state) * 250);
+		if (delay > 0)
+			delay += (int64) (pg_prng_double(&pg_global_prng_state) * 250);
 	}
-	else
+	/* "now", or a moment that has passed on our clock, is no reason to rush */
+	if (delay == 0)
 		delay = backoff(attempt);
 	if (spent_ms + delay > patience_ms)
 		return -1;
