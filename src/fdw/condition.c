@@ -226,7 +226,7 @@ read_condition(PlannerInfo *root, const DbxTable *table, Index varno,
 		(strategy != BTEqualStrategyNumber ||
 		 !type_is_known(get_base_element_type(exprType(right)))))
 		return NULL;
-	if (!is_array && !type_is_known(other))
+	if (!is_array && (!type_is_known(other) || !type_is_known(exprType(right))))
 		return NULL;
 	if (bms_is_member(varno, pull_varnos(root, right)) ||
 		contain_volatile_functions(right) || contain_subplans(right))
