@@ -21,6 +21,7 @@
 #include <cjson/cJSON.h>
 
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
@@ -78,6 +79,16 @@ dbx_json_parse(const char *text, Size len, const char *what)
 				 errmsg("could not read %s as JSON", what),
 				 errdetail_internal("%s", error)));
 	return node;
+}
+
+DbxJson *
+dbx_json_from_jsonb(Jsonb *value, const char *what)
+{
+	char *text = JsonbToCString(NULL, &value->root, VARSIZE(value));
+
+	/* in the encoding of the database, but the reader takes UTF-8 */
+	text = pg_server_to_any(text, strlen(text), PG_UTF8);
+	return dbx_json_parse(text, strlen(text), what);
 }
 
 DbxJson *

@@ -45,6 +45,9 @@ extern DbxJson *dbx_json_parse(const char *text, Size len, const char *what);
  */
 extern DbxJson *dbx_json_try_parse(const char *text, Size len, char **error);
 
+/* A value from SQL, for reading.  Raises as dbx_json_parse() does. */
+extern DbxJson *dbx_json_from_jsonb(Jsonb *value, const char *what);
+
 /* Reading.  Nothing up to dbx_json_bool raises; strings point into the document. */
 extern DbxJsonType dbx_json_type(const DbxJson *node);
 
