@@ -11,10 +11,14 @@ use Time::HiRes qw(time);
 use Databricks::Test;
 
 my $workspace = Databricks::Test::Workspace->start;
+
+# No TERMINATING in between: how many states a sweep sees shall not be chance.
+$workspace->post('settings', { cleanup_ms => 0, job_cleanup_ms => 0 });
+
 my $node = new_node(
 	'main',
 	preload => 1,
-	conf => "log_min_messages = debug5\n");
+	conf => "log_min_messages = debug5\nautovacuum = off\n");
 my $runs_list = '/api/2.2/jobs/runs/list';
 my $runs_get = '/api/2.2/jobs/runs/get';
 
