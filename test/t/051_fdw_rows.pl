@@ -8,6 +8,7 @@ use Math::BigInt;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 use Databricks::Test;
 
 my $workspace = Databricks::Test::Workspace->start;
@@ -261,6 +262,51 @@ $workspace->post('faults', \%broken);
 is(ask('SELECT count(*) FROM (SELECT run_id FROM runs LIMIT 10) AS r'),
 	10, 'but not one that does not get there');
 $workspace->delete('faults');
+
+# A scan in progress survives the failure of another one, and a scan that hangs
+# ends with its statement, look-ups under way included.
+$workspace->post(
+	'faults',
+	{   kind => 'status',
+		status => 500,
+		code => 'INTERNAL_ERROR',
+		message => 'broken',
+		path => '/api/2.2/jobs/runs/get',
+		count => undef
+	});
+is( ask(<<~'SQL'), '62 62', 'a failure within a subtransaction, while other rows are read');
+	CREATE FUNCTION count_failures() RETURNS text LANGUAGE plpgsql AS $$
+	DECLARE
+		r record;
+		n int := 0;
+		failures int := 0;
+	BEGIN
+		FOR r IN SELECT run_id FROM databricks.runs LOOP
+			n := n + 1;
+			BEGIN
+				PERFORM FROM databricks.runs WHERE run_id IN (r.run_id, r.run_id - 1);
+			EXCEPTION WHEN fdw_error THEN
+				failures := failures + 1;
+			END;
+		END LOOP;
+		RETURN n || ' ' || failures;
+	END
+	$$;
+	SELECT count_failures();
+	SQL
+$workspace->delete('faults');
+foreach my $sql ('SELECT count(*) FROM runs', 'SELECT count(run_as_user_name) FROM jobs')
+{
+	$workspace->post('faults',
+		{ kind => 'hang', path => $sql =~ /runs/ ? '/api/2.2/jobs/runs/list' : '/api/2.2/jobs/get', count => undef });
+	my $begun = time;
+	$error = sql_error($node, "SET statement_timeout = '500ms'; $sql");
+	is($error->{state}, '57014', "cancelled while it hangs: $sql");
+	cmp_ok(time - $begun, '<', 2, 'at once');
+	$workspace->delete('faults');
+	isnt(ask($sql), 0, 'and can be asked again');
+}
+
 $workspace->post('settings', { api_versions => ['2.1'] });
 is(ask('SELECT count(*) FROM runs'), 62, 'where the service has no 2.2, tables use 2.1 (case 70)');
 
