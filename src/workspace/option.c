@@ -60,6 +60,11 @@ typedef struct Option
 #define MAPPING				UserMappingRelationId
 #define TABLE				ForeignTableRelationId
 
+/*
+ * The costs are for choosing among plans of calls.  They are far below what a
+ * call takes beside a page read, so that the usual list does not look so dear
+ * that the server compiles the query (jit_above_cost), which takes longer.
+ */
 static const Option options[] = {
 	{"auth_type", SERVER, OPTION_ENUM, 0, IN_WORKSPACE(auth_type), 0, 0, "pat",
 	 NULL},
@@ -68,9 +73,9 @@ static const Option options[] = {
 	{"connect_timeout", SERVER, OPTION_TIME, 0, IN_WORKSPACE(connect_timeout),
 	 1, INT_MAX, NULL, "10s"},
 	{"fdw_startup_cost", SERVER, OPTION_REAL, 0, IN_WORKSPACE(fdw_startup_cost),
-	 0, 1e12, NULL, "1000"},
+	 0, 1e12, NULL, "40"},
 	{"fdw_tuple_cost", SERVER, OPTION_REAL, 0, IN_WORKSPACE(fdw_tuple_cost), 0,
-	 1e12, NULL, "1"},
+	 1e12, NULL, "0.01"},
 	{"host", SERVER, OPTION_HOST, 0, IN_WORKSPACE(host), 0, 0, NULL, NULL},
 	{"is_default", SERVER, OPTION_BOOL, 0, IN_WORKSPACE(is_default), 0, 0, NULL,
 	 "false"},
