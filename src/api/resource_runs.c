@@ -66,7 +66,7 @@ static const DbxColumn columns[] = {
 	"Who started the run; NULL if that user was deleted."},
 	{"run_page_url", TEXTOID, DBX_CONVERT_TEXT, 0, {"run_page_url"},
 	"Page of the run in the workspace."},
-	{"job_parameters", JSONBOID, DBX_CONVERT_PARAMETERS, DBX_COLUMN_PAGED, {"job_parameters"},
+	{"job_parameters", JSONBOID, DBX_CONVERT_PARAMETERS, DBX_COLUMN_EXPANDED | DBX_COLUMN_PAGED, {"job_parameters"},
 	"Parameters of the run, an object name: value as run_now takes it."},
 	{"overriding_parameters", JSONBOID, DBX_CONVERT_JSONB, 0, {"overriding_parameters"},
 	"Parameters of the older kinds given when the run was started."},
