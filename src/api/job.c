@@ -22,15 +22,16 @@ dbx_job_is_id(const char *text, int64 *id)
 
 /* The service ignores case; we do not. */
 static void
-collect_ids(const DbxJson *rows, const char *name, int64 *found,
-			StringInfo ids, int *count)
+collect_ids(const DbxJson *rows, const char *name, int64 *found, StringInfo ids,
+			int *count)
 {
 	const DbxJson *row;
 
 	for (row = dbx_json_first(rows); row != NULL; row = dbx_json_next(row))
 	{
-		const char *row_name = dbx_json_string(dbx_json_path(row, "settings.name"));
-		int64		id;
+		const char *row_name = dbx_json_string(
+			dbx_json_path(row, "settings.name"));
+		int64 id;
 
 		if (row_name == NULL || strcmp(row_name, name) != 0 ||
 			!dbx_json_int64(dbx_json_get(row, "job_id"), &id))
@@ -46,16 +47,21 @@ collect_ids(const DbxJson *rows, const char *name, int64 *found,
 int64
 dbx_job_find(const DbxWorkspace *workspace, const char *name, const char *caller)
 {
-	DbxPageSpec spec = {0};
+	DbxPageSpec	   spec = {0};
 	StringInfoData query;
 	StringInfoData ids;
 	const DbxJson *rows;
-	DbxPager   *pager;
-	int64		found = 0;
-	int			count = 0;
+	DbxPager	  *pager;
+	int64		   found = 0;
+	int			   count = 0;
 
 	if (dbx_job_is_id(name, &found))
 		return found;
+	/* the service would take an empty filter for none */
+	if (!*name)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("name of a job must not be empty")));
 	initStringInfo(&query);
 	initStringInfo(&ids);
 	dbx_query_add(&query, "name", name);
@@ -70,11 +76,13 @@ dbx_job_find(const DbxWorkspace *workspace, const char *name, const char *caller
 	dbx_pager_close(pager);
 
 	if (count == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("there is no job named \"%s\" in workspace \"%s\"",
-						name, workspace->name),
-				 errdetail("Upper and lower case are told apart, and jobs the user of the token may not view do not count.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("there is no job named \"%s\" in workspace \"%s\"", name,
+					workspace->name),
+			 errdetail(
+				 "Upper and lower case are told apart, and jobs the user of the token may not view do not count.")));
 	if (count > 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_AMBIGUOUS_FUNCTION),
@@ -90,8 +98,7 @@ bad_settings(const char *why)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid settings"),
-			 errdetail("%s", why)));
+			 errmsg("invalid settings"), errdetail("%s", why)));
 }
 
 static const DbxJson *
@@ -131,12 +138,15 @@ check_tasks(const DbxJson *tasks)
 			const char *needed = dbx_json_string(dbx_json_get(other, "task_key"));
 
 			if (needed == NULL)
-				bad_settings(psprintf("A dependency of task \"%s\" has no \"task_key\".", key));
+				bad_settings(
+					psprintf("A dependency of task \"%s\" has no \"task_key\".",
+							 key));
 			if (task_of_key(tasks, needed) == NULL || strcmp(needed, key) == 0)
-				bad_settings(psprintf("Task \"%s\" depends on \"%s\", which is %s.",
-									  key, needed,
-									  strcmp(needed, key) == 0 ? "itself"
-									  : "not among the tasks"));
+				bad_settings(
+					psprintf("Task \"%s\" depends on \"%s\", which is %s.", key,
+							 needed,
+							 strcmp(needed, key) == 0 ? "itself"
+													  : "not among the tasks"));
 		}
 	}
 }
@@ -145,7 +155,7 @@ void
 dbx_job_check_settings(const DbxJson *settings, bool for_submit)
 {
 	const DbxJson *tasks = dbx_json_get(settings, "tasks");
-	const char *name = dbx_json_string(dbx_json_get(settings, "name"));
+	const char	  *name = dbx_json_string(dbx_json_get(settings, "name"));
 
 	if (dbx_json_type(settings) != DBX_JSON_OBJECT)
 		bad_settings("They must be a JSON object.");

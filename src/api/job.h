@@ -27,9 +27,13 @@ extern void dbx_job_check_settings(const DbxJson *settings, bool for_submit);
  * Bodies of run-now and runs/submit, checked before anything is sent.  "token"
  * NULL: one in the options or settings, else a new one.  *used_token is what the
  * body holds.  All in the current memory context.
+ *
+ * The body of run-now is made in two steps, so that all is checked before a name
+ * is looked up: what belongs behind the job's id, then the whole.
  */
-extern char *dbx_run_now_body(int64 job_id, Jsonb *job_parameters, Jsonb *options,
-							  const char *token, char **used_token);
+extern char *dbx_run_now_members(Jsonb *job_parameters, Jsonb *options,
+								 const char *token, char **used_token);
+extern char *dbx_run_now_body(int64 job_id, const char *members);
 extern char *dbx_submit_body(Jsonb *settings, const char *token,
 							 char **used_token);
 
@@ -41,4 +45,4 @@ extern int64 dbx_run_start(const DbxWorkspace *workspace, const char *call,
 						   const char *body, const char *token,
 						   const char *caller);
 
-#endif							/* DBX_JOB_H */
+#endif /* DBX_JOB_H */

@@ -10,6 +10,8 @@
  */
 #include "postgres.h"
 
+#include "utils/memutils.h"
+
 #include "api/run.h"
 #include "guc.h"
 
@@ -34,13 +36,18 @@ is(const char *text, const char *value)
 static int
 end_of(const DbxRunState *state)
 {
-	static const char *const canceled[] = {"CANCELED", "UPSTREAM_CANCELED", NULL};
+	static const char *const canceled[] = {"CANCELED", "UPSTREAM_CANCELED",
+										   NULL};
 	static const char *const skipped[] = {"MAXIMUM_CONCURRENT_RUNS_REACHED",
-		"EXCLUDED", "UPSTREAM_FAILED", "DISABLED", NULL};
+										  "EXCLUDED", "UPSTREAM_FAILED",
+										  "DISABLED", NULL};
 	static const char *const skip_codes[] = {"SKIPPED", "DISABLED",
-		"MAX_CONCURRENT_RUNS_EXCEEDED", NULL};
-	static const char *const cancel_codes[] = {"USER_CANCELED", "CANCELED", NULL};
-	static const char *const platform[] = {"INTERNAL_ERROR", "CLOUD_FAILURE", NULL};
+											 "MAX_CONCURRENT_RUNS_EXCEEDED",
+											 NULL};
+	static const char *const cancel_codes[] = {"USER_CANCELED", "CANCELED",
+											   NULL};
+	static const char *const platform[] = {"INTERNAL_ERROR", "CLOUD_FAILURE",
+										   NULL};
 
 	if (is(state->result_state, "TIMEDOUT"))
 		return ERRCODE_RUN_TIMED_OUT;
@@ -64,6 +71,34 @@ end_of(const DbxRunState *state)
 	return ERRCODE_RUN_FAILED;
 }
 
+/*
+ * Values that the service has added since are kept as text and never end a wait;
+ * each is logged once a process, a few of them.
+ */
+static void
+note_unknown(const char *what, const char *value, const char *const *known)
+{
+	static char *noted[16];
+	int			 i;
+
+	if (value == NULL || is_one_of(value, known))
+		return;
+	for (i = 0; i < (int) lengthof(noted) && noted[i] != NULL; i++)
+	{
+		if (strcmp(noted[i], value) == 0)
+			return;
+	}
+	if (i == (int) lengthof(noted))
+		return;
+	noted[i] = MemoryContextStrdup(TopMemoryContext, value);
+	ereport(
+		LOG,
+		(errmsg("unknown %s \"%s\" of a run", what, value),
+		 errdetail(
+			 "A state like it does not end a wait, a result like it is no success."),
+		 errhidestmt(true)));
+}
+
 static const char *
 text_at(const DbxJson *run, const char *path)
 {
@@ -75,7 +110,27 @@ text_at(const DbxJson *run, const char *path)
 void
 dbx_run_read_state(const DbxJson *run, DbxRunState *state)
 {
-	static const char *const last[] = {"TERMINATED", "SKIPPED", "INTERNAL_ERROR", NULL};
+	static const char *const states[] = {"BLOCKED",	   "PENDING",	  "QUEUED",
+										 "RUNNING",	   "TERMINATING", "WAITING",
+										 "TERMINATED", NULL};
+	static const char *const cycles[] = {"QUEUED",		   "PENDING",
+										 "BLOCKED",		   "WAITING_FOR_RETRY",
+										 "RUNNING",		   "TERMINATING",
+										 "TERMINATED",	   "SKIPPED",
+										 "INTERNAL_ERROR", NULL};
+	static const char *const results[] = {"SUCCESS",
+										  "SUCCESS_WITH_FAILURES",
+										  "FAILED",
+										  "TIMEDOUT",
+										  "CANCELED",
+										  "MAXIMUM_CONCURRENT_RUNS_REACHED",
+										  "EXCLUDED",
+										  "UPSTREAM_FAILED",
+										  "UPSTREAM_CANCELED",
+										  "DISABLED",
+										  NULL};
+	static const char *const last[] = {"TERMINATED", "SKIPPED",
+									   "INTERNAL_ERROR", NULL};
 
 	memset(state, 0, sizeof(*state));
 	state->state = text_at(run, "status.state");
@@ -87,20 +142,30 @@ dbx_run_read_state(const DbxJson *run, DbxRunState *state)
 	if (state->message == NULL)
 		state->message = text_at(run, "state.state_message");
 
+	note_unknown("state", state->state, states);
+	note_unknown("life-cycle state", state->life_cycle_state, cycles);
+	note_unknown("result state", state->result_state, results);
+
+	/* a new state that we do not know yet: the old pair may still tell */
 	state->over = is(state->state, "TERMINATED") ||
-		(state->state == NULL && is_one_of(state->life_cycle_state, last));
+		(!is_one_of(state->state, states) &&
+		 is_one_of(state->life_cycle_state, last));
 	if (state->state == NULL && state->life_cycle_state != NULL)
 		state->state = state->over ? "TERMINATED" : state->life_cycle_state;
 	if (!state->over)
 		return;
 	if (state->result_state != NULL)
 	{
-		state->with_failures = is(state->result_state, "SUCCESS_WITH_FAILURES");
-		state->success = is(state->result_state, "SUCCESS");
+		state->with_failures = is(state->result_state, "SUCCESS_WITH_FAILURES") ||
+			(is(state->result_state, "SUCCESS") &&
+			 is(state->termination_code, "SUCCESS_WITH_FAILURES"));
+		state->success = is(state->result_state, "SUCCESS") &&
+			!state->with_failures;
 	}
 	else
 	{
-		state->with_failures = is(state->termination_code, "SUCCESS_WITH_FAILURES");
+		state->with_failures = is(state->termination_code,
+								  "SUCCESS_WITH_FAILURES");
 		state->success = is(state->termination_code, "SUCCESS");
 	}
 	if (state->with_failures && dbx_guc_success_with_failures)
@@ -113,10 +178,10 @@ dbx_run_read_state(const DbxJson *run, DbxRunState *state)
 static bool
 is_later(const DbxJson *a, const DbxJson *b)
 {
-	int64		attempt_a = 0;
-	int64		attempt_b = 0;
-	int64		start_a = 0;
-	int64		start_b = 0;
+	int64 attempt_a = 0;
+	int64 attempt_b = 0;
+	int64 start_a = 0;
+	int64 start_b = 0;
 
 	(void) dbx_json_int64(dbx_json_get(a, "start_time"), &start_a);
 	(void) dbx_json_int64(dbx_json_get(b, "start_time"), &start_b);
@@ -130,10 +195,10 @@ is_later(const DbxJson *a, const DbxJson *b)
 List *
 dbx_run_failed_tasks(const DbxJson *run)
 {
-	List	   *latest = NIL;
-	List	   *failed = NIL;
+	List		  *latest = NIL;
+	List		  *failed = NIL;
 	const DbxJson *task;
-	ListCell   *cell;
+	ListCell	  *cell;
 
 	for (task = dbx_json_first(dbx_json_get(run, "tasks")); task != NULL;
 		 task = dbx_json_next(task))

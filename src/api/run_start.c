@@ -16,12 +16,12 @@
 #include "api/internal.h"
 #include "api/job.h"
 
-#define LARGEST_PARAMETERS 10000	/* bytes of one kind, by the service's rule */
+#define LARGEST_PARAMETERS 10000 /* bytes of one kind, by the service's rule */
 
 typedef enum OptionShape
 {
-	SHAPE_MAP,					/* name -> text */
-	SHAPE_LIST,					/* texts */
+	SHAPE_MAP,	/* name -> text */
+	SHAPE_LIST, /* texts */
 	SHAPE_OTHER
 } OptionShape;
 
@@ -29,30 +29,31 @@ typedef struct RunOption
 {
 	const char *name;
 	OptionShape shape;
-	bool		ascii;			/* the service wants ASCII here */
+	bool		ascii;	 /* the service wants ASCII here */
+	bool		bounded; /* LARGEST_PARAMETERS holds */
 } RunOption;
 
 /* Members of the run-now call. */
 static const RunOption run_options[] = {
-	{"dbt_commands", SHAPE_LIST, false},
-	{"idempotency_token", SHAPE_OTHER, false},
-	{"jar_params", SHAPE_LIST, false},
-	{"job_parameters", SHAPE_MAP, false},
-	{"notebook_params", SHAPE_MAP, false},
-	{"only", SHAPE_LIST, false},
-	{"performance_target", SHAPE_OTHER, false},
-	{"pipeline_params", SHAPE_OTHER, false},
-	{"python_named_params", SHAPE_MAP, false},
-	{"python_params", SHAPE_LIST, true},
-	{"queue", SHAPE_OTHER, false},
-	{"spark_submit_params", SHAPE_LIST, true},
-	{"sql_params", SHAPE_MAP, false},
+	{"dbt_commands", SHAPE_LIST, false, true},
+	{"idempotency_token", SHAPE_OTHER, false, false},
+	{"jar_params", SHAPE_LIST, false, true},
+	{"job_parameters", SHAPE_MAP, false, true},
+	{"notebook_params", SHAPE_MAP, false, true},
+	{"only", SHAPE_LIST, false, false},
+	{"performance_target", SHAPE_OTHER, false, false},
+	{"pipeline_params", SHAPE_OTHER, false, true},
+	{"python_named_params", SHAPE_MAP, false, true},
+	{"python_params", SHAPE_LIST, true, true},
+	{"queue", SHAPE_OTHER, false, false},
+	{"spark_submit_params", SHAPE_LIST, true, true},
+	{"sql_params", SHAPE_MAP, false, true},
 };
 
 static const RunOption *
 find_run_option(const char *name)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < (int) lengthof(run_options); i++)
 	{
@@ -67,15 +68,14 @@ bad_option(const char *name, const char *why)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid \"%s\"", name),
-			 errdetail("%s", why)));
+			 errmsg("invalid \"%s\"", name), errdetail("%s", why)));
 }
 
 static pg_noreturn void
 unknown_option(const char *name)
 {
 	StringInfoData names;
-	int			i;
+	int			   i;
 
 	initStringInfo(&names);
 	for (i = 0; i < (int) lengthof(run_options); i++)
@@ -84,18 +84,9 @@ unknown_option(const char *name)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown option \"%s\" for a run", name),
 			 strcmp(name, "job_id") == 0 || strcmp(name, "job_name") == 0
-			 ? errdetail("The job is given by the first argument.")
-			 : errdetail("The service would silently ignore it."),
+				 ? errdetail("The job is given by the first argument.")
+				 : errdetail("The service would silently ignore it."),
 			 errhint("Known are: %s.", names.data)));
-}
-
-/* A JSON text from SQL, for reading. */
-static DbxJson *
-parse_jsonb(Jsonb *value, const char *what)
-{
-	char	   *text = JsonbToCString(NULL, &value->root, VARSIZE(value));
-
-	return dbx_json_parse(text, strlen(text), what);
 }
 
 static bool
@@ -123,17 +114,20 @@ append_value(StringInfo out, const RunOption *option, const DbxJson *value,
 		case DBX_JSON_BOOL:
 			break;
 		default:
-			bad_option(option->name,
-					   psprintf("%s is neither a string nor a number nor a boolean.",
-								where));
+			bad_option(
+				option->name,
+				psprintf("%s is neither a string nor a number nor a boolean.",
+						 where));
 	}
 	text = dbx_json_text(value);
 	if (option->ascii && !is_ascii_text(text))
-		ereport(WARNING,
-				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
-				 errmsg("%s of \"%s\" holds characters outside ASCII", where,
-						option->name),
-				 errdetail("The service takes only ASCII here and may refuse the run.")));
+		ereport(
+			WARNING,
+			(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
+			 errmsg("\"%s\" holds characters outside ASCII", option->name),
+			 errdetail(
+				 "%s does. The service takes only ASCII here and may refuse the run.",
+				 where)));
 	escape_json(out, text);
 }
 
@@ -141,7 +135,7 @@ static void
 append_map(StringInfo out, const RunOption *option, const DbxJson *map)
 {
 	const DbxJson *member;
-	const char *separator = "";
+	const char	  *separator = "";
 
 	if (dbx_json_type(map) != DBX_JSON_OBJECT)
 		bad_option(option->name, "It must be an object of names and values.");
@@ -163,7 +157,7 @@ static void
 append_list(StringInfo out, const RunOption *option, const DbxJson *list)
 {
 	const DbxJson *element;
-	int			number = 0;
+	int			   number = 0;
 
 	if (dbx_json_type(list) != DBX_JSON_ARRAY)
 		bad_option(option->name, "It must be an array.");
@@ -182,7 +176,8 @@ append_list(StringInfo out, const RunOption *option, const DbxJson *list)
 static void
 append_option(StringInfo body, const RunOption *option, const DbxJson *value)
 {
-	int			start;
+	int start;
+	int size;
 
 	appendStringInfoChar(body, ',');
 	start = body->len;
@@ -200,14 +195,22 @@ append_option(StringInfo body, const RunOption *option, const DbxJson *value)
 			appendStringInfoString(body, dbx_json_serialize(value));
 			break;
 	}
-	if (body->len - start > LARGEST_PARAMETERS)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("\"%s\" takes %d bytes", option->name,
-						body->len - start),
-				 errdetail("The service accepts at most %d bytes of each kind of parameters.",
-						   LARGEST_PARAMETERS),
-				 errhint("Pass a reference, such as the path of a file, instead of the data.")));
+	if (!option->bounded)
+		return;
+	/* as an object of its own, in the service's encoding */
+	size = 2 +
+		(int) strlen(pg_server_to_any(body->data + start, body->len - start,
+									  PG_UTF8));
+	if (size > LARGEST_PARAMETERS)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("\"%s\" takes %d bytes", option->name, size),
+			 errdetail(
+				 "The service accepts at most %d bytes of each kind of parameters.",
+				 LARGEST_PARAMETERS),
+			 errhint(
+				 "Pass a reference, such as the path of a file, instead of the data.")));
 }
 
 /* The token to use: given, or in the JSON, or new. */
@@ -221,8 +224,8 @@ choose_token(const char *token, const DbxJson *in_json)
 			bad_option("idempotency_token", "It must be a string.");
 	}
 	if (token == NULL)
-		return DatumGetCString(DirectFunctionCall1(uuid_out,
-												   DirectFunctionCall1(gen_random_uuid, (Datum) 0)));
+		return DatumGetCString(DirectFunctionCall1(
+			uuid_out, DirectFunctionCall1(gen_random_uuid, (Datum) 0)));
 	if (!*token)
 		bad_option("idempotency_token", "It must not be empty.");
 	/* counted as the service does, in characters */
@@ -234,11 +237,13 @@ choose_token(const char *token, const DbxJson *in_json)
 }
 
 char *
-dbx_run_now_body(int64 job_id, Jsonb *job_parameters, Jsonb *options,
-				 const char *token, char **used_token)
+dbx_run_now_members(Jsonb *job_parameters, Jsonb *options, const char *token,
+					char **used_token)
 {
-	DbxJson    *parameters = job_parameters ? parse_jsonb(job_parameters, "job_parameters") : NULL;
-	DbxJson    *given = options ? parse_jsonb(options, "options") : NULL;
+	DbxJson *parameters = job_parameters
+		? dbx_json_from_jsonb(job_parameters, "job_parameters")
+		: NULL;
+	DbxJson *given = options ? dbx_json_from_jsonb(options, "options") : NULL;
 	const DbxJson *member;
 	StringInfoData body;
 
@@ -247,7 +252,6 @@ dbx_run_now_body(int64 job_id, Jsonb *job_parameters, Jsonb *options,
 	*used_token = choose_token(token, dbx_json_get(given, "idempotency_token"));
 
 	initStringInfo(&body);
-	appendStringInfo(&body, "{\"job_id\":" INT64_FORMAT, job_id);
 	if (parameters != NULL)
 		append_option(&body, find_run_option("job_parameters"), parameters);
 	for (member = dbx_json_first(given); member != NULL;
@@ -265,19 +269,25 @@ dbx_run_now_body(int64 job_id, Jsonb *job_parameters, Jsonb *options,
 	}
 	if (dbx_json_type(dbx_json_get(given, "jar_params")) > DBX_JSON_NULL &&
 		dbx_json_type(dbx_json_get(given, "notebook_params")) > DBX_JSON_NULL)
-		bad_option("options", "\"jar_params\" and \"notebook_params\" exclude each other.");
+		bad_option("options",
+				   "\"jar_params\" and \"notebook_params\" exclude each other.");
 	appendStringInfoString(&body, ",\"idempotency_token\":");
 	escape_json(&body, *used_token);
-	appendStringInfoChar(&body, '}');
 	return body.data;
+}
+
+char *
+dbx_run_now_body(int64 job_id, const char *members)
+{
+	return psprintf("{\"job_id\":" INT64_FORMAT "%s}", job_id, members);
 }
 
 char *
 dbx_submit_body(Jsonb *settings, const char *token, char **used_token)
 {
-	DbxJson    *given = parse_jsonb(settings, "settings");
+	DbxJson		  *given = dbx_json_from_jsonb(settings, "settings");
 	StringInfoData body;
-	char	   *text;
+	char		  *text;
 
 	dbx_job_check_settings(given, true);
 	*used_token = choose_token(token, dbx_json_get(given, "idempotency_token"));
@@ -290,14 +300,31 @@ dbx_submit_body(Jsonb *settings, const char *token, char **used_token)
 	return body.data;
 }
 
+/* The run may have been started; only the token can tell. */
+static pg_noreturn void
+start_in_doubt(const char *workspace, const char *why, const char *detail,
+			   const char *token)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN),
+		 errmsg("it is not known whether workspace \"%s\" started the run: %s",
+				workspace, why),
+		 detail ? errdetail("%s", detail) : 0,
+		 errhint("Repeat the call with idempotency_token => '%s': it gives the id of that run if there is one, else it starts it.",
+				 token)));
+}
+
 int64
 dbx_run_start(const DbxWorkspace *workspace, const char *call_name,
 			  const char *body, const char *token, const char *caller)
 {
-	DbxCallSpec spec = {0};
+	DbxCallSpec		   spec = {0};
 	const DbxApiError *error;
-	DbxCall    *call;
-	int64		run_id;
+	DbxCall			  *call;
+	DbxJson			  *answer;
+	char			  *why = NULL;
+	int64			   run_id;
 
 	spec.method = "POST";
 	spec.path = dbx_api_jobs_path(workspace, call_name);
@@ -307,21 +334,15 @@ dbx_run_start(const DbxWorkspace *workspace, const char *call_name,
 	dbx_call_wait(call);
 	error = dbx_call_error(call);
 	if (error != NULL && error->unknown_outcome)
-		ereport(ERROR,
-				(errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN),
-				 errmsg("it is not known whether workspace \"%s\" started the run: %s",
-						workspace->name, error->message),
-				 errhint("Repeat the call with idempotency_token => '%s': it gives the id of that run if there is one, else it starts it.",
-						 token)));
+		start_in_doubt(workspace->name, error->message, dbx_call_detail(call),
+					   token);
 	if (error != NULL)
 		dbx_call_raise(call);
-	if (!dbx_json_int64(dbx_json_get(dbx_call_json(call), "run_id"), &run_id))
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
-				 errmsg("workspace \"%s\" accepted the run but gave no id for it",
-						workspace->name),
-				 errhint("Repeat the call with idempotency_token => '%s' to get it.",
-						 token)));
+	answer = dbx_call_try_json(call, &why);
+	if (!dbx_json_int64(dbx_json_get(answer, "run_id"), &run_id))
+		start_in_doubt(workspace->name,
+					   "the answer was a success, but gives no run id", why,
+					   token);
 	dbx_call_free(call);
 	return run_id;
 }

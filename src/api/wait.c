@@ -9,17 +9,22 @@
 #include "postgres.h"
 
 #include "common/pg_prng.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "api/internal.h"
 #include "api/wait.h"
 #include "guc.h"
-#include "http/http.h"
 
 /* A single look does not retry for longer: the next one is the retry. */
 #define LOOK_PATIENCE_MS 20000
+/* ... and takes at least so long, even if the wait then takes longer. */
+#define LEAST_LOOK_MS 1000
+/* How long the errors of failed tasks are worth waiting for. */
+#define OUTPUTS_MS		   20000
 #define LONGEST_ERROR_LINE 500
 
 void
@@ -49,9 +54,9 @@ dbx_wait_timed_out(const DbxWait *wait)
 TimestampTz
 dbx_wait_next_look(const DbxWait *wait)
 {
-	int64		longest = Max(dbx_guc_wait_max_interval, dbx_guc_wait_min_interval);
-	int64		delay = Min((int64) dbx_guc_wait_min_interval * Max(wait->looks, 1),
-							longest);
+	int64 longest = Max(dbx_guc_wait_max_interval, dbx_guc_wait_min_interval);
+	int64 delay = Min((int64) dbx_guc_wait_min_interval * Max(wait->looks, 1),
+					  longest);
 	TimestampTz next;
 
 	/* many who began together should not look together */
@@ -67,8 +72,8 @@ static char *
 describe_progress(const DbxWait *wait)
 {
 	const DbxJson *task;
-	int			tasks = 0;
-	int			done = 0;
+	int			   tasks = 0;
+	int			   done = 0;
 
 	for (task = dbx_json_first(dbx_json_get(wait->run, "tasks")); task != NULL;
 		 task = dbx_json_next(task))
@@ -81,21 +86,24 @@ describe_progress(const DbxWait *wait)
 			done++;
 	}
 	if (wait->state.over)
-		return psprintf("%s", wait->state.result_state ? wait->state.result_state
-						: wait->state.termination_code ? wait->state.termination_code
-						: wait->state.state);
+		return psprintf("%s",
+						wait->state.result_state ? wait->state.result_state
+							: wait->state.termination_code
+							? wait->state.termination_code
+							: wait->state.state);
 	if (tasks > 1)
 		return psprintf("%s, %d of %d tasks done",
 						wait->state.state ? wait->state.state : "state unknown",
 						done, tasks);
-	return psprintf("%s", wait->state.state ? wait->state.state : "state unknown");
+	return psprintf("%s",
+					wait->state.state ? wait->state.state : "state unknown");
 }
 
 static void
 tell_progress(DbxWait *wait)
 {
-	char	   *progress = describe_progress(wait);
-	const char *name;
+	char		 *progress = describe_progress(wait);
+	const char	 *name;
 	MemoryContext before;
 
 	wait->outage_told = false;
@@ -115,73 +123,111 @@ tell_progress(DbxWait *wait)
 
 /* No answer, or one of a service in trouble: nothing is known about the run. */
 static bool
-is_outage(const DbxApiError *error)
+is_outage(const DbxWait *wait, const DbxApiError *error)
 {
+	/* garbage at the first look is rather the wrong host */
+	if (error->sqlstate == ERRCODE_FDW_UNABLE_TO_CREATE_REPLY)
+		return wait->run != NULL;
 	return error->passing || error->status >= 500 ||
 		(error->status == 0 &&
 		 error->sqlstate == ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION);
 }
 
+/* The run did not come, for the reason in "error": raise, or sit it out. */
 static void
-take_run(DbxWait *wait, DbxJson *run)
+take_trouble(DbxWait *wait, const DbxCall *call, const DbxApiError *error)
 {
-	wait->run = run;
-	dbx_run_read_state(run, &wait->state);
-	tell_progress(wait);
+	if (!is_outage(wait, error))
+	{
+		if (dbx_call_error(call) != NULL)
+			dbx_call_raise(call);
+		ereport(ERROR,
+				(errcode(error->sqlstate),
+				 errmsg("workspace \"%s\" cannot tell about run " INT64_FORMAT
+						": %s",
+						wait->workspace->name, wait->run_id, error->message),
+				 error->hint ? errhint("%s", error->hint) : 0));
+	}
+	if (!wait->outage_told)
+		ereport(NOTICE,
+				(errmsg("workspace \"%s\" cannot tell about run " INT64_FORMAT
+						" just now, still waiting: %s",
+						wait->workspace->name, wait->run_id, error->message)));
+	wait->outage_told = true;
 }
 
-bool
-dbx_wait_look(DbxWait *wait)
+/*
+ * The run with all its tasks, in the current memory context; NULL and *error if
+ * it did not come; NULL without an error if the time was up before.
+ */
+static DbxJson *
+fetch_run(const DbxWait *wait, DbxCall **call, const DbxApiError **error)
 {
-	MemoryContext look;
-	MemoryContext before;
+	TimestampTz	   until = 0;
 	StringInfoData query;
-	DbxCallSpec spec = {0};
-	DbxCall    *call;
-	DbxJson    *run;
-	const DbxApiError *error;
+	DbxCallSpec	   spec = {0};
+	DbxJson		  *run;
+	char		  *why;
 
-	look = AllocSetContextCreate(wait->context, "databricks look",
-								 ALLOCSET_DEFAULT_SIZES);
-	before = MemoryContextSwitchTo(look);
-	wait->looks++;
+	/* the last look, and the only one of a timeout of 0, is to have a chance */
+	if (wait->deadline != 0)
+		until = Max(wait->deadline,
+					GetCurrentTimestamp() + LEAST_LOOK_MS * INT64CONST(1000));
 	initStringInfo(&query);
 	dbx_query_add_int64(&query, "run_id", wait->run_id);
 	spec.method = "GET";
 	spec.path = dbx_api_jobs_path(wait->workspace, "runs/get");
 	spec.query = query.data;
 	spec.caller = wait->caller;
-	call = dbx_call_start(wait->workspace, &spec);
-	while (!dbx_call_done(call))
+	*error = NULL;
+	*call = dbx_call_start(wait->workspace, &spec);
+	while (!dbx_call_done(*call))
 	{
-		if (dbx_calls_progress(wait->deadline))
-		{
-			MemoryContextSwitchTo(before);
-			MemoryContextDelete(look);
-			return true;
-		}
+		if (dbx_calls_progress(until))
+			return NULL;
 	}
-	error = dbx_call_error(call);
-	if (error != NULL)
+	*error = dbx_call_error(*call);
+	if (*error != NULL)
+		return NULL;
+	run = dbx_call_try_json(*call, &why);
+	if (run == NULL)
 	{
-		if (!is_outage(error))
-			dbx_call_raise(call);
-		if (!wait->outage_told)
-			ereport(NOTICE,
-					(errmsg("workspace \"%s\" cannot tell about run " INT64_FORMAT " just now, still waiting: %s",
-							wait->workspace->name, wait->run_id, error->message)));
-		wait->outage_told = true;
-		MemoryContextSwitchTo(before);
-		MemoryContextDelete(look);
-		return false;
+		*error = dbx_api_unreadable(why);
+		return NULL;
 	}
-	run = dbx_call_json(call);
-	dbx_api_merge_rest(wait->workspace, &spec, run);
+	return dbx_api_try_merge_rest(wait->workspace, &spec, run, error) ? run
+																	  : NULL;
+}
+
+bool
+dbx_wait_look(DbxWait *wait)
+{
+	MemoryContext	   look;
+	MemoryContext	   before;
+	DbxCall			  *call;
+	DbxJson			  *run;
+	const DbxApiError *error;
+
+	look = AllocSetContextCreate(wait->context, "databricks look",
+								 ALLOCSET_DEFAULT_SIZES);
+	before = MemoryContextSwitchTo(look);
+	wait->looks++;
+	run = fetch_run(wait, &call, &error);
 	MemoryContextSwitchTo(before);
-	take_run(wait, run);
+	if (run == NULL)
+	{
+		if (error != NULL)
+			take_trouble(wait, call, error);
+		MemoryContextDelete(look);
+		return error == NULL;
+	}
+	dbx_call_free(call);
 	if (wait->look != NULL)
 		MemoryContextDelete(wait->look);
 	wait->look = look;
+	wait->run = run;
+	dbx_run_read_state(run, &wait->state);
+	tell_progress(wait);
 	return wait->state.over;
 }
 
@@ -190,7 +236,7 @@ dbx_wait_cancel_run(const DbxWait *wait, int patience_ms)
 {
 	DbxCallSpec spec = {0};
 	TimestampTz until = GetCurrentTimestamp() + (TimestampTz) patience_ms * 1000;
-	DbxCall    *call;
+	DbxCall	   *call;
 	const char *why = NULL;
 
 	spec.method = "POST";
@@ -209,7 +255,8 @@ dbx_wait_cancel_run(const DbxWait *wait, int patience_ms)
 		ereport(WARNING,
 				(errmsg("could not cancel run " INT64_FORMAT ": %s",
 						wait->run_id, why),
-				 errhint("It may go on; see SELECT databricks.cancel_run(" INT64_FORMAT ").",
+				 errhint("It may go on; see SELECT databricks.cancel_run(" INT64_FORMAT
+						 ").",
 						 wait->run_id)));
 	else
 		ereport(NOTICE,
@@ -222,14 +269,14 @@ dbx_wait_cancel_run(const DbxWait *wait, int patience_ms)
 static DbxCall **
 fetch_outputs(const DbxWait *wait, List *tasks)
 {
-	DbxCall   **calls = palloc0(sizeof(DbxCall *) * (list_length(tasks) + 1));
-	ListCell   *cell;
+	DbxCall **calls = palloc0(sizeof(DbxCall *) * (list_length(tasks) + 1));
+	ListCell *cell;
 
 	foreach(cell, tasks)
 	{
-		DbxCallSpec spec = {0};
+		DbxCallSpec	   spec = {0};
 		StringInfoData query;
-		int64		task_run_id;
+		int64		   task_run_id;
 
 		if (!dbx_json_int64(dbx_json_get(lfirst(cell), "run_id"), &task_run_id))
 			continue;
@@ -239,7 +286,8 @@ fetch_outputs(const DbxWait *wait, List *tasks)
 		spec.path = dbx_api_jobs_path(wait->workspace, "runs/get-output");
 		spec.query = query.data;
 		spec.caller = wait->caller;
-		calls[foreach_current_index(cell)] = dbx_call_start(wait->workspace, &spec);
+		calls[foreach_current_index(cell)] = dbx_call_start(wait->workspace,
+															&spec);
 	}
 	return calls;
 }
@@ -247,7 +295,7 @@ fetch_outputs(const DbxWait *wait, List *tasks)
 static void
 push_text(JsonbParseState **object, const char *name, const char *text)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	value.type = jbvString;
 	value.val.string.val = (char *) name;
@@ -294,9 +342,10 @@ push_task(JsonbParseState **array, const DbxJson *task, const char *error,
 	if (error != NULL || state.message != NULL)
 	{
 		const char *reason = dbx_redact(error ? error : state.message);
-		int			length = strcspn(reason, "\n");
+		int			length = pg_mbcliplen(reason, strcspn(reason, "\r\n"),
+										  LONGEST_ERROR_LINE);
 
-		appendStringInfo(text, ", %.*s", Min(length, LONGEST_ERROR_LINE), reason);
+		appendStringInfo(text, ", %.*s", length, reason);
 	}
 }
 
@@ -304,10 +353,11 @@ Jsonb *
 dbx_wait_failed_tasks(const DbxWait *wait, char **text)
 {
 	List	   *tasks = dbx_run_failed_tasks(wait->run);
-	DbxCall   **calls = fetch_outputs(wait, tasks);
+	DbxCall	  **calls = fetch_outputs(wait, tasks);
+	TimestampTz until = GetCurrentTimestamp() + OUTPUTS_MS * INT64CONST(1000);
 	JsonbParseState *array = NULL;
-	StringInfoData lines;
-	ListCell   *cell;
+	StringInfoData	 lines;
+	ListCell		*cell;
 
 	initStringInfo(&lines);
 	*text = lines.data;
@@ -316,16 +366,18 @@ dbx_wait_failed_tasks(const DbxWait *wait, char **text)
 	pushJsonbValue(&array, WJB_BEGIN_ARRAY, NULL);
 	foreach(cell, tasks)
 	{
-		DbxCall    *call = calls[foreach_current_index(cell)];
+		DbxCall	   *call = calls[foreach_current_index(cell)];
 		const char *error = NULL;
+		char	   *why;
 
 		/* how the run ended is known; its output is welcome, not needed */
 		if (call != NULL)
 		{
-			while (!dbx_call_done(call) && !dbx_calls_progress(wait->deadline))
+			while (!dbx_call_done(call) && !dbx_calls_progress(until))
 				;
 			if (dbx_call_done(call) && dbx_call_error(call) == NULL)
-				error = dbx_json_string(dbx_json_get(dbx_call_json(call), "error"));
+				error = dbx_json_string(
+					dbx_json_get(dbx_call_try_json(call, &why), "error"));
 		}
 		push_task(&array, lfirst(cell), error, &lines);
 	}

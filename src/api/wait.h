@@ -11,18 +11,18 @@
 typedef struct DbxWait
 {
 	const DbxWorkspace *workspace;
-	int64		run_id;
-	TimestampTz deadline;		/* 0: none */
-	const char *caller;
+	int64				run_id;
+	TimestampTz			deadline; /* 0: none */
+	const char		   *caller;
 
 	/* kept between looks */
-	int			looks;
-	char	   *told;			/* progress last told, NULL: none */
-	bool		outage_told;
-	MemoryContext context;		/* of "told" and the looks */
-	MemoryContext look;			/* of "run": the last look that got it */
-	DbxJson    *run;			/* the run as last seen */
-	DbxRunState state;			/* its state, pointing into "run" */
+	int			  looks;
+	char		 *told; /* progress last told, NULL: none */
+	bool		  outage_told;
+	MemoryContext context; /* of "told" and the looks */
+	MemoryContext look;	   /* of "run": the last look that got it */
+	DbxJson		 *run;	   /* the run as last seen */
+	DbxRunState	  state;   /* its state, pointing into "run" */
 } DbxWait;
 
 /* Begin a wait; what it keeps lies in the current memory context. */
@@ -54,4 +54,4 @@ extern void dbx_wait_cancel_run(const DbxWait *wait, int patience_ms);
  */
 extern Jsonb *dbx_wait_failed_tasks(const DbxWait *wait, char **text);
 
-#endif							/* DBX_WAIT_H */
+#endif /* DBX_WAIT_H */

@@ -32,12 +32,15 @@ add_to_query(StringInfo query, const char *name, const DbxJson *value)
 		case DBX_JSON_NULL:
 			break;
 		case DBX_JSON_ARRAY:
-			for (child = dbx_json_first(value); child; child = dbx_json_next(child))
+			for (child = dbx_json_first(value); child;
+				 child = dbx_json_next(child))
 				add_to_query(query, name, child);
 			break;
 		case DBX_JSON_OBJECT:
-			for (child = dbx_json_first(value); child; child = dbx_json_next(child))
-				add_to_query(query, psprintf("%s.%s", name, dbx_json_name(child)),
+			for (child = dbx_json_first(value); child;
+				 child = dbx_json_next(child))
+				add_to_query(query,
+							 psprintf("%s.%s", name, dbx_json_name(child)),
 							 child);
 			break;
 		default:
@@ -46,25 +49,17 @@ add_to_query(StringInfo query, const char *name, const DbxJson *value)
 	}
 }
 
-static DbxJson *
-parse_argument(Jsonb *value, const char *name)
-{
-	char	   *text = JsonbToCString(NULL, &value->root, VARSIZE(value));
-
-	return dbx_json_parse(text, strlen(text), name);
-}
-
 /* A jsonb object as query string; NULL stays NULL. */
 static char *
 query_of(Jsonb *value, const char *name)
 {
 	StringInfoData query;
-	DbxJson    *object;
+	DbxJson		  *object;
 	const DbxJson *member;
 
 	if (value == NULL)
 		return NULL;
-	object = parse_argument(value, name);
+	object = dbx_json_from_jsonb(value, name);
 	if (dbx_json_type(object) != DBX_JSON_OBJECT)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -79,10 +74,10 @@ query_of(Jsonb *value, const char *name)
 Datum
 databricks_api(PG_FUNCTION_ARGS)
 {
-	DbxCallSpec spec = {0};
-	Jsonb	   *body = DBX_ARG_JSONB(2);
-	char	   *at;
-	char	   *method;
+	DbxCallSpec	  spec = {0};
+	Jsonb		 *body = DBX_ARG_JSONB(2);
+	char		 *at;
+	char		 *method;
 	DbxWorkspace *workspace;
 
 	dbx_arg_require(fcinfo, 0, "method");
@@ -99,7 +94,7 @@ databricks_api(PG_FUNCTION_ARGS)
 		spec.query = query_of(body, "body");
 	else if (body != NULL)
 		/* written anew: what goes out has no blanks to count against limits */
-		spec.body = dbx_json_serialize(parse_argument(body, "body"));
+		spec.body = dbx_json_serialize(dbx_json_from_jsonb(body, "body"));
 	else
 		spec.body = "{}";
 	PG_RETURN_JSONB_P(dbx_json_to_jsonb(dbx_call(workspace, &spec)));
@@ -108,7 +103,7 @@ databricks_api(PG_FUNCTION_ARGS)
 Datum
 databricks_api_object(PG_FUNCTION_ARGS)
 {
-	DbxCallSpec spec = {0};
+	DbxCallSpec	  spec = {0};
 	DbxWorkspace *workspace;
 
 	dbx_arg_require(fcinfo, 0, "path");
@@ -117,7 +112,8 @@ databricks_api_object(PG_FUNCTION_ARGS)
 	spec.query = query_of(DBX_ARG_JSONB(1), "query");
 	spec.caller = "api_object";
 	workspace = dbx_arg_workspace(fcinfo, 2);
-	PG_RETURN_JSONB_P(dbx_json_to_jsonb(dbx_api_get_merged(workspace, &spec, NULL)));
+	PG_RETURN_JSONB_P(
+		dbx_json_to_jsonb(dbx_api_get_merged(workspace, &spec, NULL)));
 }
 
 /*
@@ -128,11 +124,11 @@ Datum
 databricks_api_pages(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
-	DbxPageSpec spec = {0};
-	DbxWorkspace *workspace;
-	DbxPager   *pager;
+	DbxPageSpec	   spec = {0};
+	DbxWorkspace  *workspace;
+	DbxPager	  *pager;
 	const DbxJson *rows;
-	MemoryContext row_context;
+	MemoryContext  row_context;
 
 	dbx_arg_require(fcinfo, 0, "path");
 	dbx_arg_require(fcinfo, 1, "items");
@@ -154,8 +150,8 @@ databricks_api_pages(PG_FUNCTION_ARGS)
 		for (row = dbx_json_first(rows); row; row = dbx_json_next(row))
 		{
 			MemoryContext before = MemoryContextSwitchTo(row_context);
-			Datum		value = JsonbPGetDatum(dbx_json_to_jsonb(row));
-			bool		isnull = false;
+			Datum		  value = JsonbPGetDatum(dbx_json_to_jsonb(row));
+			bool		  isnull = false;
 
 			MemoryContextSwitchTo(before);
 			tuplestore_putvalues(set->setResult, set->setDesc, &value, &isnull);

@@ -12,6 +12,7 @@
 
 #include "functions/args.h"
 
+PG_FUNCTION_INFO_V1(databricks_answered);
 PG_FUNCTION_INFO_V1(databricks_required);
 
 static void
@@ -51,5 +52,20 @@ databricks_required(PG_FUNCTION_ARGS)
 	require(PG_ARGISNULL(0),
 			PG_ARGISNULL(1) ? "argument"
 							: text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+}
+
+Datum
+databricks_answered(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+			 errmsg("the service accepted the call, but its answer has no \"%s\"",
+					PG_ARGISNULL(1) ? "value"
+									: text_to_cstring(PG_GETARG_TEXT_PP(1))),
+			 errhint(
+				 "The call was probably carried out; look there before you repeat it.")));
 	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 }

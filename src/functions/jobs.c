@@ -26,12 +26,10 @@ databricks_find_job(PG_FUNCTION_ARGS)
 Datum
 databricks_check_job_settings(PG_FUNCTION_ARGS)
 {
-	Jsonb	   *settings;
-	char	   *text;
+	Jsonb *settings;
 
 	dbx_arg_require(fcinfo, 0, "settings");
 	settings = PG_GETARG_JSONB_P(0);
-	text = JsonbToCString(NULL, &settings->root, VARSIZE(settings));
-	dbx_job_check_settings(dbx_json_parse(text, strlen(text), "settings"), false);
+	dbx_job_check_settings(dbx_json_from_jsonb(settings, "settings"), false);
 	PG_RETURN_JSONB_P(settings);
 }

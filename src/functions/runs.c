@@ -32,7 +32,7 @@ PG_FUNCTION_INFO_V1(databricks_await_run);
 
 /* A cancel has to act within a second, the request to the service included. */
 #define CANCEL_ON_INTERRUPT_MS 800
-#define CANCEL_ON_TIMEOUT_MS 10000
+#define CANCEL_ON_TIMEOUT_MS   10000
 
 /* What a wait was asked to do. */
 typedef struct WaitOptions
@@ -51,67 +51,66 @@ static int64
 start_run(FunctionCallInfo fcinfo, bool by_name, const char *caller,
 		  const DbxWorkspace *workspace)
 {
-	Jsonb	   *job_parameters = DBX_ARG_JSONB(1);
-	Jsonb	   *options = DBX_ARG_JSONB(2);
-	char	   *token = dbx_arg_text(fcinfo, 3);
-	char	   *used_token;
-	char	   *body;
-	int64		job_id = 0;
+	Jsonb *job_parameters = DBX_ARG_JSONB(1);
+	Jsonb *options = DBX_ARG_JSONB(2);
+	char  *token = dbx_arg_text(fcinfo, 3);
+	char  *used_token;
+	char  *members;
+	int64  job_id;
 
 	/* what is wrong with the arguments is said before anything is called */
-	if (!by_name)
-		job_id = PG_GETARG_INT64(0);
-	(void) dbx_run_now_body(job_id, job_parameters, options, token, &used_token);
-	if (by_name)
-		job_id = dbx_job_find(workspace, dbx_arg_text(fcinfo, 0), caller);
-	body = dbx_run_now_body(job_id, job_parameters, options, token, &used_token);
-	return dbx_run_start(workspace, "run-now", body, used_token, caller);
+	members = dbx_run_now_members(job_parameters, options, token, &used_token);
+	job_id = by_name ? dbx_job_find(workspace, dbx_arg_text(fcinfo, 0), caller)
+					 : PG_GETARG_INT64(0);
+	return dbx_run_start(workspace, "run-now",
+						 dbx_run_now_body(job_id, members), used_token, caller);
 }
 
 Datum
 databricks_run_now(PG_FUNCTION_ARGS)
 {
 	dbx_arg_require(fcinfo, 0, "job_id");
-	PG_RETURN_INT64(start_run(fcinfo, false, "run_now",
-							  dbx_arg_workspace(fcinfo, 4)));
+	PG_RETURN_INT64(
+		start_run(fcinfo, false, "run_now", dbx_arg_workspace(fcinfo, 4)));
 }
 
 Datum
 databricks_run_now_by_name(PG_FUNCTION_ARGS)
 {
 	dbx_arg_require(fcinfo, 0, "job_name");
-	PG_RETURN_INT64(start_run(fcinfo, true, "run_now",
-							  dbx_arg_workspace(fcinfo, 4)));
+	PG_RETURN_INT64(
+		start_run(fcinfo, true, "run_now", dbx_arg_workspace(fcinfo, 4)));
 }
 
 Datum
 databricks_submit_run(PG_FUNCTION_ARGS)
 {
-	char	   *token;
-	char	   *body;
+	char *token;
+	char *body;
 
 	dbx_arg_require(fcinfo, 0, "settings");
-	body = dbx_submit_body(PG_GETARG_JSONB_P(0), dbx_arg_text(fcinfo, 1), &token);
+	body = dbx_submit_body(PG_GETARG_JSONB_P(0), dbx_arg_text(fcinfo, 1),
+						   &token);
 	PG_RETURN_INT64(dbx_run_start(dbx_arg_workspace(fcinfo, 2), "runs/submit",
 								  body, token, "submit_run"));
 }
 
 /* Columns of run_result that the column descriptors of runs know. */
 static const char *const result_columns[] = {
-	"run_id", "job_id", "run_name", "state", "result_state",
-	"termination_code", "termination_type", "state_message", NULL,
-	"start_time", "end_time", "run_duration", "run_page_url"
-};
+	"run_id",		"job_id",			"run_name",			"state",
+	"result_state", "termination_code", "termination_type", "state_message",
+	NULL,			"start_time",		"end_time",			"run_duration",
+	"run_page_url"};
 
 #define FAILED_TASKS_COLUMN 8
 
 static Datum
 make_result(FunctionCallInfo fcinfo, const DbxWait *wait, Jsonb *failed_tasks)
 {
-	Datum		values[lengthof(result_columns)];
-	bool		nulls[lengthof(result_columns)];
-	TupleDesc	desc;
-	int			i;
+	Datum	  values[lengthof(result_columns)];
+	bool	  nulls[lengthof(result_columns)];
+	TupleDesc desc;
+	int		  i;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE ||
 		desc->natts != lengthof(result_columns))
@@ -121,9 +120,10 @@ make_result(FunctionCallInfo fcinfo, const DbxWait *wait, Jsonb *failed_tasks)
 		nulls[i] = true;
 		values[i] = (Datum) 0;
 		if (result_columns[i] != NULL && wait->run != NULL)
-			values[i] = dbx_resource_value(&dbx_resource_runs.columns[dbx_resource_column(&dbx_resource_runs, result_columns[i])],
-										   wait->run, wait->workspace->name,
-										   "runs", &nulls[i]);
+			values[i] = dbx_resource_value(
+				&dbx_resource_runs.columns[dbx_resource_column(
+					&dbx_resource_runs, result_columns[i])],
+				wait->run, wait->workspace->name, "runs", &nulls[i]);
 	}
 	if (wait->run == NULL)
 	{
@@ -135,7 +135,8 @@ make_result(FunctionCallInfo fcinfo, const DbxWait *wait, Jsonb *failed_tasks)
 		values[FAILED_TASKS_COLUMN] = JsonbPGetDatum(failed_tasks);
 		nulls[FAILED_TASKS_COLUMN] = false;
 	}
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	return HeapTupleGetDatum(
+		heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
 static const char *
@@ -179,8 +180,7 @@ judge_end(const DbxWait *wait, bool raise)
 				(errcode(state->sqlstate),
 				 errmsg("run " INT64_FORMAT "%s%s%s %s%s%s", wait->run_id,
 						name ? " of \"" : "", name ? name : "", name ? "\"" : "",
-						end_words(state->sqlstate),
-						state->message ? ": " : "",
+						end_words(state->sqlstate), state->message ? ": " : "",
 						state->message ? dbx_redact(state->message) : ""),
 				 *text ? errdetail_internal("%s", text) : 0,
 				 url ? errhint("See %s", url) : 0));
@@ -193,15 +193,18 @@ judge_timeout(const DbxWait *wait, const WaitOptions *options)
 	if (options->cancel_on_timeout)
 		dbx_wait_cancel_run(wait, CANCEL_ON_TIMEOUT_MS);
 	if (options->raise_on_failure)
-		ereport(ERROR,
-				(errcode(ERRCODE_RUN_WAIT_TIMED_OUT),
-				 errmsg("run " INT64_FORMAT " is not over yet, the wait for it timed out",
-						wait->run_id),
-				 errdetail("Last seen state: %s.",
-						   wait->state.state ? wait->state.state : "none"),
-				 options->cancel_on_timeout
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_RUN_WAIT_TIMED_OUT),
+			 errmsg("run " INT64_FORMAT
+					" is not over yet, the wait for it timed out",
+					wait->run_id),
+			 errdetail("Last seen state: %s.",
+					   wait->state.state ? wait->state.state : "none"),
+			 options->cancel_on_timeout
 				 ? errhint("The run is being cancelled.")
-				 : errhint("The run goes on; wait again with databricks.wait_for_run(" INT64_FORMAT ").",
+				 : errhint("The run goes on; wait again with databricks.wait_for_run(" INT64_FORMAT
+						   ").",
 						   wait->run_id)));
 }
 
@@ -240,7 +243,7 @@ wait_guarded(DbxWait *wait, const WaitOptions *options, bool commit)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData *error;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
@@ -272,12 +275,16 @@ read_options(FunctionCallInfo fcinfo, int first)
 
 	options.deadline = 0;
 	if (!PG_ARGISNULL(first))
-		options.deadline = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-																   TimestampTzGetDatum(GetCurrentTimestamp()),
-																   PG_GETARG_DATUM(first)));
-	options.raise_on_failure = PG_ARGISNULL(first + 1) || PG_GETARG_BOOL(first + 1);
-	options.cancel_on_timeout = !PG_ARGISNULL(first + 2) && PG_GETARG_BOOL(first + 2);
-	options.cancel_on_interrupt = !PG_ARGISNULL(first + 3) && PG_GETARG_BOOL(first + 3);
+		options.deadline = DatumGetTimestampTz(
+			DirectFunctionCall2(timestamptz_pl_interval,
+								TimestampTzGetDatum(GetCurrentTimestamp()),
+								PG_GETARG_DATUM(first)));
+	options.raise_on_failure = PG_ARGISNULL(first + 1) ||
+		PG_GETARG_BOOL(first + 1);
+	options.cancel_on_timeout = !PG_ARGISNULL(first + 2) &&
+		PG_GETARG_BOOL(first + 2);
+	options.cancel_on_interrupt = !PG_ARGISNULL(first + 3) &&
+		PG_GETARG_BOOL(first + 3);
 	return options;
 }
 
@@ -285,8 +292,8 @@ static Datum
 wait_and_return(FunctionCallInfo fcinfo, const DbxWorkspace *workspace,
 				int64 run_id, const WaitOptions *options, const char *caller)
 {
-	DbxWait		wait;
-	Jsonb	   *failed = NULL;
+	DbxWait wait;
+	Jsonb  *failed = NULL;
 
 	dbx_wait_begin(&wait, workspace, run_id, options->deadline, caller);
 	wait_guarded(&wait, options, false);
@@ -310,9 +317,9 @@ databricks_wait_for_run(PG_FUNCTION_ARGS)
 static Datum
 run_and_wait(FunctionCallInfo fcinfo, bool by_name)
 {
-	WaitOptions options = read_options(fcinfo, 4);
+	WaitOptions	  options = read_options(fcinfo, 4);
 	DbxWorkspace *workspace;
-	int64		run_id;
+	int64		  run_id;
 
 	dbx_arg_require(fcinfo, 0, by_name ? "job_name" : "job_id");
 	workspace = dbx_arg_workspace(fcinfo, 8);
@@ -336,20 +343,22 @@ databricks_run_and_wait_by_name(PG_FUNCTION_ARGS)
 Datum
 databricks_await_run(PG_FUNCTION_ARGS)
 {
-	CallContext *call = castNode(CallContext, fcinfo->context);
-	WaitOptions options = read_options(fcinfo, 1);
+	CallContext	 *call = castNode(CallContext, fcinfo->context);
+	WaitOptions	  options = read_options(fcinfo, 1);
 	MemoryContext context;
 	MemoryContext before;
 	DbxWorkspace *workspace;
-	DbxWait		wait;
+	DbxWait		  wait;
 
 	dbx_arg_require(fcinfo, 0, "run_id");
 	if (call->atomic)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-				 errmsg("await_run cannot be called inside a transaction block or a function"),
-				 errdetail("It commits while it waits."),
-				 errhint("Use databricks.wait_for_run() there.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+			 errmsg(
+				 "await_run cannot be called inside a transaction block or a function"),
+			 errdetail("It commits while it waits."),
+			 errhint("Use databricks.wait_for_run() there.")));
 
 	/* the portal's context outlives the commits between the looks */
 	context = AllocSetContextCreate(PortalContext, "databricks await_run",

@@ -50,6 +50,14 @@ AS 'MODULE_PATHNAME', 'databricks_required';
 COMMENT ON FUNCTION databricks.required(pg_catalog.anyelement, pg_catalog.text) IS
 'The value, or error 22004 naming the argument if it is null.';
 
+CREATE FUNCTION databricks.answered(value pg_catalog.anyelement, name pg_catalog.text)
+RETURNS pg_catalog.anyelement
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'databricks_answered';
+
+COMMENT ON FUNCTION databricks.answered(pg_catalog.anyelement, pg_catalog.text) IS
+'The value, or error HV00M naming the member that an answer of the service lacks if it is null.';
+
 CREATE FUNCTION databricks.omit_nulls(object pg_catalog.jsonb)
 RETURNS pg_catalog.jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

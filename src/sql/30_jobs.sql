@@ -17,9 +17,10 @@ CREATE FUNCTION databricks.create_job(
 	workspace pg_catalog.name DEFAULT NULL)
 RETURNS pg_catalog.int8
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
-RETURN (databricks.api('POST', '/api/2.2/jobs/create',
-					   databricks.check_job_settings(settings), workspace)
-		OPERATOR(pg_catalog.->>) 'job_id')::pg_catalog.int8;
+RETURN databricks.answered(
+	(databricks.api('POST', '/api/2.2/jobs/create',
+					databricks.check_job_settings(settings), workspace)
+	 OPERATOR(pg_catalog.->>) 'job_id')::pg_catalog.int8, 'job_id');
 
 COMMENT ON FUNCTION databricks.create_job(pg_catalog.jsonb, pg_catalog.name) IS
 'Creates a job from its settings (with access_control_list, if wanted) and returns its id. POST /api/2.2/jobs/create.
