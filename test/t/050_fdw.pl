@@ -77,14 +77,30 @@ my $once = $workspace->api(
 $workspace->advance(1000);
 $workspace->api('POST', '/api/2.2/jobs/runs/cancel', { run_id => $ending });
 my $pending = start_run($workspace->create_job(name => 'late'));
-my $all_jobs = 134;
-my $all_runs = 267;
+my $detailed = $workspace->create_job(
+	name => 'detailed',
+	description => 'with everything',
+	tags => { team => 'finance' },
+	parameters => [ { name => 'day', default => '2026-10-01' } ],
+	schedule => {
+		quartz_cron_expression => '0 0 2 * * ?',
+		timezone_id => 'UTC',
+		pause_status => 'PAUSED'
+	},
+	job_clusters => [
+		{   job_cluster_key => 'main',
+			new_cluster => { spark_version => '15.4.x', node_type_id => 'i3.xlarge', num_workers => 1 }
+		} ],
+	queue => $queue);
+my $detailed_run = start_run($detailed);
+my $all_jobs = 135;
+my $all_runs = 268;
 
 is( $node->safe_psql('postgres', <<~'SQL'),
 	SELECT string_agg(state || ' ' || n, ', ' ORDER BY state)
 	FROM (SELECT state, count(*) AS n FROM runs GROUP BY state) AS s
 	SQL
-	'PENDING 1, QUEUED 1, RUNNING 3, TERMINATED 261, TERMINATING 1',
+	'PENDING 2, QUEUED 1, RUNNING 3, TERMINATED 261, TERMINATING 1',
 	'runs in all states to be told apart');
 
 ###
@@ -130,7 +146,7 @@ is(scalar(grep { $_->{query} =~ /expand_tasks=true/ } @requests),
 	2, 'with their tasks');
 asks('SELECT count(*) FROM runs', $all_runs, { $list_runs => 11 }, 'count of runs');
 asks(q{SELECT count(*) FROM runs WHERE state IN ('QUEUED', 'PENDING', 'RUNNING', 'TERMINATING')},
-	6, { $list_runs => 1 }, 'active runs');
+	7, { $list_runs => 1 }, 'active runs');
 asks("SELECT count(*) FROM runs WHERE job_id = $job",
 	2, { $list_runs => 1 }, 'runs of a job');
 asks("SELECT count(*) FROM runs WHERE job_id IN ($job, $twin, $job)",
@@ -280,6 +296,38 @@ foreach my $i (0 .. $#queries)
 is($wrong, 0, 'the same rows whether conditions are sent or not (case 65)');
 cmp_ok($filled, '>', 40, 'most of them not empty');
 
+# Each column alone, by key and from the list: what a list shows only when
+# asked for more must not be missing. Only raw tells how it was received.
+foreach my $table (qw(jobs runs))
+{
+	my $key = $table eq 'jobs' ? 'job_id' : 'run_id';
+	my $ids = $table eq 'jobs' ? "$detailed, $job" : "$detailed_run, $running, $refused";
+	my $differing = $node->safe_psql(
+		'postgres',
+		join(
+			'',
+			map {
+				my $value = $_ eq 'raw' ? "raw - 'has_more' - 'run_as_user_name'" : qq{"$_"};
+				my $select = "SELECT $key, $value FROM %s.$table WHERE $key IN ($ids)";
+				sprintf("SELECT '$_' FROM (($select) EXCEPT ALL ($select)) AS d LIMIT 1;",
+					'databricks', 'whole')
+			  } split /\n/,
+			$node->safe_psql(
+				'postgres',
+				"SELECT attname FROM pg_attribute
+				WHERE attrelid = 'databricks.$table'::regclass AND attnum > 0 ORDER BY attnum"
+			)));
+	is($differing, '', "every column of $table is the same by key and in the list (case 65)");
+	isnt(
+		$node->safe_psql('postgres',
+			"SELECT count(*) FROM databricks.$table WHERE $key IN ($ids)"),
+		0,
+		'of rows that are there');
+}
+is( $node->safe_psql('postgres', "SELECT job_parameters FROM runs WHERE job_id = $detailed"),
+	'{"day": "2026-10-01"}',
+	'parameters of a run from the list');
+
 ###
 # Joins (case 67) and rescans (case 69)
 ###
@@ -363,7 +411,7 @@ asks(
 	'',
 	{ $list_jobs => 2 },
 	'cursor that scrolls');
-is($node->safe_psql('postgres', <<~'SQL'), '134', 'a row type');
+is($node->safe_psql('postgres', <<~'SQL'), $all_jobs, 'a row type');
 	SELECT count(jobs) FROM jobs WHERE (jobs).job_id > 0
 	SQL
 
