@@ -1,5 +1,6 @@
-# 021_tls.pl - TLS is always verified, and files of the server are only for those
-# who may read them. Acceptance case 13 (TLS failure).
+# 021_tls.pl - TLS is always verified, over HTTP/1.1 and HTTP/2, also behind a
+# proxy; and files of the server are only for those who may read them. Acceptance
+# case 13 (TLS failure).
 
 use strict;
 use warnings;
@@ -8,6 +9,8 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 
 use Databricks::Test;
+use IO::Socket::INET;
+use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
@@ -95,5 +98,101 @@ $error = sql_error($node, sprintf(
 		  SELECT databricks.get_job(1, 'plain')}, $workspace->port, $token),
 	@as_engineer);
 is($error->{state}, 'HV024', 'plain http is refused on a server of a plain role, loopback or not');
+
+### A private authority and HTTP/2: nginx in front of a stand-in workspace
+
+my $openssl = sub {
+	PostgreSQL::Test::Utils::system_or_bail('openssl', @_);
+};
+my ($ca, $ca_key) = ("$dir/ca.crt", "$dir/ca.key");
+$openssl->('req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2',
+	'-subj', '/CN=Private Authority', '-keyout', $ca_key, '-out', $ca);
+
+# A certificate of that authority, valid for so many days from now on.
+sub signed_certificate
+{
+	my ($name, $host, $days) = @_;
+	append_to_file("$dir/$name.ext", "subjectAltName=DNS:$host\n");
+	$openssl->('req', '-newkey', 'rsa:2048', '-nodes', '-subj', "/CN=$host",
+		'-keyout', "$dir/$name.key", '-out', "$dir/$name.csr");
+	$openssl->('x509', '-req', '-in', "$dir/$name.csr", '-CA', $ca, '-CAkey', $ca_key,
+		'-CAcreateserial', '-extfile', "$dir/$name.ext", '-days', $days,
+		'-out', "$dir/$name.crt");
+	return;
+}
+signed_certificate('good', 'localhost', 2);
+signed_certificate('expired', 'localhost', -1);
+signed_certificate('stranger', 'stranger.example.com', 2);
+certificate('selfmade', 'localhost');
+
+# What nginx itself fills in.
+my %dir_sign = (protocol => '$server_protocol', connection => '$connection');
+
+my $behind = Databricks::Test::Workspace->start;
+my %door = map { $_ => PostgreSQL::Test::Cluster::get_free_port() } qw(good expired stranger selfmade);
+my $doors = join "\n", map { <<~DOOR } sort keys %door;
+	server {
+		listen 127.0.0.1:$door{$_} ssl http2;
+		ssl_certificate $dir/$_.crt;
+		ssl_certificate_key $dir/$_.key;
+		location / {
+			proxy_pass http://127.0.0.1:@{[ $behind->port ]};
+			proxy_set_header X-Protocol $dir_sign{protocol};
+			proxy_set_header X-Connection $dir_sign{connection};
+		}
+	}
+	DOOR
+mkdir "$dir/nginx";
+append_to_file("$dir/nginx.conf", <<~CONF);
+	daemon off;
+	pid $dir/nginx.pid;
+	error_log $dir/nginx/error.log;
+	events { worker_connections 128; }
+	http {
+		access_log off;
+		client_body_temp_path $dir/nginx;
+		proxy_temp_path $dir/nginx;
+		fastcgi_temp_path $dir/nginx;
+		uwsgi_temp_path $dir/nginx;
+		scgi_temp_path $dir/nginx;
+		$doors
+	}
+	CONF
+my $nginx = IPC::Run::start([ 'nginx', '-p', $dir, '-c', "$dir/nginx.conf", '-e', "$dir/nginx/error.log" ]);
+END { $nginx->kill_kill if defined $nginx; }
+poll_until('nginx is there', sub {
+		return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $door{good}); });
+
+my $connect_door = sub {
+	my ($name, %options) = @_;
+	return $node->safe_psql('postgres', sprintf(
+			q{SELECT ok, message FROM databricks.connect('door', host => 'https://localhost:%d', token => '%s', server_options => '%s')},
+			$door{$name}, $token, json({ retry_timeout => 0, ca_file => $ca, %options })));
+};
+like($connect_door->('good'), qr/^t\|/, 'a certificate of the private authority is accepted');
+my ($request) = $behind->journal(path => '/api/2.0/preview/scim/v2/Me');
+is($request->{headers}->{'x-protocol'}, 'HTTP/2.0', '... over HTTP/2');
+like($connect_door->('expired'), qr/^f\|.*expired/, 'an expired certificate is refused, which is said');
+like($connect_door->('stranger'), qr/^f\|.*(subject name|host name)/, 'one for another host is refused, which is said');
+like($connect_door->('selfmade'), qr/^f\|.*self.signed/, 'one signed by itself is refused, which is said');
+like($connect_door->('good', ca_file => undef), qr/^f\|.*certificate/,
+	'and without ca_file the authority is unknown');
+
+# Calls at once share the connection.
+$connect_door->('good');
+my @ids = map { $behind->api('POST', '/api/2.2/jobs/run-now', { job_id => $_ })->{run_id} }
+  map { $behind->create_job(name => "job $_") } 1 .. 12;
+$mark = $behind->mark;
+is( $node->safe_psql('postgres', sprintf(
+			q{SELECT count(*) FROM door.runs WHERE run_id IN (%s)}, join(',', @ids))),
+	12, '12 runs by their ids, at once');
+my %shared = map { $_->{headers}->{'x-connection'} => 1 }
+  $behind->journal(since => $mark, path => '/api/2.2/jobs/runs/get');
+is(scalar keys %shared, 1, '... over one connection');
+
+# A proxy named in the environment of the server is not used, one in the option is.
+is( $node->safe_psql('postgres', sprintf(
+			q{SELECT ok FROM databricks.connect('door', server_options => '%s')}, json({ proxy => 'http://127.0.0.1:9' }))),
+	'f', 'option proxy is used: one that is down is no way out');
 
 done_testing();
