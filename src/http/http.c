@@ -27,6 +27,7 @@
 
 #define FIRST_BUFFER_SIZE 16384
 #define IDLE_HANDLES	  16
+#define LARGEST_HEAD	  (256 * 1024) /* bytes of all headers of an answer */
 
 struct DbxTransfer
 {
@@ -40,6 +41,7 @@ struct DbxTransfer
 	Size				  size;
 	Size				  used;
 	Size				  limit;
+	Size				  head;	   /* bytes of headers so far */
 	DbxHttpFailure		  refused; /* why a callback stopped the transfer */
 	char				  message[CURL_ERROR_SIZE];
 	DbxHttpResponse		  response;
@@ -86,6 +88,26 @@ receive(char *data, size_t one, size_t length, void *private_data)
 	memcpy(transfer->buffer + transfer->used, data, length);
 	transfer->used += length;
 	transfer->buffer[transfer->used] = '\0';
+	return length;
+}
+
+/*
+ * CURLOPT_HEADERFUNCTION: libcurl keeps the headers itself, whatever their
+ * number; here they are only counted.
+ */
+static size_t
+count_header(char *data, size_t one, size_t length, void *private_data)
+{
+	DbxTransfer *transfer = private_data;
+
+	(void) data;
+	(void) one;
+	transfer->head += length;
+	if (transfer->head > LARGEST_HEAD)
+	{
+		transfer->refused = DBX_HTTP_TOO_LARGE;
+		return CURL_WRITEFUNC_ERROR;
+	}
 	return length;
 }
 
@@ -298,6 +320,8 @@ set_options(DbxTransfer *transfer, const DbxHttpRequest *request)
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) request->timeout);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, count_header);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
 	if (curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK)
