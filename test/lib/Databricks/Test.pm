@@ -370,7 +370,7 @@ sub number_ids
 sub journal
 {
 	my ($self, %filter) = @_;
-	return grep { $_->{user} ne $harness_user }
+	return grep { ($_->{user} // '') ne $harness_user }
 	  @{ $self->get('journal', limit => 1_000_000, %filter)->{entries} };
 }
 

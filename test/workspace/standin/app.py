@@ -88,6 +88,7 @@ class App:
         self.exact = {}
         self.patterns = []
         self.open = {}
+        self.open_patterns = []
         for module in areas.MODULES:
             for method, path, versions, handler in module.ROUTES:
                 for version in versions:
@@ -97,7 +98,10 @@ class App:
                     else:
                         self.exact[method, full] = (version, handler)
             for method, path, handler in getattr(module, "OPEN_ROUTES", ()):
-                self.open[method, path] = handler
+                if "{" in path:
+                    self.open_patterns.append((method, path.split("/"), handler))
+                else:
+                    self.open[method, path] = handler
 
     # answers
 
@@ -105,30 +109,48 @@ class App:
         found = self.exact.get((req.method, req.path))
         if found:
             return found
-        have = req.path.split("/")
         for method, want, version, handler in self.patterns:
-            if method == req.method and len(want) == len(have):
-                parts = {}
-                for a, b in zip(want, have):
-                    if a.startswith("{"):
-                        parts[a[1:-1]] = b
-                    elif a != b:
-                        break
-                else:
-                    req.parts = parts
-                    return version, handler
+            if method == req.method and self.fits(req, want):
+                return version, handler
         return None
+
+    def open_route(self, req):
+        """The handler of a call that needs no credential, or None."""
+        found = self.open.get((req.method, req.path))
+        if found or req.path.startswith("/api/"):
+            return found
+        for method, want, handler in self.open_patterns:
+            if method == req.method and self.fits(req, want):
+                return handler
+        return None
+
+    @staticmethod
+    def fits(req, want):
+        """Does a path have this form?  Its parts go to the request."""
+        have = req.path.split("/")
+        if len(want) != len(have):
+            return False
+        parts = {}
+        for a, b in zip(want, have):
+            if a.startswith("{"):
+                parts[a[1:-1]] = b
+            elif a != b:
+                return False
+        req.parts = parts
+        return True
 
     def answer(self, req, expired=False):
         """Do the work of a request."""
         ws = self.ws
         try:
-            handler = self.open.get((req.method, req.path))
+            handler = self.open_route(req)
             if handler is None:
                 if not req.path.startswith("/api/"):
                     return Response(404, b"", {"Content-Type": "text/plain"})
                 header = "Bearer expired" if expired else req.headers.get("authorization")
-                req.principal = ws.principals.authenticate(header, req.request_id)
+                req.principal = ws.principals.authenticate(header, req.request_id, ws.clock.now(),
+                                                           ws.settings["oauth_expired_status"])
+                ws.clients.admit(ws, req)
                 handler = self.api_handler(req)
             req.now = ws.tick()
             return Response(200, dump(handler(ws, req)))

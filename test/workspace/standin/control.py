@@ -202,12 +202,30 @@ def drop_journal(app, args):
     return {}
 
 
+def list_clients(app, args):
+    return {"clients": [c.describe() for c in app.ws.clients.by_id.values()]}
+
+
+def put_client(app, args):
+    """A service principal, members as in clients.py; {client_id, remove: true} takes it away."""
+    if args.pop("remove", False):
+        app.ws.clients.by_id.pop(args["client_id"], None)
+        return {}
+    return app.ws.clients.put(args).describe()
+
+
+def revoke(app, args):
+    """Tokens given out so far are refused from now on: those of one user, or all."""
+    return {"revoked": app.ws.clients.revoke(app.ws, args.get("user"))}
+
+
 COMMANDS = {
     ("GET", ""): overview,
     ("POST", "reset"): reset,
     ("GET", "settings"): get_settings, ("POST", "settings"): set_settings,
     ("GET", "clock"): clock, ("POST", "clock"): clock,
     ("GET", "tokens"): list_tokens, ("POST", "tokens"): put_token,
+    ("GET", "clients"): list_clients, ("POST", "clients"): put_client, ("POST", "revoke"): revoke,
     ("GET", "plans"): list_plans, ("POST", "plans"): add_plan, ("DELETE", "plans"): drop_plans,
     ("POST", "finish"): finish, ("POST", "trigger"): trigger, ("POST", "patch"): patch,
     ("POST", "load"): load, ("POST", "seed"): seed_all, ("POST", "expire-pages"): expire_pages,

@@ -6,9 +6,13 @@ reset, hanging.  Credentials are never kept, only the user they stand for.
 
 from collections import Counter, deque
 import fnmatch
+import re
 
 KEEP = 20000
 BODY_KEEP = 16384
+# what holds a credential, in forms and among headers
+SECRET_MEMBERS = re.compile(r"((?:^|&)(?:client_secret|subject_token)=)[^&]*")
+SECRET_HEADERS = ("x-databricks-azure-sp-management-token",)
 
 
 class Journal:
@@ -24,7 +28,12 @@ class Journal:
         headers = dict(req.headers)
         if "authorization" in headers:
             headers["authorization"] = "<%s>" % user
+        for name in SECRET_HEADERS:
+            if name in headers:
+                headers[name] = "<credential>"
         body = req.body[:BODY_KEEP].decode("utf-8", "replace") if req.body else None
+        if body and "form" in headers.get("content-type", ""):
+            body = SECRET_MEMBERS.sub(r"\1<credential>", body)
         entry = {"n": self.next, "time": now, "connection": conn_id, "method": req.method, "path": req.path,
                  "query": req.raw_query, "user": user, "headers": headers, "body": body,
                  "request_id": req.request_id, "status": None, "fault": None, "ms": None}

@@ -30,7 +30,7 @@ class Principal:
     """One access token.  jobs maps a job id to a level that applies besides the job's own list."""
 
     def __init__(self, token, user, admin=False, groups=None, jobs=None,
-                 default_level="NONE", expired=False, display_name=None):
+                 default_level="NONE", expired=False, display_name=None, expires=None):
         self.token = token
         self.user = user
         self.admin = bool(admin)
@@ -38,6 +38,8 @@ class Principal:
         self.jobs = {int(k): LEVELS[v] for k, v in (jobs or {}).items()}
         self.default_level = LEVELS[default_level]
         self.expired = bool(expired)
+        self.expires = expires          # ms of the workspace, None: never
+        self.resource_id = None         # of Azure, when a second token must prove the right to it
         self.display_name = display_name or user.split("@")[0].title()
         self.user_id = 7000000000000000 + zlib.crc32(user.encode())
 
@@ -67,13 +69,16 @@ class Principals:
         self.by_token[p.token] = p
         return p
 
-    def authenticate(self, header, request_id):
+    def authenticate(self, header, request_id, now=0, expired_status=403):
         """Return the principal of an Authorization header or raise 401/403."""
         scheme, _, token = (header or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise ApiError(401, 401, "Credential was not sent or was of an unsupported type for this API.",
                            {"WWW-Authenticate": 'Bearer realm="DatabricksRealm"'})
         p = self.by_token.get(token.strip())
+        if p is not None and p.expires is not None and p.expires <= now:
+            raise ApiError(expired_status, expired_status, "Access token expired. [ReqId: %s]" % request_id,
+                           {"WWW-Authenticate": 'Bearer realm="DatabricksRealm"'})
         if p is None or p.expired:
             raise ApiError(403, 403, "Invalid access token. [ReqId: %s]" % request_id,
                            {"X-Databricks-Reason-Phrase": "Invalid access token."})

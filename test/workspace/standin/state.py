@@ -8,6 +8,7 @@ import random
 
 from .clock import Clock
 from .engine import Engine
+from .clients import Clients
 from .errors import invalid
 from .principals import Principals
 from .store import Store
@@ -36,6 +37,10 @@ SETTINGS = {
     "saved_job_limit": 12000,
     "rate_limits": False,               # the published requests per second
     "gzip": True,
+    "oauth_lifetime_s": 3600,           # of the tokens given out
+    "oauth_text_times": False,          # expires_in as a text
+    "oauth_expired_status": 403,        # or 401
+    "azure_tenant": "5a3b1c2d-0000-4000-8000-00000000000a",
 }
 
 CHOICES = {
@@ -67,6 +72,7 @@ class Workspace:
         self.settings = {k: (list(v) if isinstance(v, list) else v) for k, v in SETTINGS.items()}
         self.settings.update(self.given_settings)
         self.principals = Principals()
+        self.clients = Clients()
         for spec in self.given_tokens:
             self.principals.put(spec)
         self.store = Store()

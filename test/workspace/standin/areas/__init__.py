@@ -6,6 +6,6 @@ members of the reply, or raises ApiError.  A path may hold {name} parts; they
 arrive in request.parts.  Add a module to MODULES and it is served.
 """
 
-from . import identity, jobs, runs
+from . import identity, jobs, oauth, runs
 
-MODULES = (identity, jobs, runs)
+MODULES = (identity, jobs, runs, oauth)
