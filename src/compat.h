@@ -106,6 +106,19 @@ dbx_object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 #define dbx_scan_check_as_user(scan, rte) ((rte)->checkAsUser)
 #endif
 
+/* 18 tells bytes from characters. */
+#if PG_VERSION_NUM >= 180000
+#define dbx_b64_encode(from, fromlen, to, tolen) \
+	pg_b64_encode((const uint8 *) (from), fromlen, to, tolen)
+#define dbx_b64_decode(from, fromlen, to, tolen) \
+	pg_b64_decode(from, fromlen, (uint8 *) (to), tolen)
+#else
+#define dbx_b64_encode(from, fromlen, to, tolen) \
+	pg_b64_encode(from, fromlen, to, tolen)
+#define dbx_b64_decode(from, fromlen, to, tolen) \
+	pg_b64_decode(from, fromlen, to, tolen)
+#endif
+
 /* 18 wants more of a module than a magic number. */
 #if PG_VERSION_NUM >= 180000
 #define DBX_MODULE_MAGIC \

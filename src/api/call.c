@@ -7,9 +7,10 @@
  * While any one is waited for, all are moved on, so a call that waits to be
  * tried again never holds up the others.
  *
- *	  WAITING --due, and a place is free--> SENT --answer--> ENDED
- *	     ^                                   |
- *	     +---- trouble that passes ----------+
+ *	  WAITING --due, and a place is free--> AUTHENTICATING --token--> SENT
+ *	     ^                                       |                      |
+ *	     |                                       +--no token--> ENDED <-+
+ *	     +------ trouble that passes, or a token that is refused -------+
  *
  * A call lives in its own memory context below the one it was started in.  When
  * that goes away, in an abort for instance, the reset callback takes the call
@@ -31,32 +32,34 @@
 typedef enum CallState
 {
 	CALL_WAITING,
+	CALL_AUTHENTICATING,
 	CALL_SENT,
 	CALL_ENDED
 } CallState;
 
 struct DbxCall
 {
-	dlist_node			   node; /* in "calls" unless ended */
-	bool				   listed;
-	MemoryContext		   context;
-	MemoryContextCallback  on_reset;
-	const DbxWorkspace	  *workspace;
-	const DbxAuthProvider *auth;
-	char				  *method;
-	char				  *path;
-	char				  *query;
-	char				  *body;
-	char				  *caller;
-	DbxCallStats		  *stats;
-	DbxEffect			   effect;
-	CallState			   state;
+	dlist_node			  node; /* in "calls" unless ended */
+	bool				  listed;
+	MemoryContext		  context;
+	MemoryContextCallback on_reset;
+	const DbxWorkspace	 *workspace;
+	DbxAuth				 *auth;
+	char				 *method;
+	char				 *path;
+	char				 *query;
+	char				 *body;
+	char				 *caller;
+	DbxCallStats		 *stats;
+	DbxEffect			  effect;
+	CallState			  state;
 	bool		 older_version; /* sent to 2.1 since 2.2 is not there */
 	bool		 in_doubt;		/* an attempt may have been carried out */
 	bool		 gone;			/* deleted already, by such an attempt */
+	bool		 unauthorized;	/* ended since there was no token */
 	int			 attempts;
 	TimestampTz	 begun;	   /* first attempt */
-	TimestampTz	 due;	   /* earliest next attempt */
+	TimestampTz	 due;	   /* earliest next attempt, or look at the token */
 	DbxTransfer *transfer; /* the last one */
 	DbxApiError *error;
 };
@@ -159,12 +162,9 @@ forget_call(void *arg)
 static const char *
 user_agent(const DbxCall *call)
 {
-	/* the number alone: what a distribution adds to it is no token of a header */
-	return psprintf(
-		"User-Agent: databricks-postgresql/%s postgresql/%.*s os/linux auth/%s%s%s",
-		DBX_VERSION, (int) strcspn(PG_VERSION, " "), PG_VERSION,
-		call->auth->name, call->caller ? " function/" : "",
-		call->caller ? call->caller : "");
+	return psprintf("%s%s%s", dbx_auth_user_agent(dbx_auth_name(call->auth)),
+					call->caller ? " function/" : "",
+					call->caller ? call->caller : "");
 }
 
 static void
@@ -180,7 +180,7 @@ send_call(DbxCall *call)
 	call->error = NULL;
 
 	/* credentials may have been renewed since the last attempt */
-	request.headers = call->auth->headers(workspace);
+	request.headers = dbx_auth_headers(call->auth);
 	request.headers = lappend(request.headers, (char *) user_agent(call));
 	request.headers = lappend(request.headers, "Accept: application/json");
 	if (call->body != NULL)
@@ -268,6 +268,49 @@ weigh_doubt(DbxCall *call)
 	call->error->unknown_outcome = call->in_doubt;
 }
 
+/* No token can be had: the call ends without being sent, or sent again. */
+static void
+end_without_token(DbxCall *call)
+{
+	MemoryContext		before = MemoryContextSwitchTo(call->context);
+	const DbxAuthError *why = dbx_auth_error(call->auth);
+	DbxApiError		   *error = palloc0(sizeof(DbxApiError));
+
+	error->sqlstate = why->sqlstate;
+	error->message = pstrdup(why->message);
+	error->hint = why->hint ? pstrdup(why->hint) : NULL;
+	error->passing = why->passing;
+	error->unknown_outcome = call->in_doubt;
+	call->error = error;
+	call->unauthorized = true;
+	end_call(call);
+	MemoryContextSwitchTo(before);
+}
+
+/* Send a call that is due and has a place, as soon as it has its credentials. */
+static void
+try_send_call(DbxCall *call)
+{
+	MemoryContext before = MemoryContextSwitchTo(call->context);
+	DbxAuthState  state = dbx_auth_prepare(call->auth, &call->due);
+
+	MemoryContextSwitchTo(before);
+	call->state = CALL_AUTHENTICATING;
+	if (state == DBX_AUTH_READY)
+		send_call(call);
+	else if (state == DBX_AUTH_FAILED)
+		end_without_token(call);
+}
+
+/* Did the service refuse the token rather than what was asked with it? */
+static bool
+token_was_refused(const DbxApiError *error)
+{
+	return error != NULL &&
+		error->sqlstate == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION &&
+		(error->status == 401 || error->status == 403);
+}
+
 /* An answer, or the lack of one, has come: end the call or plan another try. */
 static void
 take_answer(DbxCall *call)
@@ -290,6 +333,9 @@ take_answer(DbxCall *call)
 		call->older_version = true;
 		delay = 0;
 	}
+	/* whatever the method: refused before any work */
+	else if (token_was_refused(call->error) && dbx_auth_refused(call->auth))
+		delay = 0;
 	else
 	{
 		if (call->older_version && !route_is_missing(call->error) &&
@@ -311,6 +357,8 @@ take_answer(DbxCall *call)
 				call->stats->retries++;
 		}
 	}
+	if (delay < 0 && token_was_refused(call->error))
+		call->error->hint = dbx_auth_hint(call->auth);
 	log_attempt(call, response, delay);
 	if (delay < 0)
 		end_call(call);
@@ -365,16 +413,18 @@ advance_calls(TimestampTz *next)
 	{
 		DbxCall *call = dlist_container(DbxCall, node, iter.cur);
 
-		if (call->state != CALL_WAITING)
+		if (call->state == CALL_SENT)
 			continue;
-		if (call->due > now)
+		if (call->due <= now &&
+			count_sent(call->workspace->serverid) < call->workspace->max_parallel)
 		{
-			if (*next == 0 || call->due < *next)
-				*next = call->due;
+			try_send_call(call);
+			if (call->state == CALL_ENDED)
+				ended = true;
 		}
-		else if (count_sent(call->workspace->serverid) <
-				 call->workspace->max_parallel)
-			send_call(call);
+		if (call->state != CALL_SENT && call->due > now &&
+			(*next == 0 || call->due < *next))
+			*next = call->due;
 	}
 	return ended;
 }
@@ -409,7 +459,7 @@ dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
 	call = palloc0(sizeof(DbxCall));
 	call->context = context;
 	call->workspace = workspace;
-	call->auth = dbx_auth_provider(workspace);
+	call->auth = dbx_auth_open(workspace);
 	call->method = pstrdup(spec->method);
 	call->path = pstrdup(spec->path);
 	call->query = spec->query && *spec->query ? pstrdup(spec->query) : NULL;
@@ -425,10 +475,12 @@ dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
 	MemoryContextRegisterResetCallback(context, &call->on_reset);
 	dlist_push_tail(&calls, &call->node);
 	call->listed = true;
-	MemoryContextSwitchTo(before);
 
-	if (count_sent(workspace->serverid) < workspace->max_parallel)
+	/* what else may come of it, comes when the call is waited for */
+	if (count_sent(workspace->serverid) < workspace->max_parallel &&
+		dbx_auth_prepare(call->auth, &call->due) == DBX_AUTH_READY)
 		send_call(call);
+	MemoryContextSwitchTo(before);
 	return call;
 }
 
@@ -473,7 +525,9 @@ dbx_call_status(const DbxCall *call)
 {
 	if (call->gone)
 		return 200;
-	return call->transfer ? dbx_http_response(call->transfer)->status : 0;
+	return call->transfer && !call->unauthorized
+		? dbx_http_response(call->transfer)->status
+		: 0;
 }
 
 DbxJson *
@@ -534,6 +588,10 @@ dbx_call_headline(const DbxCall *call)
 	const DbxApiError *error = call->error;
 	const char		  *name = call->workspace->name;
 
+	if (call->unauthorized &&
+		error->sqlstate != ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN)
+		return psprintf("no token for workspace \"%s\": %s", name,
+						error->message);
 	switch (error->sqlstate)
 	{
 		case ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION:
@@ -578,8 +636,10 @@ dbx_call_detail(const DbxCall *call)
 		appendStringInfo(&detail, " answered %d%s%s", error->status,
 						 error->code ? " " : "", error->code ? error->code : "");
 	else
-		appendStringInfoString(&detail, " got no answer");
-	if (call->attempts > 1)
+		appendStringInfoString(&detail,
+							   call->unauthorized ? " was not sent"
+												  : " got no answer");
+	if (call->attempts > 1 && !call->unauthorized)
 		appendStringInfo(&detail, " (last of %d attempts)", call->attempts);
 	if (error->request_id != NULL)
 		appendStringInfo(&detail, ", request id %s", error->request_id);

@@ -7,7 +7,6 @@
 #include "postgres.h"
 
 #include "auth/providers.h"
-#include "http/http.h"
 
 static bool
 pat_configured(const DbxWorkspace *workspace, const char **why)
@@ -16,15 +15,16 @@ pat_configured(const DbxWorkspace *workspace, const char **why)
 	return workspace->token != NULL;
 }
 
-static List *
-pat_headers(const DbxWorkspace *workspace)
+static char *
+pat_token(const DbxWorkspace *workspace, const char **why)
 {
-	dbx_redact_secret(workspace->token);
-	return list_make1(psprintf("Authorization: Bearer %s", workspace->token));
+	return pstrdup(workspace->token);
 }
 
 const DbxAuthProvider dbx_auth_pat = {
 	.name = "pat",
+	.family = "pat",
+	.remedy = "option \"token\" of the user mapping",
 	.configured = pat_configured,
-	.headers = pat_headers,
+	.token = pat_token,
 };

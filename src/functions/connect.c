@@ -42,6 +42,7 @@
 #include "http/http.h"
 #include "worker/migrate.h"
 #include "workspace/define.h"
+#include "workspace/option.h"
 
 #define HOME_SCHEMA "databricks"
 #define SHOWN_STATEMENT \
@@ -97,14 +98,17 @@ check(DbxWorkspace *workspace)
 	char		*why = NULL;
 
 	workspace->retry_timeout = 0;
-	result.auth_type = dbx_auth_provider(workspace)->name;
+	result.latency_ms = -1;
+	result.auth_type = dbx_auth_choice(workspace, &result.message);
+	if (result.auth_type == NULL)
+		return result;
 	spec.method = "GET";
 	spec.path = ME_PATH;
 	spec.caller = "check_connection";
 	spec.stats = &stats;
 	call = dbx_call_start(workspace, &spec);
 	dbx_call_wait(call);
-	result.latency_ms = stats.elapsed_ms;
+	result.latency_ms = stats.calls > 0 ? stats.elapsed_ms : -1;
 	if (dbx_call_error(call) != NULL)
 	{
 		result.message = dbx_call_headline(call);
@@ -161,6 +165,8 @@ add_json_options(List *options, FunctionCallInfo fcinfo, int number,
 		ListCell *other;
 		bool	  doubled = false;
 
+		if (option->arg != NULL && dbx_option_is_secret(option->defname))
+			dbx_redact_secret(strVal(option->arg));
 		foreach(other, options)
 			doubled |= strcmp(lfirst_node(DefElem, other)->defname,
 							  option->defname) == 0;
@@ -209,6 +215,7 @@ define_workspace(FunctionCallInfo fcinfo, const char *name, const char *role)
 {
 	List *server_options = NIL;
 	List *user_options = NIL;
+	bool  ambient;
 	bool  created;
 	Oid	  serverid;
 
@@ -220,9 +227,14 @@ define_workspace(FunctionCallInfo fcinfo, const char *name, const char *role)
 	user_options = add_text_option(user_options, fcinfo, 4, "client_secret");
 	user_options = add_json_options(user_options, fcinfo, 7, "user_options");
 
+	/* the server process may know what is not told here */
+	ambient = is_given(server_options, "auth_type") ||
+		is_given(server_options, "profile") ||
+		is_given(server_options, "config_file") ||
+		is_given(user_options, "profile");
 	if (GetForeignServerByName(name, true) == NULL)
 	{
-		if (!is_given(server_options, "host"))
+		if (!ambient && !is_given(server_options, "host"))
 			ereport(
 				ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -237,7 +249,7 @@ define_workspace(FunctionCallInfo fcinfo, const char *name, const char *role)
 												 -1));
 	}
 	serverid = dbx_workspace_define(name, server_options, &created);
-	if (user_options != NIL)
+	if (user_options != NIL || (created && ambient))
 		dbx_workspace_define_mapping(name, role, user_options);
 	return serverid;
 }

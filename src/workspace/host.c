@@ -14,18 +14,20 @@
 #include "workspace/workspace.h"
 
 static pg_noreturn void
-bad_host(const char *text, const char *detail)
+bad_address(const char *option, const char *text, const char *detail)
 {
 	/* user information may be a password: then the text is not repeated */
 	ereport(
 		ERROR,
 		(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 		 strchr(text, '@') != NULL
-			 ? errmsg("invalid value for option \"host\"")
-			 : errmsg("invalid value for option \"host\": \"%s\"", text),
+			 ? errmsg("invalid value for option \"%s\"", option)
+			 : errmsg("invalid value for option \"%s\": \"%s\"", option, text),
 		 errdetail("%s", detail),
-		 errhint(
-			 "Give the address of the workspace, such as \"https://dbc-a1b2345c-d6e7.cloud.databricks.com\".")));
+		 strcmp(option, "host") == 0
+			 ? errhint(
+				   "Give the address of the workspace, such as \"https://dbc-a1b2345c-d6e7.cloud.databricks.com\".")
+			 : 0));
 }
 
 /* The value of "o=" in the query of a pasted address, NULL if there is none. */
@@ -49,14 +51,15 @@ find_workspace_id(const char *query)
 	return NULL;
 }
 
-static void
-check_authority(const char *text, const char *authority)
+/* What is wrong with the host[:port] of an address, NULL if nothing is. */
+static const char *
+authority_problem(const char *authority)
 {
 	const char *port = strrchr(authority, ':');
 	Size		host_length;
 
 	if (strchr(authority, '@') != NULL)
-		bad_host(text, "It must not hold a user name or password.");
+		return "It must not hold a user name or password.";
 	if (authority[0] == '[')
 	{
 		const char *end = strchr(authority, ']');
@@ -64,12 +67,11 @@ check_authority(const char *text, const char *authority)
 		if (end == NULL ||
 			strspn(authority + 1, "0123456789abcdefABCDEF:.") !=
 				(Size) (end - authority - 1))
-			bad_host(text, "The address in brackets is not complete.");
+			return "The address in brackets is not complete.";
 		port = end[1] == ':' ? end + 1 : NULL;
 		host_length = end + 1 - authority;
 		if (port == NULL && end[1] != '\0')
-			bad_host(text,
-					 "There is something behind the bracket that is not a port.");
+			return "There is something behind the bracket that is not a port.";
 	}
 	else
 	{
@@ -78,27 +80,30 @@ check_authority(const char *text, const char *authority)
 				authority,
 				"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") <
 			host_length)
-			bad_host(text, "It holds a character that no host name has.");
+			return "It holds a character that no host name has.";
 	}
 	if (host_length == 0)
-		bad_host(text, "It names no host.");
+		return "It names no host.";
 	if (port != NULL)
 	{
 		Size digits = strspn(port + 1, "0123456789");
 
 		if (digits == 0 || digits > 5 || port[1 + digits] != '\0' ||
 			atoi(port + 1) < 1 || atoi(port + 1) > 65535)
-			bad_host(text, "The port is not a number between 1 and 65535.");
+			return "The port is not a number between 1 and 65535.";
 	}
+	return NULL;
 }
 
-char *
-dbx_workspace_normalize_host(const char *text, char **workspace_id)
+/* scheme://host[:port] of an address; *rest gets what follows. */
+static char *
+base_address(const char *option, const char *text, const char **rest)
 {
 	const char *scheme = "https";
 	const char *start = text + strspn(text, " \t\r\n");
 	const char *authority_start = start;
 	const char *separator = strstr(start, "://");
+	const char *problem;
 	char	   *authority;
 	char	   *at;
 	Size		length;
@@ -110,22 +115,80 @@ dbx_workspace_normalize_host(const char *text, char **workspace_id)
 		if (scheme_length == 4 && pg_strncasecmp(start, "http", 4) == 0)
 			scheme = "http";
 		else if (scheme_length != 5 || pg_strncasecmp(start, "https", 5) != 0)
-			bad_host(text, "Only https is spoken (http for loopback hosts).");
+			bad_address(option, text,
+						"Only https is spoken (http for loopback hosts).");
 		authority_start = separator + 3;
 	}
 	length = strcspn(authority_start, "/?# \t\r\n");
 	authority = pnstrdup(authority_start, length);
 	for (at = authority; *at; at++)
 		*at = pg_tolower((unsigned char) *at);
-	check_authority(text, authority);
+	problem = authority_problem(authority);
+	if (problem != NULL)
+		bad_address(option, text, problem);
+	*rest = authority_start + length;
+	return psprintf("%s://%s", scheme, authority);
+}
+
+char *
+dbx_workspace_normalize_host(const char *text, char **workspace_id)
+{
+	const char *rest;
+	char	   *base = base_address("host", text, &rest);
 
 	if (workspace_id != NULL)
 	{
-		const char *query = strchr(authority_start + length, '?');
+		const char *query = strchr(rest, '?');
 
 		*workspace_id = query ? find_workspace_id(query + 1) : NULL;
 	}
-	return psprintf("%s://%s", scheme, authority);
+	return base;
+}
+
+/* Nothing but what stands in the path of a URL as it is. */
+static bool
+is_plain_path(const char *path)
+{
+	return strspn(path,
+				  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				  "0123456789-._~%!$&'()*+,;=:@/") == strlen(path);
+}
+
+char *
+dbx_workspace_normalize_url(const char *option, const char *text)
+{
+	const char *rest;
+	char	   *base = base_address(option, text, &rest);
+	char	   *path = pstrdup(rest);
+	Size		length = strlen(path);
+
+	while (length > 0 && strchr(" \t\r\n/", path[length - 1]) != NULL)
+		path[--length] = '\0';
+	if (!is_plain_path(path))
+		bad_address(
+			option, text,
+			"It holds a query, a fragment or a character that has to be escaped.");
+	return psprintf("%s%s", base, path);
+}
+
+bool
+dbx_workspace_may_visit(const DbxWorkspace *workspace, const char *url)
+{
+	const char *authority;
+	char	   *host;
+	Size		length;
+
+	if (strncmp(url, "https://", 8) == 0)
+		authority = url + 8;
+	else if (strncmp(url, "http://", 7) == 0 && workspace->owned_by_superuser)
+		authority = url + 7;
+	else
+		return false;
+	length = strcspn(authority, "/?#");
+	host = pnstrdup(authority, length);
+	return authority_problem(host) == NULL &&
+		is_plain_path(authority + length) &&
+		(url[4] == 's' || dbx_workspace_is_loopback(host));
 }
 
 bool
@@ -136,7 +199,7 @@ dbx_workspace_is_loopback(const char *host)
 
 	name = name ? name + 3 : host;
 	if (strncmp(name, "[::1]", 5) == 0)
-		return name[5] == '\0' || name[5] == ':';
+		return name[5] == '\0' || name[5] == ':' || name[5] == '/';
 	length = strcspn(name, ":/");
 	if (length == 9 && strncmp(name, "localhost", 9) == 0)
 		return true;

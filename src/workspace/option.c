@@ -31,7 +31,8 @@
 typedef enum OptionType
 {
 	OPTION_TEXT,
-	OPTION_HOST,
+	OPTION_HOST, /* sets workspace_id too, from a pasted address */
+	OPTION_URL,	 /* an address without query */
 	OPTION_BOOL,
 	OPTION_INT,
 	OPTION_REAL,
@@ -41,6 +42,8 @@ typedef enum OptionType
 } OptionType;
 
 #define READS_FILES 0x01 /* only for those who may read server files */
+#define ONE_WORD	0x02 /* printable ASCII: it becomes part of a header */
+#define SECRET		0x04 /* masked in all texts from the moment it is known */
 
 typedef struct Option
 {
@@ -61,40 +64,108 @@ typedef struct Option
 #define TABLE				ForeignTableRelationId
 
 /*
+ * What auth_type can be: the providers of src/auth in the names the vendor gave
+ * them, and two of our own: token-file, and env for "look into the environment
+ * of the server process, then choose".
+ */
+#define AUTH_TYPES \
+	"pat|oauth-m2m|env-oidc|file-oidc|azure-msi|azure-client-secret|token-file|env"
+
+/* What of it takes the identity of the server's machine or process. */
+static const char *const identity_auth_types[] = {"env", "env-oidc",
+												  "azure-msi"};
+
+#define TEXT_OPTION(name, catalog, flags)                                   \
+	{                                                                       \
+#name, catalog, OPTION_TEXT, flags, IN_WORKSPACE(name), 0, 0, NULL, \
+			NULL                                                            \
+	}
+
+/*
  * The costs are for choosing among plans of calls.  They are far below what a
  * call takes beside a page read, so that the usual list does not look so dear
  * that the server compiles the query (jit_above_cost), which takes longer.
  */
 static const Option options[] = {
-	{"auth_type", SERVER, OPTION_ENUM, 0, IN_WORKSPACE(auth_type), 0, 0, "pat",
-	 NULL},
-	{"ca_file", SERVER, OPTION_TEXT, READS_FILES, IN_WORKSPACE(ca_file), 0, 0,
-	 NULL, NULL},
+	/* how to authenticate, of several ways that are possible */
+	{"auth_type", SERVER, OPTION_ENUM, 0, IN_WORKSPACE(auth_type), 0, 0,
+	 AUTH_TYPES, NULL},
+	/* for whom an identity token must be made that is exchanged for ours */
+	TEXT_OPTION(audience, SERVER, 0),
+	/* Azure: application id of the service principal; for auth_type azure-msi
+	 * of the managed identity, where the machine has several */
+	TEXT_OPTION(azure_client_id, MAPPING, ONE_WORD),
+	TEXT_OPTION(azure_client_secret, MAPPING, ONE_WORD | SECRET),
+	/* Azure: which cloud, so which login host and management resource */
+	{"azure_environment", SERVER, OPTION_ENUM, 0,
+	 IN_WORKSPACE(azure_environment), 0, 0, "PUBLIC|USGOVERNMENT|CHINA", NULL},
+	/* Azure: instead of the cloud's own login host, and for azure-msi instead
+	 * of the metadata address of the machine */
+	{"azure_login_host", SERVER, OPTION_URL, 0, IN_WORKSPACE(azure_login_host),
+	 0, 0, NULL, NULL},
+	/* Azure: directory of the service principal; else the workspace is asked */
+	TEXT_OPTION(azure_tenant_id, SERVER, ONE_WORD),
+	TEXT_OPTION(azure_tenant_id, MAPPING, ONE_WORD),
+	/* Azure: /subscriptions/..., for principals that are no users of the
+	 * workspace but have rights on it in Azure */
+	TEXT_OPTION(azure_workspace_resource_id, SERVER, ONE_WORD),
+	/* certificate authorities besides the system's */
+	TEXT_OPTION(ca_file, SERVER, READS_FILES),
+	/* service principal of Databricks */
+	TEXT_OPTION(client_id, MAPPING, ONE_WORD),
+	TEXT_OPTION(client_secret, MAPPING, ONE_WORD | SECRET),
+	/* where profiles are; else .databrickscfg in the home directory of the
+	 * user the server runs as */
+	TEXT_OPTION(config_file, SERVER, READS_FILES),
+	/* until the connection stands, TLS included */
 	{"connect_timeout", SERVER, OPTION_TIME, 0, IN_WORKSPACE(connect_timeout),
 	 1, INT_MAX, NULL, "10s"},
+	/* planner's costs of a first page and of a row */
 	{"fdw_startup_cost", SERVER, OPTION_REAL, 0, IN_WORKSPACE(fdw_startup_cost),
 	 0, 1e12, NULL, "40"},
 	{"fdw_tuple_cost", SERVER, OPTION_REAL, 0, IN_WORKSPACE(fdw_tuple_cost), 0,
 	 1e12, NULL, "0.01"},
+	/* address of the workspace */
 	{"host", SERVER, OPTION_HOST, 0, IN_WORKSPACE(host), 0, 0, NULL, NULL},
+	/* is it the workspace that is meant where none is named? */
 	{"is_default", SERVER, OPTION_BOOL, 0, IN_WORKSPACE(is_default), 0, 0, NULL,
 	 "false"},
+	/* version of the Jobs API to begin with */
 	{"jobs_api_version", SERVER, OPTION_ENUM, 0, IN_WORKSPACE(jobs_api_version),
 	 0, 0, "2.2|2.1", "2.2"},
+	/* calls at once */
 	{"max_parallel", SERVER, OPTION_INT, 0, IN_WORKSPACE(max_parallel), 1, 256,
 	 NULL, "16"},
+	/* largest body of one answer */
 	{"max_response_size", SERVER, OPTION_SIZE, 0,
 	 IN_WORKSPACE(max_response_size), 1024, 1e12, NULL, "256MB"},
-	{"proxy", SERVER, OPTION_TEXT, 0, IN_WORKSPACE(proxy), 0, 0, NULL, NULL},
+	/* signed token (JWT) of an identity provider, exchanged for one of ours;
+	 * read anew at each renewal */
+	TEXT_OPTION(oidc_token_file, MAPPING, READS_FILES),
+	/* section of config_file */
+	TEXT_OPTION(profile, SERVER, READS_FILES),
+	TEXT_OPTION(profile, MAPPING, READS_FILES),
+	/* address of an HTTP proxy */
+	TEXT_OPTION(proxy, SERVER, 0),
+	/* are conditions sent to the service? */
 	{"pushdown", TABLE, OPTION_BOOL, 0, -1, 0, 0, NULL, NULL},
+	/* one request, from connecting to the last byte */
 	{"request_timeout", SERVER, OPTION_TIME, 0, IN_WORKSPACE(request_timeout),
 	 1, INT_MAX, NULL, "60s"},
+	/* what a foreign table shows */
 	{"resource", TABLE, OPTION_TEXT, 0, -1, 0, 0, NULL, NULL},
+	/* patience over all attempts of one call */
 	{"retry_timeout", SERVER, OPTION_TIME, 0, IN_WORKSPACE(retry_timeout), 0,
 	 INT_MAX, NULL, "5min"},
-	{"token", MAPPING, OPTION_TEXT, 0, IN_WORKSPACE(token), 0, 0, NULL, NULL},
-	{"workspace_id", SERVER, OPTION_TEXT, 0, IN_WORKSPACE(workspace_id), 0, 0,
-	 NULL, NULL},
+	/* personal access token */
+	TEXT_OPTION(token, MAPPING, ONE_WORD | SECRET),
+	/* file with an access token, read anew for each request */
+	TEXT_OPTION(token_file, MAPPING, READS_FILES),
+	/* where OAuth tokens are given out; else the workspace is asked */
+	{"token_url", SERVER, OPTION_URL, 0, IN_WORKSPACE(token_url), 0, 0, NULL,
+	 NULL},
+	/* for hosts that serve several workspaces */
+	TEXT_OPTION(workspace_id, SERVER, ONE_WORD),
 };
 
 PG_FUNCTION_INFO_V1(databricks_fdw_validator);
@@ -124,6 +195,20 @@ catalog_noun(Oid catalog)
 	}
 }
 
+/* User names and passwords: what the service took long ago. */
+static pg_noreturn void
+no_basic(const char *what)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+		 errmsg("%s is not supported", what),
+		 errdetail(
+			 "The service no longer accepts user names with passwords (basic authentication)."),
+		 errhint(
+			 "Use a personal access token (option \"token\") or a service principal (options \"client_id\" and \"client_secret\").")));
+}
+
 /* Raise for a name that is no option here, with the most helpful hint. */
 static pg_noreturn void
 unknown_option(const char *name, Oid catalog)
@@ -133,6 +218,10 @@ unknown_option(const char *name, Oid catalog)
 	StringInfoData valid;
 	int			   i;
 
+	if (catalog != TABLE &&
+		(strcmp(name, "username") == 0 || strcmp(name, "user") == 0 ||
+		 strcmp(name, "password") == 0))
+		no_basic(psprintf("option \"%s\"", name));
 	initStringInfo(&valid);
 	for (i = 0; i < (int) lengthof(options); i++)
 	{
@@ -228,12 +317,31 @@ number_value(const Option *option, const char *value)
 	return number;
 }
 
+/* "a|b" as people write it */
+static char *
+list_values(const char *values)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (; *values; values++)
+	{
+		if (*values == '|')
+			appendStringInfoString(&list, ", ");
+		else
+			appendStringInfoChar(&list, *values);
+	}
+	return list.data;
+}
+
 static void
 check_enum(const Option *option, const char *value)
 {
 	const char *at = option->values;
 	Size		length = strlen(value);
 
+	if (strcmp(option->name, "auth_type") == 0 && strcmp(value, "basic") == 0)
+		no_basic("auth_type \"basic\"");
 	while (at != NULL)
 	{
 		if (strncmp(at, value, length) == 0 &&
@@ -243,7 +351,31 @@ check_enum(const Option *option, const char *value)
 		if (at != NULL)
 			at++;
 	}
-	bad_value(option, value, psprintf("Expected one of: %s.", option->values));
+	bad_value(option, value,
+			  psprintf("Expected one of: %s.", list_values(option->values)));
+}
+
+/*
+ * What becomes part of a header must not break its line; a blank or a quote
+ * there was copied along by mistake anyway.
+ */
+static void
+check_word(const Option *option, const char *value)
+{
+	const char *at;
+
+	for (at = value; *at; at++)
+	{
+		if ((unsigned char) *at <= ' ' || (unsigned char) *at >= 0x7f)
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				 errmsg("invalid value for option \"%s\"", option->name),
+				 errdetail(
+					 "It holds a blank or another character that a token cannot have."),
+				 errhint(
+					 "Look for a line break or a quote that was copied along with it.")));
+	}
 }
 
 /*
@@ -298,9 +430,19 @@ take_value(const Option *option, const char *value, DbxWorkspace *workspace)
 			if (field != NULL)
 				*(char **) field = pstrdup(value);
 			break;
+		case OPTION_URL:
+			host = dbx_workspace_normalize_url(option->name, value);
+			if (field != NULL)
+				*(char **) field = host;
+			break;
 		case OPTION_TEXT:
 			if (*value == '\0')
 				bad_value(option, value, "Expected a text that is not empty.");
+			if (option->flags & ONE_WORD)
+				check_word(option, value);
+			if ((option->flags & READS_FILES) &&
+				strcmp(option->name, "profile") != 0 && !is_absolute_path(value))
+				bad_value(option, value, "Expected an absolute path.");
 			if (field != NULL)
 				*(char **) field = pstrdup(value);
 			break;
@@ -348,24 +490,123 @@ dbx_option_apply(DbxWorkspace *workspace, List *list, Oid catalog)
 	}
 }
 
-/* A token is sent as a header: one that would break the line is no token. */
-static void
-check_credential(const Option *option, const char *value)
+bool
+dbx_option_fill(DbxWorkspace *workspace, const char *name, const char *value)
 {
-	const char *at;
+	const Option *option = find_option(name, SERVER);
+	const char	 *present;
 
-	for (at = value; *at; at++)
+	if (option == NULL)
+		option = find_option(name, MAPPING);
+	Assert(option != NULL && option->offset >= 0);
+	present = *(char **) ((char *) workspace + option->offset);
+	if (present != NULL)
+		return false;
+	take_value(option, value, workspace);
+	return true;
+}
+
+/* Is the field of this option a text? */
+static bool
+is_text(const Option *option)
+{
+	return option->offset >= 0 &&
+		(option->type == OPTION_TEXT || option->type == OPTION_HOST ||
+		 option->type == OPTION_URL || option->type == OPTION_ENUM);
+}
+
+DbxWorkspace *
+dbx_option_copy(const DbxWorkspace *workspace)
+{
+	DbxWorkspace *copy = palloc(sizeof(DbxWorkspace));
+	int			  i;
+
+	memcpy(copy, workspace, sizeof(DbxWorkspace));
+	copy->name = pstrdup(workspace->name);
+	if (workspace->oidc_token_env != NULL)
+		copy->oidc_token_env = pstrdup(workspace->oidc_token_env);
+	for (i = 0; i < (int) lengthof(options); i++)
 	{
-		if ((unsigned char) *at <= ' ' || (unsigned char) *at >= 0x7f)
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-				 errmsg("invalid value for option \"%s\"", option->name),
-				 errdetail(
-					 "It holds a blank or another character that a token cannot have."),
-				 errhint(
-					 "Look for a line break or a quote that was copied along with it.")));
+		const char *text;
+
+		if (!is_text(&options[i]))
+			continue;
+		text = *(char **) ((char *) workspace + options[i].offset);
+		if (text != NULL)
+			*(char **) ((char *) copy + options[i].offset) = pstrdup(text);
 	}
+	return copy;
+}
+
+char *
+dbx_option_digest(const DbxWorkspace *workspace)
+{
+	StringInfoData all;
+	int			   i;
+
+	initStringInfo(&all);
+	for (i = 0; i < (int) lengthof(options); i++)
+	{
+		const char *text;
+
+		if (!is_text(&options[i]))
+			continue;
+		text = *(char **) ((char *) workspace + options[i].offset);
+		if (text != NULL)
+			appendStringInfo(&all, "%d=%zu:%s;", i, strlen(text), text);
+	}
+	if (workspace->oidc_token_env != NULL)
+		appendStringInfoString(&all, workspace->oidc_token_env);
+	return all.data;
+}
+
+void
+dbx_option_redact(const DbxWorkspace *workspace)
+{
+	int i;
+
+	for (i = 0; i < (int) lengthof(options); i++)
+	{
+		if (options[i].flags & SECRET)
+			dbx_redact_secret(
+				*(char **) ((char *) workspace + options[i].offset));
+	}
+}
+
+bool
+dbx_option_is_secret(const char *name)
+{
+	const Option *option = find_option(name, MAPPING);
+
+	return option != NULL && (option->flags & SECRET) != 0;
+}
+
+/* Raise unless the current role may set an option to this value. */
+static void
+check_rights(const Option *option, const char *value)
+{
+	bool takes_identity = false;
+	int	 i;
+
+	if (strcmp(option->name, "auth_type") == 0)
+	{
+		for (i = 0; i < (int) lengthof(identity_auth_types); i++)
+			takes_identity |= strcmp(value, identity_auth_types[i]) == 0;
+	}
+	if ((!takes_identity && !(option->flags & READS_FILES)) ||
+		dbx_option_may_read_files(GetUserId()))
+		return;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		 takes_identity
+			 ? errmsg("permission denied to set option \"%s\" to \"%s\"",
+					  option->name, value)
+			 : errmsg("permission denied to set option \"%s\"", option->name),
+		 errdetail(
+			 takes_identity
+				 ? "Only superusers and members of the role pg_read_server_files may use the identity of the server."
+				 : "Only superusers and members of the role pg_read_server_files may name files of the server.")));
 }
 
 Datum
@@ -392,16 +633,7 @@ databricks_fdw_validator(PG_FUNCTION_ARGS)
 
 		if (option == NULL)
 			unknown_option(def->defname, catalog);
-		if ((option->flags & READS_FILES) &&
-			!dbx_option_may_read_files(GetUserId()))
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to set option \"%s\"", option->name),
-				 errdetail(
-					 "Only superusers and members of the role pg_read_server_files may name files of the server.")));
-		if (catalog == MAPPING)
-			check_credential(option, defGetString(def));
+		check_rights(option, defGetString(def));
 		take_value(option, defGetString(def), NULL);
 	}
 	error_context_stack = callers;

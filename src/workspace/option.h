@@ -23,6 +23,28 @@ extern void dbx_option_apply(DbxWorkspace *workspace, List *options,
 extern void dbx_option_defaults(DbxWorkspace *workspace);
 
 /*
+ * Set a text option, checked as if it had been defined, unless it has a value
+ * already; true if it was set.
+ */
+extern bool dbx_option_fill(DbxWorkspace *workspace, const char *name,
+							const char *value);
+
+/* A copy of all of a workspace in the current memory context. */
+extern DbxWorkspace *dbx_option_copy(const DbxWorkspace *workspace);
+
+/*
+ * A text that differs whenever anything differs that credentials may depend
+ * on.  It holds secrets.
+ */
+extern char *dbx_option_digest(const DbxWorkspace *workspace);
+
+/* Have the secrets of a workspace masked from now on. */
+extern void dbx_option_redact(const DbxWorkspace *workspace);
+
+/* Is this a user mapping option that holds a secret? */
+extern bool dbx_option_is_secret(const char *name);
+
+/*
  * May this role read files of the server and use its identity?  Superusers and
  * members of pg_read_server_files.
  */

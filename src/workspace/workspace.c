@@ -25,7 +25,7 @@
 
 #include "compat.h"
 #include "guc.h"
-#include "http/http.h"
+#include "workspace/ambient.h"
 #include "workspace/define.h"
 #include "workspace/option.h"
 
@@ -252,7 +252,7 @@ check_scheme(DbxWorkspace *workspace)
 	if (strncmp(workspace->host, "http://", 7) != 0)
 		return;
 	if (!dbx_workspace_is_loopback(workspace->host) ||
-		!superuser_arg(workspace->owner))
+		!workspace->owned_by_superuser)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
@@ -282,6 +282,8 @@ dbx_workspace_by_server(Oid serverid, Oid userid)
 	workspace->owner = server->owner;
 	workspace->userid = userid;
 	workspace->updatable = true;
+	workspace->server_hash = GetSysCacheHashValue1(FOREIGNSERVEROID,
+												   ObjectIdGetDatum(serverid));
 	options = mapping_options(serverid, userid, &workspace->umid);
 	if (!OidIsValid(workspace->umid))
 	{
@@ -295,10 +297,18 @@ dbx_workspace_by_server(Oid serverid, Oid userid)
 			 errhint("Give it some: CREATE USER MAPPING FOR %s SERVER %s OPTIONS (token '...').",
 					 role, quote_identifier(workspace->name))));
 	}
+	workspace->mapping_hash = GetSysCacheHashValue1(USERMAPPINGOID,
+													ObjectIdGetDatum(
+														workspace->umid));
 	dbx_option_defaults(workspace);
 	dbx_option_apply(workspace, server->options, ForeignServerRelationId);
 	dbx_option_apply(workspace, options, UserMappingRelationId);
-	dbx_redact_secret(workspace->token);
+	workspace->owned_by_superuser = superuser_arg(workspace->owner);
+	workspace->server_identity = dbx_option_may_read_files(userid) &&
+		dbx_option_may_read_files(workspace->owner);
+	dbx_option_redact(workspace);
+	dbx_ambient_apply(workspace);
+	dbx_option_redact(workspace);
 	if (workspace->host == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),

@@ -24,6 +24,12 @@ typedef struct DbxWorkspace
 	char  *host; /* normalised: scheme://host[:port] */
 	bool   is_default;
 	char  *auth_type;
+	char  *audience;
+	char  *azure_environment; /* NULL: PUBLIC */
+	char  *azure_login_host;  /* normalised URL, NULL: that of the cloud */
+	char  *azure_workspace_resource_id;
+	char  *config_file;
+	char  *token_url; /* normalised */
 	char  *workspace_id;
 	char  *ca_file;
 	char  *proxy;
@@ -40,6 +46,30 @@ typedef struct DbxWorkspace
 
 	/* user mapping options */
 	char *token;
+	char *token_file;
+	char *client_id;
+	char *client_secret;
+	char *azure_client_id;
+	char *azure_client_secret;
+	char *azure_tenant_id; /* of the server too; the mapping's wins */
+	char *oidc_token_file;
+	char *profile; /* likewise */
+
+	/* what only the environment or a profile can say (ambient.c) */
+	char *oidc_token_env;  /* name of the variable, NULL: the usual one */
+	bool  azure_use_msi;   /* take the managed identity of this machine */
+	bool  has_password;	   /* there are a user name and a password */
+	bool  has_environment; /* the environment was looked into */
+
+	/*
+	 * May files, environment and identity of the server be used?  Both the role
+	 * that uses the workspace and the owner of the server must be entitled: the
+	 * former gets the rights, the latter can redirect them to a host of his own.
+	 */
+	bool   server_identity;
+	bool   owned_by_superuser;
+	uint32 server_hash; /* of the catalog rows, as invalidations name them */
+	uint32 mapping_hash;
 
 	bool allow_http; /* loopback host, server owned by a superuser */
 } DbxWorkspace;
@@ -78,6 +108,20 @@ extern bool dbx_workspace_is_ours(Oid serverid);
  * "?o=".  Raises 22023/HV024 for what cannot be a host (user info, other scheme).
  */
 extern char *dbx_workspace_normalize_host(const char *text, char **workspace_id);
+
+/*
+ * The same for the URL in another option: the path stays, a slash at its end
+ * goes, query and fragment are refused.
+ */
+extern char *dbx_workspace_normalize_url(const char *option, const char *text);
+
+/*
+ * May a request with credentials go to this URL, which came out of an answer of
+ * the service?  https, or http to this machine where the workspace's host may
+ * be http; nothing in it that would let it be read in two ways.
+ */
+extern bool dbx_workspace_may_visit(const DbxWorkspace *workspace,
+									const char		   *url);
 
 /* Is the host part of this normalised URL a loopback address? */
 extern bool dbx_workspace_is_loopback(const char *host);
