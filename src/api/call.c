@@ -29,6 +29,10 @@
 #include "api/internal.h"
 #include "auth/auth.h"
 
+/* So many attempts fail in silence: with the usual pauses, some seconds. */
+#define ATTEMPTS_BEFORE_TELLING 3
+#define TELLING_PAUSE_MS		15000
+
 typedef enum CallState
 {
 	CALL_WAITING,
@@ -232,6 +236,28 @@ log_attempt(const DbxCall *call, const DbxHttpResponse *response, int64 delay)
 		 errhidestmt(true)));
 }
 
+/*
+ * A person who waits for a statement should learn why, once it has gone on for
+ * some time; those who log in bulk have the debug lines.
+ */
+static void
+tell_patience(const DbxCall *call)
+{
+	static TimestampTz last_told = 0;
+	TimestampTz		   now = GetCurrentTimestamp();
+
+	/* calls in parallel have the same trouble */
+	if (call->attempts < ATTEMPTS_BEFORE_TELLING || MyBackendType != B_BACKEND ||
+		!TimestampDifferenceExceeds(last_told, now, TELLING_PAUSE_MS))
+		return;
+	last_told = now;
+	ereport(NOTICE,
+			(errmsg("%s", dbx_call_headline(call)),
+			 errdetail("Trying again, for up to %d seconds.",
+					   call->workspace->retry_timeout / 1000),
+			 errhidecontext(true)));
+}
+
 static void
 end_call(DbxCall *call)
 {
@@ -366,6 +392,8 @@ take_answer(DbxCall *call)
 	{
 		call->state = CALL_WAITING;
 		call->due = now + delay * 1000;
+		if (delay > 0)
+			tell_patience(call);
 	}
 	MemoryContextSwitchTo(before);
 }
