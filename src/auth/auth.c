@@ -276,6 +276,10 @@ dbx_auth_name(const DbxAuth *auth)
 char *
 dbx_auth_hint(const DbxAuth *auth)
 {
+	if (auth->provider == &dbx_auth_pat)
+		return psprintf(
+			"Check %s: ALTER USER MAPPING FOR ... SERVER %s OPTIONS (SET token '...').",
+			auth->provider->remedy, quote_identifier(auth->workspace->name));
 	return psprintf("Check %s.", auth->provider->remedy);
 }
 
