@@ -28,18 +28,19 @@ MAX_BODY = 10 * 1024 * 1024
 
 
 class Request:
-    __slots__ = ("method", "path", "raw_query", "query", "headers", "body", "request_id", "principal", "version",
-                 "now", "parts", "close", "received")
+    __slots__ = ("method", "path", "raw_query", "query", "headers", "body", "file", "request_id", "principal",
+                 "version", "now", "parts", "close", "received")
 
-    def __init__(self, method, target, headers, body):
+    def __init__(self, method, target, headers, body, file=None):
         path, _, raw_query = target.partition("?")
         self.method = method
         self.path = unquote(path) if "%" in path else path
         self.raw_query = raw_query
-        # of a repeated key the last counts, as no call here takes arrays in the query
+        # of a repeated key the last counts; calls that take arrays ask for all of them
         self.query = dict(parse_qsl(raw_query, keep_blank_values=True)) if raw_query else {}
         self.headers = headers
         self.body = body
+        self.file = file                # a large body of a file upload, not in memory
         self.request_id = str(uuid.uuid4())
         self.principal = None
         self.version = None
@@ -47,6 +48,10 @@ class Request:
         self.parts = {}
         self.close = False
         self.received = time.monotonic()
+
+    def all(self, name):
+        """All values of a query parameter that may be repeated."""
+        return [v for k, v in parse_qsl(self.raw_query) if k == name]
 
     def json(self):
         """The body as an object; an empty body counts as an empty object."""
@@ -66,12 +71,15 @@ def _no_constant(name):
 
 
 class Response:
-    __slots__ = ("status", "body", "headers")
+    """blob: a slice of stored bytes instead of a body, sent piece by piece."""
 
-    def __init__(self, status, body, headers=None):
+    __slots__ = ("status", "body", "headers", "blob")
+
+    def __init__(self, status, body, headers=None, blob=None):
         self.status = status
         self.body = body
         self.headers = headers or {}
+        self.blob = blob
 
 
 def dump(value):
@@ -128,12 +136,18 @@ class App:
     def fits(req, want):
         """Does a path have this form?  Its parts go to the request."""
         have = req.path.split("/")
+        if want[-1].startswith("{*"):
+            # the last part takes the rest of the path, slashes included
+            if len(have) < len(want):
+                return False
+            at = len(want) - 1
+            have = have[:at] + ["/".join(have[at:])]
         if len(want) != len(have):
             return False
         parts = {}
         for a, b in zip(want, have):
             if a.startswith("{"):
-                parts[a[1:-1]] = b
+                parts[a[1:-1].lstrip("*")] = b
             elif a != b:
                 return False
         req.parts = parts
@@ -153,7 +167,8 @@ class App:
                 ws.clients.admit(ws, req)
                 handler = self.api_handler(req)
             req.now = ws.tick()
-            return Response(200, dump(handler(ws, req)))
+            value = handler(ws, req)
+            return value if isinstance(value, Response) else Response(200, dump(value))
         except ApiError as e:
             return Response(e.status, dump(e.body()), e.headers)
         except Exception:

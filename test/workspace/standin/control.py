@@ -4,7 +4,7 @@ Separate because nothing of it exists in a real workspace.  No credential: the
 server listens on loopback only.  README.md has the table.
 """
 
-from . import seed
+from . import areas, seed
 from .areas.runs import start_job_run
 from .errors import ApiError, invalid
 from .faults import Faults
@@ -232,3 +232,5 @@ COMMANDS = {
     ("GET", "faults"): list_faults, ("POST", "faults"): add_fault, ("DELETE", "faults"): drop_faults,
     ("GET", "journal"): journal, ("GET", "counts"): counts, ("DELETE", "journal"): drop_journal,
 }
+for _module in areas.MODULES:
+    COMMANDS.update(getattr(_module, "CONTROL", {}))

@@ -16,11 +16,14 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 from .app import Request
+from .blob import Blob
 
 REASONS = {s.value: s.phrase for s in HTTPStatus}
 REASONS[499] = "Client Closed Request"
 MAX_HEAD = 65536
 MAX_BUFFER = 32 * 1024 * 1024
+MAX_FILE = 5 * 1024 ** 3
+FILES = "/api/2.0/fs/files/"        # uploads below this path are not kept in memory
 GZIP_FROM = 1024
 
 _date = (0, "")
@@ -47,6 +50,9 @@ class Connection(asyncio.Protocol):
         self.busy = False
         self.timer = None
         self.continued = False
+        self.upload = None              # (words, headers, blob, length) of an upload under way
+        self.sending = None             # (request, slice, close then) of a download under way
+        self.paused = False
         app.connections += 1
         self.id = app.connections
 
@@ -64,9 +70,24 @@ class Connection(asyncio.Protocol):
         self.transport = None
 
     def data_received(self, data):
+        if self.upload and not self.buffer:
+            _, _, blob, length = self.upload
+            take = min(len(data), length - blob.size)
+            blob.add(data[:take])
+            data = data[take:]
+            if blob.size < length:
+                return
         self.buffer += data
         if not self.busy:
             self.pump()
+
+    def pause_writing(self):
+        self.paused = True
+
+    def resume_writing(self):
+        self.paused = False
+        if self.sending:
+            self.stream(*self.sending)
 
     def pump(self):
         try:
@@ -84,6 +105,15 @@ class Connection(asyncio.Protocol):
 
     def parse(self):
         """The next whole request of the buffer, or None while it is incomplete."""
+        if self.upload:
+            words, headers, blob, length = self.upload
+            take = min(len(self.buffer), length - blob.size)
+            blob.add(bytes(self.buffer[:take]))
+            del self.buffer[:take]
+            if blob.size < length:
+                return None
+            self.upload = None
+            return self.request(words, headers, b"", blob)
         end = self.buffer.find(b"\r\n\r\n")
         if end < 0:
             if len(self.buffer) > MAX_HEAD:
@@ -99,12 +129,24 @@ class Connection(asyncio.Protocol):
             if not colon or name != name.strip():
                 raise BadRequest("bad header")
             headers[name.lower()] = value.strip()
+        length = headers.get("content-length", "0")
+        if (words[0] == "PUT" and words[1].startswith(FILES) and length.isdigit()
+                and MAX_BUFFER // 32 < int(length) <= MAX_FILE):
+            del self.buffer[:end + 4]
+            if headers.get("expect", "").lower() == "100-continue":
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.upload = (words, headers, Blob(), int(length))
+            return self.parse()
         body, used = self.body(headers, end + 4)
         if body is None:
             return None
         del self.buffer[:used]
         self.continued = False
-        req = Request(words[0], words[1], headers, body)
+        return self.request(words, headers, body, None)
+
+    @staticmethod
+    def request(words, headers, body, blob):
+        req = Request(words[0], words[1], headers, body, blob)
         asked = headers.get("connection", "").lower()
         req.close = asked == "close" or (words[2] == "HTTP/1.0" and asked != "keep-alive")
         return req
@@ -152,6 +194,9 @@ class Connection(asyncio.Protocol):
         if self.transport is None:
             return
         body = answer.body
+        blob = answer.blob
+        if blob and (cut is not None or dribble or chunked):
+            body, blob = blob.blob.read(blob.at, blob.length), None
         head = ["HTTP/1.1 %d %s" % (answer.status, REASONS.get(answer.status, "Unknown"))]
         headers = {
             "Content-Type": "application/json",
@@ -167,7 +212,7 @@ class Connection(asyncio.Protocol):
             "Vary": "Accept-Encoding",
         }
         headers.update(answer.headers)
-        if (len(body) > GZIP_FROM and self.app.ws.settings["gzip"]
+        if (len(body) > GZIP_FROM and headers["Content-Type"] != "application/octet-stream" and self.app.ws.settings["gzip"]
                 and "gzip" in req.headers.get("accept-encoding", "")):
             packer = zlib.compressobj(1, zlib.DEFLATED, 31)
             body = packer.compress(body) + packer.flush()
@@ -176,8 +221,8 @@ class Connection(asyncio.Protocol):
             headers["Transfer-Encoding"] = "chunked"
             parts = [body[n:n + chunked] for n in range(0, len(body), chunked)]
             body = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in parts) + b"0\r\n\r\n"
-        else:
-            headers["Content-Length"] = str(len(body))
+        elif answer.status != 204:
+            headers["Content-Length"] = str(blob.length if blob else len(body))
         if req.close:
             headers["Connection"] = "close"
         head += ["%s: %s" % pair for pair in headers.items()]
@@ -190,6 +235,9 @@ class Connection(asyncio.Protocol):
         elif dribble is not None:
             self.transport.write(data)
             self.drip(req, body, 0, *dribble)
+        elif blob and req.method != "HEAD":
+            self.transport.write(data)
+            self.stream(req, blob, hang_up)
         else:
             self.transport.write(data + body)
             self.finish(req.close or hang_up)
@@ -202,6 +250,17 @@ class Connection(asyncio.Protocol):
             return
         self.transport.write(body[at:at + size])
         self.timer = self.loop.call_later(interval_ms / 1000, self.drip, req, body, at + size, size, interval_ms)
+
+    def stream(self, req, piece, hang_up=False):
+        """Send stored bytes as fast as the client takes them."""
+        self.sending = (req, piece, hang_up)
+        while piece.left and not self.paused and self.transport is not None:
+            self.transport.write(piece.next())
+        if piece.left and self.transport is not None:
+            return
+        self.sending = None
+        if self.transport is not None:
+            self.finish(req.close or hang_up)
 
     def finish(self, close):
         self.busy = False

@@ -37,6 +37,12 @@ SETTINGS = {
     "saved_job_limit": 12000,
     "rate_limits": False,               # the published requests per second
     "gzip": True,
+    "cluster_start_ms": 2000,           # PENDING or RESTARTING until RUNNING
+    "cluster_stop_ms": 500,             # TERMINATING until TERMINATED
+    "cluster_resize_ms": 500,
+    "warehouse_start_ms": 1000,
+    "pipeline_update_ms": 2000,
+    "dbfs_delete_batch": 0,             # files removed by one dbfs/delete before it says 503 "call again"; 0: all
     "oauth_lifetime_s": 3600,           # of the tokens given out
     "oauth_text_times": False,          # expires_in as a text
     "oauth_expired_status": 403,        # or 401
@@ -82,12 +88,21 @@ class Workspace:
         self.pages_served = 0
         self.submit_version = {}        # run id -> API version of a submit
         self.used_blocks = []           # id ranges given to seeded runs
+        self.parts = {}                 # what areas other than jobs and runs keep
 
     def tick(self):
         """Bring everything up to now; returns now."""
         now = self.clock.now()
         self.engine.advance(now)
         return now
+
+    def part(self, kind):
+        """What an area keeps, brought up to now: one object of its class for each workspace."""
+        part = self.parts.get(kind)
+        if part is None:
+            part = self.parts[kind] = kind(self)
+        part.advance(self.clock.now())
+        return part
 
     def change_settings(self, changes):
         for name, value in changes.items():

@@ -3,9 +3,12 @@
 A module lists its calls in ROUTES: (method, path after /api/<version>,
 versions, handler).  A handler takes (workspace, request) and returns the
 members of the reply, or raises ApiError.  A path may hold {name} parts; they
-arrive in request.parts.  Add a module to MODULES and it is served.
+arrive in request.parts, and {*name} at its end takes the rest of the path.  What a module
+keeps is an object of a class with advance(now), had by ws.part(class).  CONTROL
+holds what tests may tell it, as in control.py.  Add a module to MODULES and it
+is served.
 """
 
-from . import identity, jobs, oauth, runs
+from . import clusters, identity, jobs, oauth, pools, runs
 
-MODULES = (identity, jobs, runs, oauth)
+MODULES = (identity, jobs, runs, oauth, clusters, pools)
