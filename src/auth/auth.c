@@ -231,11 +231,12 @@ dbx_auth_headers(DbxAuth *auth)
 			text = dbx_token_text(auth->tokens[i], &auth->used[i]);
 		/* the secrets that led to it may have been pushed out meanwhile */
 		dbx_redact_secret(text);
-		headers = lappend(headers,
-						  i == 0
-							  ? psprintf("Authorization: Bearer %s", text)
-							  : psprintf("%s: %s",
-										 auth->provider->second_header, text));
+		if (i == 0)
+			headers = list_make1(psprintf("Authorization: Bearer %s", text));
+		else
+			headers = list_concat(headers,
+								  auth->provider->second_headers(auth->workspace,
+																 text));
 	}
 	return headers;
 }

@@ -70,6 +70,15 @@ azure_wants_second(const DbxWorkspace *workspace)
 	return workspace->azure_workspace_resource_id != NULL;
 }
 
+static List *
+azure_second_headers(const DbxWorkspace *workspace, const char *token)
+{
+	return list_make2(psprintf("X-Databricks-Azure-Workspace-Resource-Id: %s",
+							   workspace->azure_workspace_resource_id),
+					  psprintf("X-Databricks-Azure-SP-Management-Token: %s",
+							   token));
+}
+
 static bool
 sp_configured(const DbxWorkspace *workspace, const char **why)
 {
@@ -136,7 +145,7 @@ sp_take(DbxFetch *fetch, DbxTransfer *transfer)
 		length = strspn(++tenant,
 						"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST"
 						"UVWXYZ0123456789-.");
-	if (length == 0 || tenant[length] != '/')
+	if (length == 0 || tenant[length] != '/' || *tenant == '.')
 		dbx_fetch_fail(
 			fetch, ERRCODE_FDW_UNABLE_TO_CREATE_REPLY,
 			psprintf(
@@ -190,7 +199,7 @@ const DbxAuthProvider dbx_auth_azure_sp = {
 	.request = sp_request,
 	.take = sp_take,
 	.wants_second = azure_wants_second,
-	.second_header = "X-Databricks-Azure-SP-Management-Token",
+	.second_headers = azure_second_headers,
 };
 
 const DbxAuthProvider dbx_auth_azure_msi = {
@@ -200,5 +209,5 @@ const DbxAuthProvider dbx_auth_azure_msi = {
 	.configured = msi_configured,
 	.request = msi_request,
 	.wants_second = azure_wants_second,
-	.second_header = "X-Databricks-Azure-SP-Management-Token",
+	.second_headers = azure_second_headers,
 };

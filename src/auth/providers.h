@@ -41,9 +41,9 @@ typedef struct DbxAuthProvider
 	void (*request)(DbxFetch *fetch);
 	void (*take)(DbxFetch *fetch, DbxTransfer *transfer);
 
-	/* Is a second token sent along, and as which header? */
+	/* Is a second token sent along, and as which headers? */
 	bool (*wants_second)(const DbxWorkspace *workspace);
-	const char *second_header;
+	List *(*second_headers)(const DbxWorkspace *workspace, const char *token);
 } DbxAuthProvider;
 
 extern const DbxAuthProvider dbx_auth_pat;		  /* personal access token */

@@ -65,13 +65,21 @@ token_char(char c)
 		c == '~' || c == '+' || c == '/' || c == '=';
 }
 
+/* Does a word go on here?  (Azure's login host is at chinacloudapi.cn.) */
+static bool
+goes_on(const char *text, const char *at)
+{
+	return at > text && at[-1] >= 'a' && at[-1] <= 'z' &&
+		!(at - text >= 3 && at[-3] == '%');
+}
+
 /*
  * Length of a secret that begins at "text": one we were told of, or one with
  * the look of the service's tokens (dapi, dose: personal and client secrets;
  * eyJ: signed tokens) or whatever follows "Bearer".
  */
 static Size
-secret_length(const char *text)
+secret_length(const char *text, bool in_word)
 {
 	static const struct
 	{
@@ -82,14 +90,17 @@ secret_length(const char *text)
 		{"dose", 24},
 		{"eyJ", 24},
 	};
-	int i;
+	Size longest = 0;
+	int	 i;
 
 	for (i = 0; i < KNOWN_SECRETS; i++)
 	{
 		if (known[i] != NULL && strncmp(text, known[i], strlen(known[i])) == 0)
-			return strlen(known[i]);
+			longest = Max(longest, strlen(known[i]));
 	}
-	for (i = 0; i < (int) lengthof(looks); i++)
+	if (longest > 0)
+		return longest;
+	for (i = 0; i < (int) lengthof(looks) && !in_word; i++)
 	{
 		Size prefix = strlen(looks[i].prefix);
 		Size length;
@@ -130,7 +141,7 @@ dbx_redact(const char *text)
 				continue;
 		}
 		else
-			length = secret_length(at);
+			length = secret_length(at, goes_on(text, at));
 		if (length == 0)
 			continue;
 		if (!masked)
