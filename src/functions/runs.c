@@ -224,6 +224,27 @@ wait_for_end(DbxWait *wait, bool commit)
 }
 
 /*
+ * Cancel the run while another error is on its way: whatever goes wrong here,
+ * that one is to be reported.
+ */
+static void
+cancel_quietly(const DbxWait *wait)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		dbx_wait_cancel_run(wait, CANCEL_ON_INTERRUPT_MS);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+}
+
+/*
  * Wait, and cancel the run if that is wanted when the statement is cancelled.
  * The error always goes on its way.
  */
@@ -249,19 +270,7 @@ wait_guarded(DbxWait *wait, const WaitOptions *options, bool commit)
 		error = CopyErrorData();
 		FlushErrorState();
 		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		{
-			PG_TRY();
-			{
-				dbx_wait_cancel_run(wait, CANCEL_ON_INTERRUPT_MS);
-			}
-			PG_CATCH();
-			{
-				/* whatever it was, the first error is the one to report */
-				MemoryContextSwitchTo(context);
-				FlushErrorState();
-			}
-			PG_END_TRY();
-		}
+			cancel_quietly(wait);
 		ReThrowError(error);
 	}
 	PG_END_TRY();
