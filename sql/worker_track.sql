@@ -60,9 +60,9 @@ SELECT c.relname, c.relkind, c.relowner = e.extowner AS owned, c.relrowsecurity,
 	WHERE e.extname = 'databricks' AND c.relnamespace = e.extnamespace AND c.relkind IN ('r', 'v')
 	  AND c.relname IN ('data_version', 'tracking_settings', 'run_history', 'run_transitions', 'active_runs', 'tracking', 'stat_worker')
 	ORDER BY c.relname;
-SELECT version FROM databricks.data_version;
+SELECT version > 0 AS made FROM databricks.data_version;
 SELECT databricks.migrate();
-SELECT version FROM databricks.data_version;
+SELECT version > 0 AS made FROM databricks.data_version;
 
 -- nothing in them depends on the extension
 SELECT c.relname FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND d.classid = 'pg_class'::regclass
@@ -132,6 +132,13 @@ SET client_min_messages = warning;
 DROP SERVER track_prod, track_test, track_bare CASCADE;
 SELECT databricks.untrack('track_test');
 SELECT count(*) FROM databricks.tracking;
-DROP TABLE databricks.data_version, databricks.tracking_settings, databricks.run_history, databricks.run_transitions CASCADE;
+DO $$
+DECLARE t regclass;
+BEGIN
+	FOR t IN SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'databricks'::regnamespace AND c.relkind = 'r'
+			AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') LOOP
+		EXECUTE format('DROP TABLE %s CASCADE', t);
+	END LOOP;
+END $$;
 REVOKE ALL ON FOREIGN DATA WRAPPER databricks FROM regress_track_owner;
 DROP ROLE regress_track_owner, regress_track_user, regress_track_none;
