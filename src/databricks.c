@@ -7,9 +7,12 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "miscadmin.h"
 
+#include "api/stat.h"
 #include "compat.h"
 #include "guc.h"
+#include "http/limiter.h"
 #include "worker/worker.h"
 
 DBX_MODULE_MAGIC;
@@ -20,5 +23,10 @@ void
 _PG_init(void)
 {
 	dbx_guc_define();
+	if (process_shared_preload_libraries_in_progress)
+	{
+		dbx_limiter_init();
+		dbx_stat_init();
+	}
 	dbx_worker_init();
 }

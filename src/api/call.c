@@ -7,10 +7,14 @@
  * While any one is waited for, all are moved on, so a call that waits to be
  * tried again never holds up the others.
  *
- *	  WAITING --due, and a place is free--> AUTHENTICATING --token--> SENT
- *	     ^                                       |                      |
- *	     |                                       +--no token--> ENDED <-+
- *	     +------ trouble that passes, or a token that is refused -------+
+ *	  WAITING --due, and a place is free--> AUTHENTICATING --token--> GRANTED
+ *	     ^                                       |                       |due
+ *	     |                                       +--no token--> ENDED <-SENT
+ *	     +------ trouble that passes, or a token that is refused --------+
+ *
+ * GRANTED is a call that has reserved its request at the rate limiter, which says
+ * when it may be sent.  It takes a place already, so that a process never reserves
+ * more than it could send.
  *
  * A call lives in its own memory context below the one it was started in.  When
  * that goes away, in an abort for instance, the reset callback takes the call
@@ -27,7 +31,9 @@
 #include "utils/timestamp.h"
 
 #include "api/internal.h"
+#include "api/stat.h"
 #include "auth/auth.h"
+#include "http/limiter.h"
 
 /* So many attempts fail in silence: with the usual pauses, some seconds. */
 #define ATTEMPTS_BEFORE_TELLING 3
@@ -37,6 +43,7 @@ typedef enum CallState
 {
 	CALL_WAITING,
 	CALL_AUTHENTICATING,
+	CALL_GRANTED,
 	CALL_SENT,
 	CALL_ENDED
 } CallState;
@@ -64,7 +71,12 @@ struct DbxCall
 	int			 attempts;
 	TimestampTz	 begun;	   /* first attempt */
 	TimestampTz	 due;	   /* earliest next attempt, or look at the token */
-	DbxTransfer *transfer; /* the last one */
+	TimestampTz	 latest;   /* of the next attempt, 0: no end of patience */
+	char		*endpoint; /* as statistics name it */
+	DbxLimit	 limit;
+	TimestampTz	 held_since; /* for the rate limit, 0: it is not */
+	double		 held_ms;	 /* before the last attempt */
+	DbxTransfer *transfer;	 /* the last one */
 	DbxApiError *error;
 };
 
@@ -161,6 +173,8 @@ forget_call(void *arg)
 	if (call->listed)
 		dlist_delete(&call->node);
 	call->listed = false;
+	if (call->state == CALL_GRANTED)
+		dbx_limiter_give_back(&call->limit, call->due);
 }
 
 static const char *
@@ -169,6 +183,19 @@ user_agent(const DbxCall *call)
 	return psprintf("%s%s%s", dbx_auth_user_agent(dbx_auth_name(call->auth)),
 					call->caller ? " function/" : "",
 					call->caller ? call->caller : "");
+}
+
+/* The request is on its way: note what it had to wait for. */
+static void
+count_sending(DbxCall *call)
+{
+	call->held_ms = 0;
+	if (call->held_since != 0)
+		call->held_ms = (GetCurrentTimestamp() - call->held_since) / 1000.0;
+	call->held_since = 0;
+	if (call->stats != NULL)
+		call->stats->quota_wait_ms += call->held_ms;
+	dbx_stat_sent(call->workspace, call->endpoint, call->held_ms);
 }
 
 static void
@@ -214,6 +241,7 @@ send_call(DbxCall *call)
 		call->begun = GetCurrentTimestamp();
 	call->transfer = dbx_http_start(&request);
 	call->state = CALL_SENT;
+	count_sending(call);
 	MemoryContextSwitchTo(before);
 }
 
@@ -225,11 +253,15 @@ log_attempt(const DbxCall *call, const DbxHttpResponse *response, int64 delay)
 	ereport(
 		DEBUG1,
 		(errmsg_internal(
-			 "databricks: %s %s%s%s to workspace \"%s\": %s %d, %.0f ms, %zu bytes%s",
+			 "databricks: %s %s%s%s to workspace \"%s\": %s %d, %.0f ms, %zu bytes%s%s",
 			 call->method, call->path, call->query ? "?" : "",
 			 call->query ? dbx_redact(call->query) : "", call->workspace->name,
 			 call->error ? call->error->message : "answered", response->status,
 			 response->elapsed_ms, response->bytes_in,
+			 call->held_ms == 0
+				 ? ""
+				 : psprintf(", held back %.0f ms for the rate limit",
+							call->held_ms),
 			 delay < 0
 				 ? ""
 				 : psprintf(", next attempt in " INT64_FORMAT " ms", delay)),
@@ -313,19 +345,59 @@ end_without_token(DbxCall *call)
 	MemoryContextSwitchTo(before);
 }
 
-/* Send a call that is due and has a place, as soon as it has its credentials. */
+/*
+ * Ask the rate limiter when the call may be sent.  A retry that could not be sent
+ * before patience ends is not waited for: the call ends with what it was told.
+ */
 static void
-try_send_call(DbxCall *call)
+reserve_call(DbxCall *call)
+{
+	TimestampTz granted = dbx_limiter_reserve(&call->limit, call->latest);
+	TimestampTz now = GetCurrentTimestamp();
+
+	call->state = CALL_WAITING;
+	if (granted == 0)
+	{
+		end_call(call);
+		return;
+	}
+	if (granted > now && call->held_since == 0)
+		call->held_since = now;
+	call->state = CALL_GRANTED;
+	call->due = granted;
+}
+
+/* Can the call be authorised?  If not, it waits for that, or ends. */
+static bool
+has_token(DbxCall *call)
 {
 	MemoryContext before = MemoryContextSwitchTo(call->context);
-	DbxAuthState  state = dbx_auth_prepare(call->auth, &call->due);
+	TimestampTz	  look = call->due;
+	DbxAuthState  state = dbx_auth_prepare(call->auth, &look);
 
 	MemoryContextSwitchTo(before);
-	call->state = CALL_AUTHENTICATING;
 	if (state == DBX_AUTH_READY)
-		send_call(call);
-	else if (state == DBX_AUTH_FAILED)
+		return true;
+	if (call->state == CALL_GRANTED)
+		dbx_limiter_give_back(&call->limit, call->due);
+	call->state = CALL_AUTHENTICATING;
+	call->due = look;
+	if (state == DBX_AUTH_FAILED)
 		end_without_token(call);
+	return false;
+}
+
+/* Send a call that has reserved its request, if its moment has come. */
+static void
+send_granted(DbxCall *call)
+{
+	while (call->state == CALL_GRANTED && call->due <= GetCurrentTimestamp())
+	{
+		if (!dbx_limiter_holds(&call->limit, call->due))
+			reserve_call(call);
+		else if (has_token(call))
+			send_call(call);
+	}
 }
 
 /* Did the service refuse the token rather than what was asked with it? */
@@ -335,6 +407,18 @@ token_was_refused(const DbxApiError *error)
 	return error != NULL &&
 		error->sqlstate == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION &&
 		(error->status == 401 || error->status == 403);
+}
+
+static void
+plan_retry(DbxCall *call, TimestampTz due)
+{
+	if (call->stats != NULL)
+		call->stats->retries++;
+	call->latest = call->begun +
+		(TimestampTz) call->workspace->retry_timeout * 1000;
+	/* others with a call of this kind would only be told the same */
+	if (call->error->status == 429)
+		dbx_limiter_pause(&call->limit, due);
 }
 
 /* An answer, or the lack of one, has come: end the call or plan another try. */
@@ -379,10 +463,12 @@ take_answer(DbxCall *call)
 										: NULL,
 									call->attempts, (now - call->begun) / 1000,
 									call->workspace->retry_timeout);
-			if (delay >= 0 && call->stats != NULL)
-				call->stats->retries++;
+			if (delay >= 0)
+				plan_retry(call, now + delay * 1000);
 		}
 	}
+	dbx_stat_answered(call->workspace, call->endpoint, response,
+					  call->error != NULL, delay >= 0 && call->error != NULL);
 	if (delay < 0 && token_was_refused(call->error))
 		call->error->hint = dbx_auth_hint(call->auth);
 	log_attempt(call, response, delay);
@@ -398,9 +484,9 @@ take_answer(DbxCall *call)
 	MemoryContextSwitchTo(before);
 }
 
-/* Calls of a workspace that have a request under way. */
+/* Calls of a workspace that have a request under way, or a moment to send it. */
 static int
-count_sent(Oid serverid)
+count_places(Oid serverid)
 {
 	dlist_iter iter;
 	int		   count = 0;
@@ -409,7 +495,8 @@ count_sent(Oid serverid)
 	{
 		DbxCall *call = dlist_container(DbxCall, node, iter.cur);
 
-		if (call->state == CALL_SENT && call->workspace->serverid == serverid)
+		if ((call->state == CALL_GRANTED || call->state == CALL_SENT) &&
+			call->workspace->serverid == serverid)
 			count++;
 	}
 	return count;
@@ -417,16 +504,18 @@ count_sent(Oid serverid)
 
 /*
  * Move all calls on as far as they go without waiting.  Returns true if one
- * ended; else *next is when the earliest waiting call is due (0: none waits).
+ * ended; else *next is when the earliest waiting call is due (0: none waits) and
+ * *reason what it waits for.
  */
 static bool
-advance_calls(TimestampTz *next)
+advance_calls(TimestampTz *next, DbxWaitReason *reason)
 {
 	TimestampTz		   now = GetCurrentTimestamp();
 	bool			   ended = false;
 	dlist_mutable_iter iter;
 
 	*next = 0;
+	*reason = DBX_WAIT_PAUSE;
 	dlist_foreach_modify(iter, &calls)
 	{
 		DbxCall *call = dlist_container(DbxCall, node, iter.cur);
@@ -441,20 +530,36 @@ advance_calls(TimestampTz *next)
 	{
 		DbxCall *call = dlist_container(DbxCall, node, iter.cur);
 
-		if (call->state == CALL_SENT)
-			continue;
-		if (call->due <= now &&
-			count_sent(call->workspace->serverid) < call->workspace->max_parallel)
+		if (call->state != CALL_SENT && call->state != CALL_GRANTED &&
+			call->due <= now &&
+			count_places(call->workspace->serverid) <
+				call->workspace->max_parallel &&
+			has_token(call))
+			reserve_call(call);
+		send_granted(call);
+		ended |= call->state == CALL_ENDED;
+		if ((call->state == CALL_GRANTED ||
+			 (call->state != CALL_SENT && call->due > now)) &&
+			call->state != CALL_ENDED && (*next == 0 || call->due < *next))
 		{
-			try_send_call(call);
-			if (call->state == CALL_ENDED)
-				ended = true;
-		}
-		if (call->state != CALL_SENT && call->due > now &&
-			(*next == 0 || call->due < *next))
 			*next = call->due;
+			*reason = call->state == CALL_GRANTED ? DBX_WAIT_RATE_LIMIT
+												  : DBX_WAIT_RETRY;
+		}
 	}
 	return ended;
+}
+
+/* What the rate limiter and the statistics take the call for. */
+static void
+set_limit(DbxCall *call)
+{
+	DbxEndpoint endpoint;
+
+	dbx_endpoint_describe(call->method, call->path, &endpoint);
+	call->endpoint = endpoint.name;
+	dbx_limiter_key(&call->limit, call->workspace->host, endpoint.class);
+	call->limit.per_second = endpoint.per_second * call->workspace->rate_limit;
 }
 
 DbxCall *
@@ -498,6 +603,7 @@ dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
 	call->state = CALL_WAITING;
 	if (is_newest_jobs_path(call->path) && known_as_older(workspace))
 		use_older_version(call);
+	set_limit(call);
 	call->on_reset.func = forget_call;
 	call->on_reset.arg = call;
 	MemoryContextRegisterResetCallback(context, &call->on_reset);
@@ -505,9 +611,12 @@ dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
 	call->listed = true;
 
 	/* what else may come of it, comes when the call is waited for */
-	if (count_sent(workspace->serverid) < workspace->max_parallel &&
+	if (count_places(workspace->serverid) < workspace->max_parallel &&
 		dbx_auth_prepare(call->auth, &call->due) == DBX_AUTH_READY)
-		send_call(call);
+	{
+		reserve_call(call);
+		send_granted(call);
+	}
 	MemoryContextSwitchTo(before);
 	return call;
 }
@@ -521,15 +630,16 @@ dbx_call_done(const DbxCall *call)
 bool
 dbx_calls_progress(TimestampTz deadline)
 {
-	TimestampTz next;
-	bool		passed;
+	TimestampTz	  next;
+	DbxWaitReason reason;
+	bool		  passed;
 
-	if (advance_calls(&next))
+	if (advance_calls(&next, &reason))
 		return false;
 	if (next == 0 || (deadline != 0 && deadline < next))
 		next = deadline;
-	passed = dbx_http_wait(next);
-	if (advance_calls(&next))
+	passed = dbx_http_wait_for(next, reason);
+	if (advance_calls(&next, &reason))
 		return false;
 	return passed && deadline != 0 && GetCurrentTimestamp() >= deadline;
 }

@@ -27,6 +27,19 @@ extern DbxJson *dbx_call_try_json(DbxCall *call, char **why);
 /* call.c: what was asked and answered, a sentence for a DETAIL. */
 extern char *dbx_call_detail(const DbxCall *call);
 
+/* endpoint.c: how a call is counted and limited. */
+#define DBX_ENDPOINT_NAME 64 /* with the final NUL */
+
+typedef struct DbxEndpoint
+{
+	char *name;		   /* "GET jobs/runs/get", palloc'd; ids are "*" */
+	const char *class; /* what is limited together; maybe the name */
+	double per_second; /* published limit, 0: none */
+} DbxEndpoint;
+
+extern void dbx_endpoint_describe(const char *method, const char *path,
+								  DbxEndpoint *endpoint);
+
 /* endpoint.c: does the call leave something not to be there any more? */
 extern bool dbx_endpoint_deletes(const char *method, const char *path);
 

@@ -93,6 +93,19 @@ extern void dbx_http_free(DbxTransfer *transfer);
  */
 extern bool dbx_http_wait(TimestampTz deadline);
 
+/*
+ * The same; "reason" is what the wait shows as while no transfer is under way.
+ * dbx_http_wait() is a pause of the caller's own.
+ */
+typedef enum DbxWaitReason
+{
+	DBX_WAIT_PAUSE,
+	DBX_WAIT_RATE_LIMIT, /* a call may not be sent yet */
+	DBX_WAIT_RETRY		 /* a call is tried again later */
+} DbxWaitReason;
+
+extern bool dbx_http_wait_for(TimestampTz deadline, DbxWaitReason reason);
+
 /* Wait until "deadline" whatever else happens, driving transfers meanwhile. */
 extern void dbx_http_sleep_until(TimestampTz deadline);
 

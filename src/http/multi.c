@@ -271,19 +271,39 @@ wait_time(TimestampTz deadline)
 	return (long) Min((until - now + 999) / 1000, 3600 * 1000);
 }
 
+/* The name under which a wait shows in pg_stat_activity, from PostgreSQL 17 on. */
 static uint32
-wait_event(void)
+wait_event(DbxWaitReason reason)
 {
-	static uint32 event = 0;
+	static uint32 http = 0;
+	static uint32 pause = 0;
+	static uint32 rate_limit = 0;
+	static uint32 retry = 0;
 
-	if (event == 0)
-		event = dbx_wait_event("DatabricksHttp");
-	return event;
+	if (http == 0)
+	{
+		http = dbx_wait_event("DatabricksHttp");
+		pause = dbx_wait_event("DatabricksPause");
+		rate_limit = dbx_wait_event("DatabricksRateLimit");
+		retry = dbx_wait_event("DatabricksRetry");
+	}
+	if (active > 0)
+		return http;
+	switch (reason)
+	{
+		case DBX_WAIT_PAUSE:
+			break;
+		case DBX_WAIT_RATE_LIMIT:
+			return rate_limit;
+		case DBX_WAIT_RETRY:
+			return retry;
+	}
+	return pause;
 }
 
 /* One wait; true if the latch was set. */
 static bool
-wait_once(TimestampTz deadline)
+wait_once(TimestampTz deadline, DbxWaitReason reason)
 {
 	WaitEvent events[EVENTS_PER_WAIT];
 	bool	  latched = false;
@@ -293,7 +313,7 @@ wait_once(TimestampTz deadline)
 	if (event_set == NULL || event_set_stale)
 		rebuild_event_set();
 	count = WaitEventSetWait(event_set, wait_time(deadline), events,
-							 EVENTS_PER_WAIT, wait_event());
+							 EVENTS_PER_WAIT, wait_event(reason));
 	for (i = 0; i < count; i++)
 	{
 		int mask = 0;
@@ -315,7 +335,7 @@ wait_once(TimestampTz deadline)
 }
 
 bool
-dbx_http_wait(TimestampTz deadline)
+dbx_http_wait_for(TimestampTz deadline, DbxWaitReason reason)
 {
 	CHECK_FOR_INTERRUPTS();
 	for (;;)
@@ -329,7 +349,7 @@ dbx_http_wait(TimestampTz deadline)
 			if (collect_finished())
 				return false;
 		}
-		latched = wait_once(deadline);
+		latched = wait_once(deadline, reason);
 		CHECK_FOR_INTERRUPTS();
 		if (collect_finished())
 			return false;
@@ -338,6 +358,12 @@ dbx_http_wait(TimestampTz deadline)
 		if (latched)
 			return false;
 	}
+}
+
+bool
+dbx_http_wait(TimestampTz deadline)
+{
+	return dbx_http_wait_for(deadline, DBX_WAIT_PAUSE);
 }
 
 void

@@ -149,6 +149,9 @@ static const Option options[] = {
 	TEXT_OPTION(proxy, SERVER, 0),
 	/* are conditions sent to the service? */
 	{"pushdown", TABLE, OPTION_BOOL, 0, -1, 0, 0, NULL, NULL},
+	/* factor on the published limits of requests per second, 0: none */
+	{"rate_limit", SERVER, OPTION_REAL, 0, IN_WORKSPACE(rate_limit), 0, 1e6,
+	 NULL, "1"},
 	/* one request, from connecting to the last byte */
 	{"request_timeout", SERVER, OPTION_TIME, 0, IN_WORKSPACE(request_timeout),
 	 1, INT_MAX, NULL, "60s"},

@@ -92,7 +92,7 @@ is( sql(q{SELECT ok FROM databricks.connect('prod', server_options => '{"max_par
 	't', 'options are changed without giving the credentials again');
 is( sql(q{SELECT string_agg(option_name || '=' || option_value, ' ' ORDER BY option_name)
 		  FROM pg_foreign_server, pg_options_to_table(srvoptions) WHERE srvname = 'prod'}),
-	"connect_timeout=3s host=$url is_default=true max_parallel=4", '... and only those');
+	"connect_timeout=3s host=$url is_default=true max_parallel=4 rate_limit=0", '... and only those');
 sql(q{SELECT databricks.connect('prod', server_options => '{"max_parallel": null, "connect_timeout": null, "proxy": null}')});
 is( sql(q{SELECT count(*) FROM pg_foreign_server, pg_options_to_table(srvoptions)
 		  WHERE srvname = 'prod' AND option_name IN ('max_parallel', 'connect_timeout')}),

@@ -124,6 +124,8 @@ sub create_extension
 # hash; fails the test if the connection is not good.
 #   name => 'prod', database => 'postgres', token => the stand-in's own
 #   args => "schema => 'x'"   more arguments, as SQL
+#   rate_limit => '1'         factor on the published limits, undef: as it is; '0'
+#                             unless given, as most tests are about something else
 sub connect_workspace
 {
 	my ($node, $workspace, %arg) = @_;
@@ -136,9 +138,29 @@ sub connect_workspace
 			q{SELECT row_to_json(c) FROM databricks.connect(%s, host => %s, token => %s%s) AS c},
 			(map { quote_literal($_) } $name, $workspace->url, $token), $more));
 
+	limit_rate($node, $name, %arg)
+	  if !exists $arg{rate_limit} || defined $arg{rate_limit};
+
 	$row = json($row);
 	croak "could not connect to the stand-in: $row->{message}" unless $row->{ok};
 	return $row;
+}
+
+sub limit_rate
+{
+	my ($node, $name, %arg) = @_;
+	my $database = $arg{database} || 'postgres';
+	my $verb = $node->safe_psql($database,
+		sprintf(
+			q{SELECT CASE WHEN EXISTS (SELECT FROM pg_options_to_table(srvoptions) WHERE option_name = 'rate_limit')
+					 THEN 'SET' ELSE 'ADD' END
+			  FROM pg_foreign_server WHERE srvname = %s},
+			quote_literal($name)));
+
+	$node->safe_psql($database,
+		sprintf('ALTER SERVER "%s" OPTIONS (%s rate_limit %s)',
+			$name, $verb, quote_literal($arg{rate_limit} || '0')));
+	return;
 }
 
 sub quote_literal
