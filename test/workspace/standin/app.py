@@ -11,6 +11,7 @@ import uuid
 from urllib.parse import parse_qsl, unquote
 
 from . import areas, control, errors
+from .app_reply import Response
 from .errors import ApiError
 from .faults import Faults
 from .journal import Journal
@@ -24,7 +25,8 @@ RATES = {
     "/jobs/runs/delete": 20, "/jobs/runs/export": 20, "/jobs/runs/repair": 5,
 }
 
-MAX_BODY = 10 * 1024 * 1024
+MAX_BODY = 10 * 1024 * 1024           # of the Jobs API
+MAX_OTHER_BODY = 24 * 1024 * 1024
 
 
 class Request:
@@ -68,18 +70,6 @@ class Request:
 
 def _no_constant(name):
     raise ValueError(name)
-
-
-class Response:
-    """blob: a slice of stored bytes instead of a body, sent piece by piece."""
-
-    __slots__ = ("status", "body", "headers", "blob")
-
-    def __init__(self, status, body, headers=None, blob=None):
-        self.status = status
-        self.body = body
-        self.headers = headers or {}
-        self.blob = blob
 
 
 def dump(value):
@@ -183,8 +173,9 @@ class App:
         found = self.route(req)
         if found is None:
             raise errors.no_route(req.method, "/" + rest)
-        if len(req.body) > MAX_BODY:
-            raise ApiError(413, "BAD_REQUEST", "The request body must not exceed %d bytes." % MAX_BODY)
+        limit = MAX_BODY if rest.startswith("jobs/") else MAX_OTHER_BODY
+        if len(req.body) > limit:
+            raise ApiError(413, "BAD_REQUEST", "The request body must not exceed %d bytes." % limit)
         if self.ws.settings["rate_limits"]:
             self.rate(req, "/" + rest)
         req.version = found[0]

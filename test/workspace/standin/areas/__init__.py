@@ -9,6 +9,6 @@ holds what tests may tell it, as in control.py.  Add a module to MODULES and it
 is served.
 """
 
-from . import clusters, identity, jobs, oauth, permissions, pools, runs, secrets
+from . import clusters, dbfs, identity, jobs, oauth, permissions, pools, runs, secrets, volumes, workspace
 
-MODULES = (identity, jobs, runs, oauth, clusters, pools, secrets, permissions)
+MODULES = (identity, jobs, runs, oauth, clusters, pools, secrets, permissions, dbfs, volumes, workspace)
