@@ -229,7 +229,11 @@ send_call(DbxCall *call)
 						   call->query ? call->query : "");
 	request.body = call->body;
 	request.body_len = call->body ? strlen(call->body) : 0;
-	request.fresh_connection = call->effect == DBX_EFFECT_ONCE;
+	/*
+	 * libcurl repeats by itself what it sent over a connection that turns out
+	 * dead.  Of a change we have to know how often it was sent.
+	 */
+	request.fresh_connection = call->effect != DBX_EFFECT_READ;
 	request.allow_http = workspace->allow_http;
 	request.connect_timeout = workspace->connect_timeout;
 	request.timeout = workspace->request_timeout;

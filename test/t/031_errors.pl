@@ -232,9 +232,9 @@ push @{ $groups[ $_ % 6 ] }, $retried[$_]->{statement} foreach 0 .. $#retried;
 my @sessions = map {
 	my $out = '';
 	IPC::Run::start(
-		[ 'psql', '-XqAt', '-d', $node->connstr('postgres') ], '<',
-		\join("\n", map { 'SELECT attempt(' . literal($_) . ');' } @$_), '>',
-		\$out)
+		[ 'psql', '-XqAt', '-d', $node->connstr('postgres'),
+			map { ('-c', 'SELECT attempt(' . literal($_) . ')') } @$_ ],
+		'>', \$out)
 } @groups;
 $_->finish foreach @sessions;
 
