@@ -4,6 +4,7 @@
 The clock stands still in most tests and is stepped, so nothing here waits.
 """
 
+import base64
 import gzip
 import json
 import socket
@@ -628,6 +629,168 @@ class Http(Case):
                     data += chunk
             self.assertIn(b"job_id", data)
         self.assertEqual(self.c.api("POST", "/jobs/create", "{\"description\": \"" + "x" * 10500000 + "\"}").status, 413)
+
+
+class Areas(Case):
+    """The areas beside jobs and runs, by what is peculiar to each."""
+
+    def setUp(self):
+        super().setUp()
+        self.c.version = "2.0"
+
+    def other(self, name):
+        c = Client(SERVER.port, "dapi-standin-" + name, version="2.0")
+        self.addCleanup(c.close)
+        return c
+
+    def test_clusters(self):
+        spec = {"spark_version": "15.4.x-scala2.12", "node_type_id": "i3.xlarge", "num_workers": 1, "cluster_name": "a"}
+        self.refused(self.c.api("POST", "/clusters/create", {"num_workers": 1}), 400, "INVALID_PARAMETER_VALUE")
+        c = self.c.ok("POST", "/clusters/create", spec)["cluster_id"]
+        state = lambda: self.c.ok("GET", "/clusters/get?cluster_id=" + c)["state"]
+        self.assertEqual(state(), "PENDING")
+        self.refused(self.c.api("POST", "/clusters/resize", {"cluster_id": c, "num_workers": 2}), 400, "INVALID_STATE")
+        self.step(2000)
+        self.assertEqual(state(), "RUNNING")
+        self.c.ok("POST", "/clusters/resize", {"cluster_id": c, "num_workers": 2})
+        self.assertEqual(state(), "RESIZING")
+        self.step(500)
+        self.c.ok("POST", "/clusters/update", {"cluster_id": c, "update_mask": "custom_tags",
+                                               "cluster": {"custom_tags": {"x": "1"}}})
+        self.assertEqual(state(), "RESTARTING")
+        self.step(2000)
+        self.c.ok("POST", "/clusters/delete", {"cluster_id": c})
+        self.step(500)
+        got = self.c.ok("GET", "/clusters/get?cluster_id=" + c)
+        self.assertEqual((got["state"], got["termination_reason"]["code"], got["num_workers"], got["custom_tags"]),
+                         ("TERMINATED", "USER_REQUEST", 2, {"x": "1"}))
+        self.c.control("POST", "clusters", {"cluster_id": c, "fail": {"code": "INVALID_ARGUMENT", "type": "CLIENT_ERROR"}})
+        self.c.ok("POST", "/clusters/start", {"cluster_id": c})
+        self.step(2000)
+        self.assertEqual(state(), "TERMINATED")
+        page = self.c.ok("POST", "/clusters/events", {"cluster_id": c, "page_size": 5})
+        rest = self.c.ok("POST", "/clusters/events", {"cluster_id": c, "page_size": 500,
+                                                      "page_token": page["next_page_token"]})
+        self.assertEqual((len(page["events"]), len(rest["events"])), (5, page["total_count"] - 5))
+        self.refused(self.other("etl").api("GET", "/clusters/get?cluster_id=" + c), 403, "PERMISSION_DENIED")
+        self.assertEqual(self.other("etl").ok("GET", "/clusters/list"), {})
+        self.assertEqual(self.c.ok("GET", "/clusters/list?filter_by.cluster_states=RUNNING"), {})
+        self.assertEqual(len(self.c.ok("GET", "/clusters/list?filter_by.cluster_states=RUNNING"
+                                              "&filter_by.cluster_states=TERMINATED")["clusters"]), 1)
+        self.refused(self.c.api("GET", "/clusters/get?cluster_id=x"), 400, "INVALID_PARAMETER_VALUE", "does not exist")
+
+    def test_secrets(self):
+        self.c.ok("POST", "/secrets/scopes/create", {"scope": "s"})
+        self.refused(self.c.api("POST", "/secrets/scopes/create", {"scope": "s"}), 400, "RESOURCE_ALREADY_EXISTS")
+        self.refused(self.c.api("POST", "/secrets/put", {"scope": "s", "key": "k"}), 400, "INVALID_PARAMETER_VALUE")
+        self.refused(self.c.api("POST", "/secrets/put", {"scope": "s", "key": "k", "string_value": "x" * 131073}), 400,
+                     "INVALID_PARAMETER_VALUE")
+        self.refused(self.c.api("GET", "/secrets/list?scope=nosuch"), 404, "RESOURCE_DOES_NOT_EXIST",
+                     "Scope nosuch does not exist")
+        self.c.ok("POST", "/secrets/put", {"scope": "s", "key": "k", "bytes_value": "AP8="})
+        self.assertEqual(self.c.ok("GET", "/secrets/get?scope=s&key=k"), {"key": "k", "value": "AP8="})
+        etl = self.other("etl")
+        self.refused(etl.api("GET", "/secrets/get?scope=s&key=k"), 403, "PERMISSION_DENIED")
+        self.c.ok("POST", "/secrets/acls/put", {"scope": "s", "principal": "analysts", "permission": "READ"})
+        self.assertEqual(etl.ok("GET", "/secrets/get?scope=s&key=k")["value"], "AP8=")
+        self.refused(etl.api("POST", "/secrets/delete", {"scope": "s", "key": "k"}), 403, "PERMISSION_DENIED")
+
+    def test_permissions(self):
+        job = self.c.call("POST", "/api/2.2/jobs/create", {"name": "j", "tasks": [task("a")]}).json["job_id"]
+        path = "/permissions/jobs/%d" % job
+        entry = {"group_name": "analysts", "permission_level": "CAN_MANAGE_RUN"}
+        self.assertEqual(len(self.c.ok("PATCH", path, {"access_control_list": [entry]})["access_control_list"]), 3)
+        self.refused(self.c.api("PUT", path, {"access_control_list": [entry]}), 400, "INVALID_PARAMETER_VALUE",
+                     "The job must have exactly one owner.")
+        self.refused(self.c.api("PATCH", path, {"access_control_list": [dict(entry, permission_level="CAN_RUN")]}), 400,
+                     "INVALID_PARAMETER_VALUE")
+        self.assertEqual(len(self.c.ok("GET", path + "/permissionLevels")["permission_levels"]), 4)
+        self.assertEqual(self.other("etl").ok("GET", path)["object_id"], "/jobs/%d" % job)
+
+    def test_files(self):
+        text = base64.b64encode(b"x" * 1048576).decode()
+        self.c.ok("POST", "/dbfs/put", {"path": "/d/a", "contents": text})
+        self.refused(self.c.api("POST", "/dbfs/put", {"path": "/d/a", "contents": ""}), 400, "RESOURCE_ALREADY_EXISTS")
+        self.refused(self.c.api("POST", "/dbfs/put", {"path": "/d/b", "contents": base64.b64encode(b"x" * 1048577).decode()}),
+                     400, "MAX_BLOCK_SIZE_EXCEEDED")
+        handle = self.c.ok("POST", "/dbfs/create", {"path": "/d/a", "overwrite": True})["handle"]
+        self.c.ok("POST", "/dbfs/add-block", {"handle": handle, "data": text})
+        self.c.ok("POST", "/dbfs/add-block", {"handle": handle, "data": "eQ=="})
+        self.c.ok("POST", "/dbfs/close", {"handle": handle})
+        self.refused(self.c.api("POST", "/dbfs/close", {"handle": handle}), 404, "RESOURCE_DOES_NOT_EXIST")
+        self.assertEqual(self.c.ok("GET", "/dbfs/read?path=/d/a&offset=1048575&length=9"),
+                         {"bytes_read": 2, "data": "eHk="})
+        self.refused(self.c.api("GET", "/dbfs/read?path=/d/a&length=1048577"), 400, "MAX_READ_SIZE_EXCEEDED")
+        self.refused(self.c.api("POST", "/dbfs/delete", {"path": "/d"}), 400, "IO_ERROR")
+        self.c.control("POST", "settings", {"dbfs_delete_batch": 1})
+        self.c.ok("POST", "/dbfs/put", {"path": "/d/b", "contents": ""})
+        self.refused(self.c.api("POST", "/dbfs/delete", {"path": "/d", "recursive": True}), 503, "PARTIAL_DELETE")
+
+        where = "/fs/files/Volumes/main/default/landing/"
+        big = b"0123456789" * 300000
+        self.assertEqual(self.c.api("PUT", where + "a%20b?overwrite=false", big).status, 204)
+        self.assertEqual(self.c.api("PUT", where + "a%20b?overwrite=false", big).status, 409)
+        self.assertEqual(self.c.api("GET", where + "a%20b").raw, big)
+        part = self.c.api("GET", where + "a%20b", headers={"Range": "bytes=10-14"})
+        self.assertEqual((part.status, part.raw), (206, b"01234"))
+        self.assertEqual(self.c.api("HEAD", where + "a%20b").headers["Content-Length"], "3000000")
+        self.assertEqual(self.c.api("HEAD", where + "none").status, 404)
+        self.c.control("POST", "settings", {"short_pages": "empty"})
+        where = "/fs/directories/Volumes/main/default/landing"
+        page = self.c.ok("GET", where)
+        self.assertNotIn("contents", page)
+        page = self.c.ok("GET", where + "?page_token=" + page["next_page_token"])
+        self.assertEqual([e["name"] for e in page["contents"]], ["a b"])
+
+    def test_workspace_objects(self):
+        body = {"path": "/Shared/x/n", "language": "SQL", "content": base64.b64encode(b"SELECT 1").decode()}
+        self.refused(self.c.api("POST", "/workspace/import", body), 404, "RESOURCE_DOES_NOT_EXIST", "parent folder")
+        self.c.ok("POST", "/workspace/mkdirs", {"path": "/Workspace/Shared/x"})
+        self.c.ok("POST", "/workspace/import", body)
+        self.refused(self.c.api("POST", "/workspace/import", body), 400, "RESOURCE_ALREADY_EXISTS")
+        self.assertEqual(base64.b64decode(self.c.ok("GET", "/workspace/export?path=/Shared/x/n")["content"]),
+                         b"-- Databricks notebook source\nSELECT 1")
+        self.refused(self.c.api("POST", "/workspace/delete", {"path": "/Shared/x"}), 400, "DIRECTORY_NOT_EMPTY")
+        repo = self.c.ok("POST", "/repos", {"url": "https://git.example.com/e/x.git", "provider": "GITHUB"})
+        self.assertEqual((repo["provider"], repo["path"]), ("gitHub", "/Repos/admin@example.com/x"))
+        path = "/repos/%d" % repo["id"]
+        self.refused(self.c.api("PATCH", path, {"branch": "a", "tag": "b"}), 400, "INVALID_PARAMETER_VALUE")
+        self.c.ok("PATCH", path, {"tag": "v1"})
+        self.assertNotIn("branch", self.c.ok("GET", path))
+
+    def test_sql(self):
+        def run(statement, **more):
+            return self.c.api("POST", "/sql/statements/", dict({"statement": statement,
+                                                                "warehouse_id": "1234567890abcdef"}, **more))
+        self.assertEqual(run("select 1").json["result"]["data_array"], [["1"]])
+        self.assertEqual(run("select nope").json["status"]["state"], "FAILED")
+        self.refused(run("select 1", wait_timeout="3s"), 400, "INVALID_PARAMETER_VALUE", "wait_timeout")
+        self.c.control("POST", "statements", {"match": "big", "generate": 5, "chunk_rows": 2, "running_ms": 100})
+        first = run("big").json
+        self.assertEqual((first["status"]["state"], "manifest" in first), ("RUNNING", False))
+        self.step(100)
+        path = "/sql/statements/" + first["statement_id"]
+        done = self.c.ok("GET", path)
+        self.assertEqual((done["manifest"]["total_chunk_count"], done["result"]["next_chunk_index"]), (3, 1))
+        self.assertEqual(self.c.ok("GET", path + "/result/chunks/2")["data_array"], [["5", "row 5"]])
+        self.refused(self.c.api("GET", path + "/result/chunks/3"), 400, "INVALID_PARAMETER_VALUE", "out of bounds")
+        self.c.control("POST", "statements", {"match": "slow", "hang": True})
+        slow = run("slow", wait_timeout="0s").json["statement_id"]
+        self.assertEqual(self.c.ok("POST", "/sql/statements/%s/cancel" % slow), {})
+        self.assertEqual(self.c.ok("GET", "/sql/statements/" + slow)["status"]["state"], "CANCELED")
+        self.refused(self.other("etl").api("GET", path), 404, "NOT_FOUND")
+        self.c.ok("POST", "/sql/warehouses/1234567890abcdef/stop", {})
+        self.step(300)
+        self.assertEqual(run("select 1").json["status"]["state"], "PENDING")
+
+    def test_pipelines(self):
+        p = self.c.ok("POST", "/pipelines", {"name": "orders"})["pipeline_id"]
+        self.c.ok("POST", "/pipelines/%s/updates" % p, {"full_refresh": True})
+        self.refused(self.c.api("POST", "/pipelines/%s/updates" % p, {}), 409, "RESOURCE_CONFLICT")
+        self.step(2000)
+        got = self.c.ok("GET", "/pipelines/" + p)
+        self.assertEqual((got["state"], got["latest_updates"][0]["state"]), ("IDLE", "COMPLETED"))
+        self.assertEqual(len(self.c.ok("GET", "/pipelines?filter=name+LIKE+'%25rde%25'")["statuses"]), 1)
 
 
 if __name__ == "__main__":
