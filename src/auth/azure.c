@@ -23,17 +23,18 @@
 typedef struct AzureCloud
 {
 	const char *name;
+	const char *domain; /* of its workspaces */
 	const char *login_host;
 	const char *management; /* resource of the second token */
 } AzureCloud;
 
-/* The first one is meant where none is named. */
+/* The first one is meant where neither an option nor the host says another. */
 static const AzureCloud clouds[] = {
-	{"PUBLIC", "https://login.microsoftonline.com",
+	{"PUBLIC", ".azuredatabricks.net", "https://login.microsoftonline.com",
 	 "https://management.core.windows.net/"},
-	{"USGOVERNMENT", "https://login.microsoftonline.us",
+	{"USGOVERNMENT", ".databricks.azure.us", "https://login.microsoftonline.us",
 	 "https://management.core.usgovcloudapi.net/"},
-	{"CHINA", "https://login.chinacloudapi.cn",
+	{"CHINA", ".databricks.azure.cn", "https://login.chinacloudapi.cn",
 	 "https://management.core.chinacloudapi.cn/"},
 };
 
@@ -43,6 +44,18 @@ enum
 	STEP_TOKEN
 };
 
+static bool
+is_of_cloud(const DbxWorkspace *workspace, const AzureCloud *cloud)
+{
+	Size length = strlen(workspace->host);
+	Size domain = strlen(cloud->domain);
+
+	if (workspace->azure_environment != NULL)
+		return strcmp(cloud->name, workspace->azure_environment) == 0;
+	return length > domain &&
+		strcmp(workspace->host + length - domain, cloud->domain) == 0;
+}
+
 static const AzureCloud *
 cloud_of(const DbxWorkspace *workspace)
 {
@@ -50,8 +63,7 @@ cloud_of(const DbxWorkspace *workspace)
 
 	for (i = 0; i < (int) lengthof(clouds); i++)
 	{
-		if (workspace->azure_environment != NULL &&
-			strcmp(clouds[i].name, workspace->azure_environment) == 0)
+		if (is_of_cloud(workspace, &clouds[i]))
 			return &clouds[i];
 	}
 	return &clouds[0];

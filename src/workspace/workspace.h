@@ -25,7 +25,7 @@ typedef struct DbxWorkspace
 	bool   is_default;
 	char  *auth_type;
 	char  *audience;
-	char  *azure_environment; /* NULL: PUBLIC */
+	char  *azure_environment; /* NULL: by the host */
 	char  *azure_login_host;  /* normalised URL, NULL: that of the cloud */
 	char  *azure_workspace_resource_id;
 	char  *config_file;

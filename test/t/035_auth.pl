@@ -491,6 +491,14 @@ define('azure', { azure_environment => 'CHINA', connect_timeout => '50ms' },
 like(check('azure')->{message},
 	qr{https://login\.chinacloudapi\.cn/$tenant/oauth2/token},
 	'each cloud has its login host');
+define(
+	'azure',
+	{   host => 'https://adb-1.2.databricks.azure.us',
+		connect_timeout => '50ms' },
+	{ %sp, azure_tenant_id => $tenant });
+like(check('azure')->{message},
+	qr{https://login\.microsoftonline\.us/$tenant/oauth2/token},
+	'... which the host tells too');
 
 # Managed identity.
 define('machine', { %login, auth_type => 'azure-msi' }, {});
