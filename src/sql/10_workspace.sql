@@ -41,7 +41,8 @@ AS 'MODULE_PATHNAME', 'databricks_check_connection';
 COMMENT ON FUNCTION databricks.check_connection(pg_catalog.name) IS
 'Can this workspace be reached, and as whom? One row; a failure of the service or the network is told in it, never raised.
 Asks GET /api/2.0/preview/scim/v2/Me, once, without retries. latency is the time of that call.
-Errors: 42704 no such workspace, 42501 no USAGE on it, 28000 no credentials for it.';
+auth_type is how it was tried, as the server option of that name; null, with the reason in message, when nothing that could be tried is configured.
+Errors: 42704 no such workspace, 42501 no USAGE on it or no right to what of this server it needs (files, environment, identity), 28000 no user mapping for it.';
 
 CREATE FUNCTION databricks.connect(
 	workspace pg_catalog.name,

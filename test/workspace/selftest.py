@@ -631,6 +631,73 @@ class Http(Case):
         self.assertEqual(self.c.api("POST", "/jobs/create", "{\"description\": \"" + "x" * 10500000 + "\"}").status, 413)
 
 
+class OAuth(Case):
+    FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+    BASIC = "Basic c3RhbmRpbi1jbGllbnQ6ZG9zZTBzdGFuZGluMHNlY3JldDBvZjB0aGUwcm9ib3Q="
+    RESOURCE = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d"
+
+    def ask(self, body, path="/oidc/v1/token", **headers):
+        return self.c.call("POST", path, body, headers=dict(self.FORM, **headers), token="")
+
+    def me(self, token, **headers):
+        return self.c.call("GET", "/api/2.0/preview/scim/v2/Me", token=token, headers=headers)
+
+    def test_secret(self):
+        body = "grant_type=client_credentials&scope=all-apis"
+        a = self.ask(body, Authorization=self.BASIC).json
+        self.assertEqual((a["token_type"], a["expires_in"]), ("Bearer", 3600))
+        self.assertEqual(self.me(a["access_token"]).json["userName"], "robot@example.com")
+        self.step(3599000)
+        self.assertEqual(self.me(a["access_token"]).status, 200)
+        self.step(1000)
+        self.assertEqual(self.me(a["access_token"]).status, 403)
+        for headers in ({}, {"Authorization": "Basic eDp5"}, {"Authorization": "Basic !"}):
+            b = self.ask(body, **headers)
+            self.assertEqual((b.status, b.json["error"]), (401, "invalid_client"))
+        for bad in ("grant_type=password", "grant_type=client_credentials&scope=x", "scope=all-apis",
+                    body + "&scope=all-apis", body + "&x=y"):
+            self.assertEqual(self.ask(bad, Authorization=self.BASIC).status, 400, bad)
+        entry = self.c.control("GET", "journal")["entries"][-1]
+        self.assertNotIn("c3RhbmRp", json.dumps(entry))
+
+    def test_exchange(self):
+        body = ("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&scope=all-apis"
+                "&subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt&subject_token=")
+        a = self.ask(body + "standin.jwt.robot").json
+        self.assertEqual(self.me(a["access_token"]).status, 200)
+        self.assertEqual(self.ask(body + "other").json["error"], "invalid_grant")
+        self.assertEqual(self.ask(body + "standin.jwt.robot", Authorization=self.BASIC).status, 400)
+        self.assertNotIn("jwt.robot", json.dumps(self.c.control("GET", "journal")))
+        self.c.control("POST", "revoke", {})
+        self.assertEqual(self.me(a["access_token"]).status, 403)
+
+    def test_azure(self):
+        tenant = self.c.control("GET", "settings")["azure_tenant"]
+        a = self.c.call("GET", "/aad/auth", token="")
+        self.assertEqual(a.status, 302)
+        self.assertIn("/%s/" % tenant, a.headers["Location"])
+        resource = "/subscriptions/1/x"
+        self.c.control("POST", "clients", {"client_id": "standin-azure", "kind": "azure", "client_secret": "s",
+                                           "user": "azure@example.com", "resource_id": resource})
+        body = "grant_type=client_credentials&client_id=standin-azure&client_secret=s&resource="
+        path = "/%s/oauth2/token" % tenant
+        token = self.ask(body + self.RESOURCE, path).json["access_token"]
+        second = self.ask(body + "https%3A%2F%2Fmanagement.core.windows.net%2F", path).json["access_token"]
+        self.assertEqual(self.me(token).status, 403)
+        both = {"X-Databricks-Azure-Workspace-Resource-Id": resource, "X-Databricks-Azure-SP-Management-Token": second}
+        self.assertEqual(self.me(token, **both).status, 200)
+        self.assertEqual(self.ask(body + "x", path).json["error"], "invalid_resource")
+        self.assertEqual(self.ask(body + self.RESOURCE, "/x/oauth2/token").status, 400)
+
+    def test_metadata(self):
+        path = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=" + self.RESOURCE
+        self.assertEqual(self.c.call("GET", path, token="").status, 400)
+        a = self.c.call("GET", path, token="", headers={"Metadata": "true"}).json
+        self.assertEqual(self.me(a["access_token"]).json["userName"], "machine@example.com")
+        self.assertEqual(a["expires_in"], "3600")
+        self.assertEqual(self.c.call("GET", path + "&client_id=x", token="", headers={"Metadata": "true"}).status, 400)
+
+
 class Areas(Case):
     """The areas beside jobs and runs, by what is peculiar to each."""
 
