@@ -43,6 +43,13 @@ extern void dbx_endpoint_describe(const char *method, const char *path,
 /* endpoint.c: does the call leave something not to be there any more? */
 extern bool dbx_endpoint_deletes(const char *method, const char *path);
 
+/*
+ * query.c: a query with "value" for "name", in place of one that it may have; in
+ * the current memory context.
+ */
+extern char *dbx_query_with(const char *query, const char *name,
+							const char *value);
+
 /* query.c: raise 22023 for what is no method or path of the API. */
 extern void dbx_api_check_path(const char *method, const char *path);
 

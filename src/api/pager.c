@@ -124,24 +124,21 @@ page_answer(DbxPager *pager, const DbxCallSpec *spec)
 bool
 dbx_pager_next(DbxPager *pager, const DbxJson **rows)
 {
-	MemoryContext  before;
-	StringInfoData query;
-	DbxCallSpec	   spec = {0};
-	DbxJson		  *answer;
-	const char	  *token;
+	MemoryContext before;
+	DbxCallSpec	  spec = {0};
+	DbxJson		 *answer;
+	const char	 *token;
 
 	if (pager->at_end)
 		return false;
 	MemoryContextReset(pager->page);
 	before = MemoryContextSwitchTo(pager->page);
-	initStringInfo(&query);
-	if (pager->spec.query != NULL)
-		appendStringInfoString(&query, pager->spec.query);
-	if (pager->token != NULL)
-		dbx_query_add(&query, pager->spec.token_param, pager->token);
 	spec.method = "GET";
 	spec.path = pager->spec.path;
-	spec.query = query.data;
+	spec.query = pager->token == NULL
+		? pager->spec.query
+		: dbx_query_with(pager->spec.query, pager->spec.token_param,
+						 pager->token);
 	spec.caller = pager->spec.caller;
 	spec.stats = pager->spec.stats;
 	answer = page_answer(pager, &spec);
@@ -251,16 +248,11 @@ dbx_api_try_merge_rest(const DbxWorkspace *workspace, const DbxCallSpec *spec,
 
 	while (token != NULL && *token)
 	{
-		DbxCallSpec	   next = *spec;
-		StringInfoData query;
-		DbxJson		  *more;
+		DbxCallSpec next = *spec;
+		DbxJson	   *more;
 
 		check_progress(&progress, spec->path, token);
-		initStringInfo(&query);
-		if (spec->query != NULL)
-			appendStringInfoString(&query, spec->query);
-		dbx_query_add(&query, "page_token", token);
-		next.query = query.data;
+		next.query = dbx_query_with(spec->query, "page_token", token);
 		more = get_page(workspace, &next, error);
 		if (more == NULL)
 			return false;

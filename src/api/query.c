@@ -100,3 +100,23 @@ dbx_query_add_int64(StringInfo query, const char *name, int64 value)
 {
 	dbx_query_add(query, name, psprintf(INT64_FORMAT, value));
 }
+
+char *
+dbx_query_with(const char *query, const char *name, const char *value)
+{
+	Size		   length = strlen(name);
+	StringInfoData result;
+
+	initStringInfo(&result);
+	while (query != NULL && *query)
+	{
+		Size part = strcspn(query, "&");
+
+		if (strncmp(query, name, length) != 0 || query[length] != '=')
+			appendStringInfo(&result, "%s%.*s", result.len > 0 ? "&" : "",
+							 (int) part, query);
+		query += part + (query[part] == '&');
+	}
+	dbx_query_add(&result, name, value);
+	return result.data;
+}

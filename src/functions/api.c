@@ -116,6 +116,17 @@ databricks_api_object(PG_FUNCTION_ARGS)
 		dbx_json_to_jsonb(dbx_api_get_merged(workspace, &spec, NULL)));
 }
 
+/* Nearly all lists take their page token as "page_token". */
+static const char *
+token_param(const char *path)
+{
+	const char *call = strncmp(path, "/api/", 5) == 0 ? strchr(path + 5, '/')
+													  : NULL;
+
+	return call != NULL && strcmp(call, "/repos") == 0 ? "next_page_token"
+													   : NULL;
+}
+
 /*
  * A set in a tuplestore: pages are read one after the other, and memory does not
  * grow with their number.
@@ -135,6 +146,7 @@ databricks_api_pages(PG_FUNCTION_ARGS)
 	spec.path = dbx_arg_text(fcinfo, 0);
 	spec.items = dbx_arg_text(fcinfo, 1);
 	spec.query = query_of(DBX_ARG_JSONB(2), "query");
+	spec.token_param = token_param(spec.path);
 	spec.caller = "api_pages";
 	workspace = dbx_arg_workspace(fcinfo, 3);
 
