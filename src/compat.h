@@ -10,6 +10,7 @@
 
 #include "catalog/pg_database.h"
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_tablespace.h"
 #include "nodes/pathnodes.h"
 #include "parser/parsetree.h"
@@ -35,6 +36,8 @@ dbx_object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 {
 	if (classid == TableSpaceRelationId)
 		return pg_tablespace_aclcheck(objectid, roleid, mode);
+	if (classid == NamespaceRelationId)
+		return pg_namespace_aclcheck(objectid, roleid, mode);
 	Assert(classid == ForeignServerRelationId);
 	return pg_foreign_server_aclcheck(objectid, roleid, mode);
 }

@@ -209,6 +209,32 @@ is_given(List *options, const char *name)
 	return false;
 }
 
+/* There is one default: making this workspace it takes it from another. */
+static void
+take_default(const char *name, List *options)
+{
+	ListCell *cell;
+
+	foreach(cell, options)
+	{
+		DefElem *option = lfirst_node(DefElem, cell);
+		char	*other;
+		bool	 wanted;
+		bool	 created;
+
+		if (strcmp(option->defname, "is_default") != 0 || option->arg == NULL ||
+			!parse_bool(defGetString(option), &wanted) || !wanted)
+			continue;
+		other = dbx_workspace_flagged();
+		if (other == NULL || strcmp(other, name) == 0)
+			continue;
+		(void) dbx_workspace_define(
+			other, list_make1(makeDefElem("is_default", NULL, -1)), &created);
+		ereport(NOTICE,
+				(errmsg("workspace \"%s\" is no longer the default", other)));
+	}
+}
+
 /* Define server and mapping out of the arguments; returns the server's OID. */
 static Oid
 define_workspace(FunctionCallInfo fcinfo, const char *name, const char *role)
@@ -242,12 +268,13 @@ define_workspace(FunctionCallInfo fcinfo, const char *name, const char *role)
 				 errhint("SELECT * FROM databricks.connect(%s, host => 'https://...', token => '...').",
 						 quote_literal_cstr(name))));
 		if (!is_given(server_options, "is_default") &&
-			!dbx_workspace_has_default())
+			dbx_workspace_flagged() == NULL)
 			server_options = lappend(server_options,
 									 makeDefElem("is_default",
 												 (Node *) makeString("true"),
 												 -1));
 	}
+	take_default(name, server_options);
 	serverid = dbx_workspace_define(name, server_options, &created);
 	if (user_options != NIL || (created && ambient))
 		dbx_workspace_define_mapping(name, role, user_options);
@@ -299,12 +326,19 @@ find_tables(Oid serverid, Oid wanted_schema, List **present)
 	return schema;
 }
 
-/* Are names in the home schema free for the tables of another workspace? */
+/*
+ * Are names in the home schema free for the tables of this workspace, and may
+ * the caller make them there?
+ */
 static bool
 home_is_free(void)
 {
 	Oid home = get_namespace_oid(HOME_SCHEMA, false);
 	int i;
+
+	if (object_aclcheck(NamespaceRelationId, home, GetUserId(), ACL_CREATE) !=
+		ACLCHECK_OK)
+		return false;
 
 	for (i = 0; dbx_resources[i] != NULL; i++)
 	{
@@ -367,6 +401,36 @@ missing_resources(List *present)
 	return missing;
 }
 
+/*
+ * Names in use by something else.  If that is so for all of them the schema was
+ * the wrong choice; else the others are made.
+ */
+static List *
+without_taken_names(List *names, Oid schema_oid, const char *schema)
+{
+	List	 *free_names = NIL;
+	ListCell *cell;
+	char	 *taken = NULL;
+
+	foreach(cell, names)
+	{
+		if (!OidIsValid(get_relname_relid(lfirst(cell), schema_oid)))
+			free_names = lappend(free_names, lfirst(cell));
+		else
+			taken = taken ? psprintf("%s, %s", taken, (char *) lfirst(cell))
+						  : lfirst(cell);
+	}
+	if (taken != NULL)
+		ereport(
+			free_names == NIL ? ERROR : WARNING,
+			(errcode(ERRCODE_DUPLICATE_TABLE),
+			 errmsg("foreign tables cannot be made in schema \"%s\": the names are taken",
+					schema),
+			 errdetail("Taken: %s.", taken),
+			 errhint("Give another schema: connect(..., schema => '...').")));
+	return free_names;
+}
+
 static void
 import_tables(FunctionCallInfo fcinfo, const char *workspace, Oid serverid)
 {
@@ -376,6 +440,7 @@ import_tables(FunctionCallInfo fcinfo, const char *workspace, Oid serverid)
 	List	 *missing = missing_resources(present);
 	ListCell *cell;
 
+	missing = without_taken_names(missing, schema_oid, schema);
 	if (missing == NIL)
 		return;
 	SPI_connect();
@@ -412,6 +477,10 @@ connect_workspace(FunctionCallInfo fcinfo)
 	dbx_redact_secret(dbx_arg_text(fcinfo, 4));
 	dbx_arg_require(fcinfo, 0, "workspace");
 	name = NameStr(*PG_GETARG_NAME(0));
+	if (*name == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a workspace needs a name")));
 	role = PG_ARGISNULL(5) ? GetUserNameFromId(GetUserId(), false)
 						   : NameStr(*PG_GETARG_NAME(5));
 	serverid = define_workspace(fcinfo, name, role);

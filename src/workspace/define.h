@@ -19,8 +19,8 @@ extern Oid dbx_workspace_define(const char *name, List *options, bool *created);
 extern void dbx_workspace_define_mapping(const char *name, const char *role,
 										 List *options);
 
-/* Has any server of the wrapper the option is_default? */
-extern bool dbx_workspace_has_default(void);
+/* Name of the server that has the option is_default, NULL if none has. */
+extern char *dbx_workspace_flagged(void);
 
 /* Options out of a JSON object of texts, numbers, booleans and nulls. */
 extern List *dbx_workspace_json_options(const DbxJson *object, const char *what);

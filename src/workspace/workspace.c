@@ -118,7 +118,20 @@ no_such_workspace(const char *name, Oid userid)
 					   quote_literal_cstr(name))));
 }
 
-/* The server that option is_default singles out, NULL if none. */
+static bool
+is_flagged(const ForeignServer *server)
+{
+	DbxWorkspace options;
+
+	memset(&options, 0, sizeof(options));
+	dbx_option_apply(&options, server->options, ForeignServerRelationId);
+	return options.is_default;
+}
+
+/*
+ * The server that option is_default singles out, NULL if none.  Whoever may make
+ * servers can flag one of his own: a superuser's flag goes before others.
+ */
 static ForeignServer *
 flagged_default(List *servers)
 {
@@ -128,13 +141,13 @@ flagged_default(List *servers)
 	foreach(cell, servers)
 	{
 		ForeignServer *server = lfirst(cell);
-		DbxWorkspace   options;
 
-		memset(&options, 0, sizeof(options));
-		dbx_option_apply(&options, server->options, ForeignServerRelationId);
-		if (!options.is_default)
+		if (!is_flagged(server) ||
+			(found != NULL && superuser_arg(found->owner) &&
+			 !superuser_arg(server->owner)))
 			continue;
-		if (found != NULL)
+		if (found != NULL &&
+			superuser_arg(found->owner) == superuser_arg(server->owner))
 			ereport(
 				ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -149,46 +162,61 @@ flagged_default(List *servers)
 	return found;
 }
 
-bool
-dbx_workspace_has_default(void)
+char *
+dbx_workspace_flagged(void)
 {
-	return flagged_default(all_servers()) != NULL;
+	ForeignServer *server = flagged_default(all_servers());
+
+	return server ? server->servername : NULL;
 }
 
-char *
-dbx_workspace_default(Oid userid)
+/* Those of the servers that a role has USAGE on. */
+static List *
+usable_servers(List *servers, Oid userid)
 {
-	List		  *servers;
-	ForeignServer *only = NULL;
-	int			   usable = 0;
-	ListCell	  *cell;
+	List	 *usable = NIL;
+	ListCell *cell;
 
-	if (dbx_guc_workspace != NULL && *dbx_guc_workspace)
-		return pstrdup(dbx_guc_workspace);
-
-	servers = all_servers();
-	only = flagged_default(servers);
-	if (only != NULL)
-		return only->servername;
 	foreach(cell, servers)
 	{
 		ForeignServer *server = lfirst(cell);
 
 		if (may_use(server->serverid, userid))
-		{
-			only = server;
-			usable++;
-		}
+			usable = lappend(usable, server);
 	}
-	if (usable == 1)
-		return only->servername;
-	if (usable == 0 && servers == NIL)
+	return usable;
+}
+
+/*
+ * What a role may not use does not count, unless that leaves nothing: then the
+ * one that is meant is named in the refusal that follows.
+ */
+char *
+dbx_workspace_default(Oid userid)
+{
+	List		  *servers;
+	List		  *usable;
+	ForeignServer *found;
+
+	if (dbx_guc_workspace != NULL && *dbx_guc_workspace)
+		return pstrdup(dbx_guc_workspace);
+
+	servers = all_servers();
+	usable = usable_servers(servers, userid);
+	if (usable != NIL)
+		servers = usable;
+	found = flagged_default(servers);
+	if (found == NULL && list_length(servers) == 1)
+		found = linitial(servers);
+	if (found != NULL)
+		return found->servername;
+	if (servers == NIL)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no workspace"),
 			 errhint(
 				 "Create one: SELECT * FROM databricks.connect('prod', host => 'https://...', token => '...').")));
-	if (usable == 0)
+	if (usable == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("there is no workspace you may use"),

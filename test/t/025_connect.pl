@@ -24,6 +24,7 @@ my %secret = (
 	wrong => 'dapi-wrong-0123456789abcdef',
 	typo => 'dapi-typo-0123456789abcdef',
 	bob => 'dapi-standin-runner',
+	dave => 'a-token-of-dave',
 	quoted => "secret'with\"quotes-0123456789",
 	plain => 'some-unremarkable-words-as-token');
 
@@ -205,6 +206,32 @@ sql(q{ALTER SERVER prod OPTIONS (ADD is_default 'true'); ALTER SERVER pasted OPT
 $error = sql_error($node, 'SELECT databricks.get_job(1)');
 is($error->{state}, '55000', 'two defaults are an error');
 sql(q{ALTER SERVER pasted OPTIONS (DROP is_default)});
+sql(q{SELECT databricks.connect('pasted', server_options => '{"is_default": true}')});
+is( sql(q{SELECT name FROM databricks.workspaces WHERE is_default}),
+	'pasted', 'connect() takes the flag from the workspace that had it');
+sql(q{SELECT databricks.connect('prod', server_options => '{"is_default": true}')});
+
+# Who may make servers must not choose the default of others.
+sql(q{CREATE ROLE dave LOGIN; GRANT USAGE ON FOREIGN DATA WRAPPER databricks TO dave;
+	  GRANT CREATE ON DATABASE postgres TO dave});
+my @as_dave = (extra_params => [ '-U', 'dave' ]);
+is( $node->safe_psql('postgres',
+		q{SELECT ok FROM databricks.connect('daves', host => 'https://127.0.0.1:9', token => 'a-token-of-dave')}, @as_dave),
+	'f', 'a plain role with USAGE on the wrapper makes a workspace');
+is( sql(q{SELECT count(*) FROM pg_class WHERE relnamespace = 'daves'::regnamespace AND relname IN ('jobs', 'runs')}),
+	2, '... with tables in a schema of its own');
+$node->safe_psql('postgres',
+	q{ALTER SERVER daves OPTIONS (ADD is_default 'true'); GRANT USAGE ON FOREIGN SERVER daves TO PUBLIC}, @as_dave);
+is( sql('SELECT user_name FROM databricks.check_connection()'),
+	'admin@example.com', '... but a flag on it does not count beside that of a superuser');
+sql(q{DROP SERVER daves CASCADE; DROP OWNED BY dave});
+
+$error = sql_error($node, "SELECT databricks.connect('')");
+is($error->{state}, '22023', 'a workspace needs a name');
+$error = sql_error($node,
+	"SELECT databricks.connect('third', host => 'https://127.0.0.1:9', schema => 'databricks')");
+is($error->{state}, '42P07', 'a schema with tables of another workspace is refused');
+like($error->{hint}, qr/another schema/, '... with a hint');
 
 sql('CREATE FOREIGN DATA WRAPPER another; CREATE SERVER elsewhere FOREIGN DATA WRAPPER another');
 $error = sql_error($node, "SELECT databricks.get_job(1, 'elsewhere')");
