@@ -681,7 +681,49 @@ $node->safe_psql('postgres', q{DROP USER MAPPING FOR CURRENT_USER SERVER m2m;
 	CREATE USER MAPPING FOR CURRENT_USER SERVER m2m OPTIONS (client_id 'second', client_secret 'dose0second0secret0000000000000000')});
 $session->query_safe($whoami);
 is(token_requests($mark), 3, 'and DROP USER MAPPING');
+
+$mark = $workspace->mark;
+foreach (1 .. 20)
+{
+	$workspace->post('revoke');
+	$session->query_safe($whoami);
+	$node->safe_psql('postgres',
+		q{ALTER SERVER m2m OPTIONS (SET connect_timeout '9s')});
+	$session->query_safe($whoami);
+}
+cmp_ok(token_requests($mark), '>=', 40, 'many tokens later');
+is( $session->query_safe(
+		"SELECT string_agg(name, ', ' ORDER BY name) FROM pg_backend_memory_contexts WHERE name LIKE 'databricks %'"
+	),
+	'databricks token, databricks token error',
+	'... there is one');
 $session->quit;
+
+# --- workers call outside of transactions -----------------------------------------------
+
+my $tracking = new_node('tracking', preload => 1);
+settings(oauth_lifetime_s => 2);
+$mark = $workspace->mark;
+$tracking->safe_psql(
+	'postgres', sprintf(
+		q{SET client_min_messages = warning;
+		  SELECT databricks.connect('tracked', host => '%s', client_id => '%s', client_secret => '%s');
+		  SELECT databricks.track('tracked', poll_interval => '200 ms')},
+		$workspace->url, @m2m{qw(client_id client_secret)}));
+my $seen = $workspace->api('POST', '/api/2.2/jobs/run-now', { job_id => $job })
+  ->{run_id};
+$workspace->post('finish', { run_id => $seen });
+$tracking->poll_query_until('postgres',
+	"SELECT result_state = 'SUCCESS' FROM databricks.run_history WHERE run_id = $seen")
+  or die 'the run was not seen';
+pass('a worker sees runs with a token that was asked for');
+poll_until('it was renewed several times', sub { token_requests($mark) > 5 });
+is(scalar(grep { $_->{status} =~ /^40[13]$/ }
+		$workspace->journal(since => $mark)),
+	0, '... and renews it in time');
+log_lacks($tracking, '... which is not in its log', values %secret);
+$tracking->stop;
+settings(oauth_lifetime_s => 3600);
 
 # --- nothing of it shows ---------------------------------------------------------------
 
