@@ -8,6 +8,7 @@
 #ifndef DBX_COMPAT_H
 #define DBX_COMPAT_H
 
+#include "access/stratnum.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_namespace.h"
@@ -93,6 +94,14 @@ dbx_object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 									outerpath, restrictinfo, private)          \
 	create_foreignscan_path(root, rel, target, rows, startup, total, pathkeys, \
 							outer, outerpath, private)
+#endif
+
+/* 18 says of an order what comparison it is by, before it was a btree's strategy. */
+#if PG_VERSION_NUM >= 180000
+#define dbx_pathkey_is_ascending(pathkey) ((pathkey)->pk_cmptype != COMPARE_GT)
+#else
+#define dbx_pathkey_is_ascending(pathkey) \
+	((pathkey)->pk_strategy != BTGreaterStrategyNumber)
 #endif
 
 /* 17 looks into statistics for the length of arrays. */

@@ -132,6 +132,10 @@ typedef struct DbxPageSpec
 	const char *token_param; /* "page_token" unless NULL */
 	bool missing_is_empty;	 /* if what the filters name does not exist, the
 									 * list is empty instead of an error */
+	bool keep_pages;		 /* pages live until the pager is closed */
+	bool tell_expired;		 /* a page token that is refused ends the list, see
+								 * dbx_pager_expired(), instead of raising */
+	bool post;				 /* the list call is a POST; see dbx_query_json() */
 	const char	 *caller;
 	DbxCallStats *stats;
 } DbxPageSpec;
@@ -145,6 +149,18 @@ extern DbxPager *dbx_pager_open(const DbxWorkspace *workspace,
  * is absent: treat as empty).  False: there is no further page.
  */
 extern bool dbx_pager_next(DbxPager *pager, const DbxJson **rows);
+
+/*
+ * Ask for the next page without waiting for it, if there is one and it is not
+ * asked for yet.  The page in hand stays what it is until dbx_pager_next().
+ */
+extern void dbx_pager_begin(DbxPager *pager);
+
+/* Would dbx_pager_next() return without waiting? */
+extern bool dbx_pager_ready(const DbxPager *pager);
+
+/* Was the token of the page asked for last refused?  Only with tell_expired. */
+extern bool dbx_pager_expired(const DbxPager *pager);
 
 /* Is it known that no further page follows the current one? */
 extern bool dbx_pager_at_end(const DbxPager *pager);
@@ -177,5 +193,12 @@ extern char *dbx_api_jobs_path(const DbxWorkspace *workspace, const char *call);
 /* Append "name=value" (value escaped) to a query under construction. */
 extern void dbx_query_add(StringInfo query, const char *name, const char *value);
 extern void dbx_query_add_int64(StringInfo query, const char *name, int64 value);
+
+/*
+ * A query as the body of a call that wants its parameters there: an object in
+ * which values of digits are numbers, except those of ids, which are names here
+ * that end in "_id".
+ */
+extern char *dbx_query_json(const char *query);
 
 #endif /* DBX_API_H */

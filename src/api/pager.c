@@ -30,8 +30,10 @@ struct DbxPager
 	MemoryContext		context; /* the pager's own */
 	MemoryContext		page;	 /* of the current page */
 	char			   *token;	 /* of the next page, NULL: first page or end */
+	DbxCall			   *call;	 /* for the next page; NULL: not begun */
 	Progress			progress;
 	bool				at_end;
+	bool				expired; /* the token was refused */
 };
 
 static pg_noreturn void
@@ -98,26 +100,71 @@ check_progress(Progress *progress, const char *path, const char *token)
 		too_many_pages(path);
 }
 
+void
+dbx_pager_begin(DbxPager *pager)
+{
+	MemoryContext before;
+	DbxCallSpec	  spec = {0};
+	char		 *query;
+
+	if (pager->at_end || pager->call != NULL)
+		return;
+	before = MemoryContextSwitchTo(pager->context);
+	query = pager->token != NULL
+		? dbx_query_with(pager->spec.query, pager->spec.token_param,
+						 pager->token)
+		: pstrdup(pager->spec.query != NULL ? pager->spec.query : "");
+	spec.method = pager->spec.post ? "POST" : "GET";
+	spec.path = pager->spec.path;
+	if (pager->spec.post)
+		spec.body = dbx_query_json(query);
+	else
+		spec.query = query;
+	spec.caller = pager->spec.caller;
+	spec.stats = pager->spec.stats;
+	pager->call = dbx_call_start(pager->workspace, &spec);
+	pfree(query);
+	MemoryContextSwitchTo(before);
+}
+
+bool
+dbx_pager_ready(const DbxPager *pager)
+{
+	return pager->at_end || (pager->call != NULL && dbx_call_done(pager->call));
+}
+
+bool
+dbx_pager_expired(const DbxPager *pager)
+{
+	return pager->expired;
+}
+
 /*
- * The answer of a call of this list.  NULL: it is empty, because what it was to
- * be about does not exist.  Later pages are not excused: rows came before.
+ * The answer of the call under way.  NULL: the list is empty, because what it
+ * was to be about does not exist, or its page token has expired.  Later pages
+ * are not excused for the former: rows came before.
  */
 static DbxJson *
-page_answer(DbxPager *pager, const DbxCallSpec *spec)
+page_answer(DbxPager *pager)
 {
-	DbxCall *call;
-	DbxJson *answer = NULL;
+	DbxCall			  *call = pager->call;
+	const DbxApiError *error;
+	DbxJson			  *answer = NULL;
 
-	if (!pager->spec.missing_is_empty || pager->progress.pages > 0)
-		return dbx_call(pager->workspace, spec);
-
-	call = dbx_call_start(pager->workspace, spec);
 	dbx_call_wait(call);
-	if (dbx_call_error(call) == NULL)
+	error = dbx_call_error(call);
+	if (error == NULL)
 		answer = dbx_call_json(call);
-	else if (!dbx_call_error(call)->not_found)
+	else if (pager->spec.tell_expired && pager->token != NULL &&
+			 error->status == 400 &&
+			 (strstr(error->message, "page token") != NULL ||
+			  strstr(error->message, "page_token") != NULL))
+		pager->expired = true;
+	else if (!pager->spec.missing_is_empty || pager->progress.pages > 0 ||
+			 !error->not_found)
 		dbx_call_raise(call);
 	dbx_call_free(call);
+	pager->call = NULL;
 	return answer;
 }
 
@@ -125,23 +172,16 @@ bool
 dbx_pager_next(DbxPager *pager, const DbxJson **rows)
 {
 	MemoryContext before;
-	DbxCallSpec	  spec = {0};
 	DbxJson		 *answer;
 	const char	 *token;
 
 	if (pager->at_end)
 		return false;
-	MemoryContextReset(pager->page);
+	if (!pager->spec.keep_pages)
+		MemoryContextReset(pager->page);
+	dbx_pager_begin(pager);
 	before = MemoryContextSwitchTo(pager->page);
-	spec.method = "GET";
-	spec.path = pager->spec.path;
-	spec.query = pager->token == NULL
-		? pager->spec.query
-		: dbx_query_with(pager->spec.query, pager->spec.token_param,
-						 pager->token);
-	spec.caller = pager->spec.caller;
-	spec.stats = pager->spec.stats;
-	answer = page_answer(pager, &spec);
+	answer = page_answer(pager);
 	MemoryContextSwitchTo(before);
 	if (answer == NULL)
 	{

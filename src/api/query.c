@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "mb/pg_wchar.h"
+#include "utils/json.h"
 
 #include "api/internal.h"
 
@@ -93,6 +94,62 @@ dbx_query_add(StringInfo query, const char *name, const char *value)
 	value = pg_server_to_any(value, strlen(value), PG_UTF8);
 	appendStringInfo(query, "%s%s=%s", query->len > 0 ? "&" : "",
 					 dbx_http_escape(name), dbx_http_escape(value));
+}
+
+/* One name or value of a query, unescaped. */
+static char *
+unescape(const char *text, Size length)
+{
+	StringInfoData plain;
+	Size		   i;
+
+	initStringInfo(&plain);
+	for (i = 0; i < length; i++)
+	{
+		unsigned int code;
+
+		if (text[i] == '%' && i + 2 < length &&
+			sscanf(text + i + 1, "%2x", &code) == 1)
+		{
+			appendStringInfoChar(&plain, (char) code);
+			i += 2;
+		}
+		else
+			appendStringInfoChar(&plain, text[i]);
+	}
+	return plain.data;
+}
+
+char *
+dbx_query_json(const char *query)
+{
+	StringInfoData body;
+
+	initStringInfo(&body);
+	appendStringInfoChar(&body, '{');
+	while (*query)
+	{
+		Size  length = strcspn(query, "&");
+		Size  split = strcspn(query, "=");
+		char *name = unescape(query, split);
+		char *value = unescape(query + split + 1, length - split - 1);
+		Size  end = strlen(name);
+
+		if (body.len > 1)
+			appendStringInfoChar(&body, ',');
+		/* already UTF-8, as the body is to be: nothing is converted here */
+		escape_json(&body, name);
+		appendStringInfoChar(&body, ':');
+		if (value[0] != '\0' && value[strspn(value, "0123456789")] == '\0' &&
+			(end < 3 || strcmp(name + end - 3, "_id") != 0))
+			appendStringInfoString(&body, value);
+		else
+			escape_json(&body, value);
+		query += length;
+		query += strspn(query, "&");
+	}
+	appendStringInfoChar(&body, '}');
+	return body.data;
 }
 
 void

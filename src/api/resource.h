@@ -99,6 +99,18 @@ typedef struct DbxResource
 	int			more_length; /* ... and an array that long may be cut where
 								 * that member is absent */
 
+	const char *id_member; /* tells elements of a list apart; NULL: nothing does */
+
+	/*
+	 * Lists that can be asked for by ranges of time, in parts: elements have a
+	 * time that never changes, in ms, and FROM and TO filters on its column.
+	 * Their order is by that time or by another one that may change.
+	 */
+	const char *time_member;  /* NULL: no such time */
+	const char *end_member;	  /* the other one; the first while it is not set */
+	int			horizon_days; /* older ones are usually gone */
+	const char *active_param; /* lists what may still move; sent as "true" */
+
 	int				 ncolumns;
 	const DbxColumn *columns;
 	int				 nfilters;

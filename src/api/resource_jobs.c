@@ -80,6 +80,7 @@ const DbxResource dbx_resource_jobs = {
 	.get_cost = 1.0,
 	.more_member = "has_more",
 	.more_length = 100,
+	.id_member = "job_id",
 	.ncolumns = lengthof(columns),
 	.columns = columns,
 	.nfilters = lengthof(filters),

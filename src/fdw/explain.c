@@ -49,6 +49,8 @@ databricksExplainForeignScan(ForeignScanState *node, struct ExplainState *es)
 	initStringInfo(&text);
 	append_request(info, context, prefix, &text);
 	ExplainPropertyText("Request", text.data, es);
+	if (info->ordered)
+		ExplainPropertyText("Order", "newest first, by ranges of time", es);
 
 	if (es->verbose)
 	{
@@ -95,7 +97,10 @@ append_request(const DbxScanInfo *info, List *context, bool prefix,
 	{
 		appendStringInfo(text, "GET %s",
 						 dbx_resource_path(server, res->list_call));
-		appendStringInfoString(&query, linitial(request->queries));
+		appendStringInfoString(&query,
+							   dbx_fdw_bounded_query(res,
+													 linitial(request->queries),
+													 request->from, request->to));
 	}
 	else
 	{

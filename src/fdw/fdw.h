@@ -59,7 +59,35 @@ typedef struct DbxRequest
 	bool  by_key;
 	List *keys;	   /* of char *, without doubles */
 	List *queries; /* of char *, one list call each; disjoint */
+	int64 from; /* of all lists: bounds on the time, in ms; 0, PG_INT64_MAX: */
+	int64 to;	/* none */
+	bool  flagged; /* all lists: only those in some states */
 } DbxRequest;
+
+/* How much of a list will be read, as far as the plan can tell. */
+typedef enum DbxReading
+{
+	DBX_READ_WHOLE, /* all of it */
+	DBX_READ_PART,	/* perhaps all, but the first rows are wanted soon */
+	DBX_READ_FEW	/* until there are enough rows: nothing ahead of them */
+} DbxReading;
+
+/* In which order the rows come, by the resource's time. */
+typedef enum DbxOrder
+{
+	DBX_ORDER_NONE,
+	DBX_ORDER_NULLS_FIRST, /* newest first, after those without a time */
+	DBX_ORDER_NULLS_LAST
+} DbxOrder;
+
+/* How a plan wants a list to be read. */
+typedef struct DbxManner
+{
+	DbxReading reading;
+	DbxOrder   order;
+	int		   enough;	   /* rows that will do; 0: not known */
+	bool	   in_windows; /* may it be asked for by ranges of time? */
+} DbxManner;
 
 /* Indexes into fdw_private of a ForeignScan. */
 enum DbxPlanPrivate
@@ -69,7 +97,8 @@ enum DbxPlanPrivate
 	DBX_PLAN_COLUMNS,	 /* IntList: attribute numbers used; 0 means all */
 	DBX_PLAN_LOCAL,		 /* IntList: places in plan.qual of conditions
 								 * that are not sent */
-	DBX_PLAN_CALLS		 /* Float: calls expected */
+	DBX_PLAN_CALLS,		 /* Float: calls expected */
+	DBX_PLAN_MANNER		 /* IntList: reading, order, enough */
 };
 
 /* table.c */
@@ -96,9 +125,74 @@ extern DbxRequest *dbx_fdw_request(const DbxTable *table, const char *workspace,
 								   const bool			   *needed);
 extern void		   dbx_fdw_list_query(const DbxTable *table, const bool *needed,
 									  StringInfo query);
-extern bool dbx_fdw_same_request(const DbxRequest *a, const DbxRequest *b);
-extern bool dbx_fdw_time_bound(const DbxConditionValue *value,
-							   StrategyNumber strategy, int64 *from, int64 *to);
+extern char *dbx_fdw_bounded_query(const DbxResource *res, const char *query,
+								   int64 from, int64 to);
+extern bool	 dbx_fdw_same_request(const DbxRequest *a, const DbxRequest *b);
+extern bool	 dbx_fdw_time_bound(const DbxConditionValue *value,
+								StrategyNumber strategy, int64 *from, int64 *to);
+
+/* chain.c */
+typedef struct DbxSeen DbxSeen;
+
+extern DbxSeen *dbx_seen_create(const DbxResource *res);
+extern bool		dbx_seen_has(const DbxSeen *seen, const DbxJson *element);
+extern void		dbx_seen_add(DbxSeen *seen, const DbxJson *element);
+
+typedef struct DbxChain DbxChain;
+
+#define DBX_CHAIN_KEEP	 0x01 /* all pages live until the chain is closed */
+#define DBX_CHAIN_MOVING 0x02 /* elements may change places meanwhile */
+
+typedef struct DbxPage
+{
+	const DbxJson **elements;
+	int				length;
+	int				listed; /* elements of the page, also those left out */
+} DbxPage;
+
+extern DbxChain *dbx_chain_open(const DbxWorkspace *workspace,
+								const DbxResource *res, const char *query,
+								int flags, const DbxSeen *others,
+								DbxCallStats *stats);
+extern void		 dbx_chain_begin(DbxChain *chain);
+extern bool		 dbx_chain_ready(const DbxChain *chain);
+extern bool		 dbx_chain_next(DbxChain *chain, DbxPage *page);
+extern bool		 dbx_chain_at_end(const DbxChain *chain);
+extern void		 dbx_chain_close(DbxChain *chain);
+extern DbxChain *dbx_chains_wait(List *chains);
+
+/* window.c */
+extern int64 dbx_fdw_element_time(const DbxResource *res,
+								  const DbxJson		*element);
+
+typedef struct DbxWindows
+{
+	const DbxResource *res;
+	const DbxRequest  *request;
+	int64			   newest;	/* time seen */
+	double			   density; /* elements per ms */
+	double			   wanted;	/* elements in a window */
+	int64			   to;		/* of the next window */
+	bool			   done;
+} DbxWindows;
+
+extern void	  dbx_windows_start(DbxWindows *windows, const DbxResource *res,
+								const DbxRequest *request, const int64 *times,
+								int ntimes);
+extern double dbx_windows_expected(const DbxWindows *windows);
+extern bool	  dbx_windows_next(DbxWindows *windows, int64 *from, int64 *to);
+extern void	  dbx_windows_learn(DbxWindows *windows, int64 from, int64 to,
+								int elements);
+
+/* order.c */
+typedef struct DbxOrdered DbxOrdered;
+
+extern DbxOrdered *dbx_ordered_open(const DbxWorkspace *workspace,
+									const DbxResource  *res,
+									const DbxRequest   *request,
+									const DbxManner	   *manner,
+									DbxCallStats	   *stats);
+extern bool		   dbx_ordered_next(DbxOrdered *ordered, DbxPage *page);
 
 /* lookup.c, fetch.c */
 typedef struct DbxLookup DbxLookup;
@@ -114,7 +208,7 @@ typedef struct DbxFetch DbxFetch;
 extern DbxFetch *dbx_fetch_open(const DbxWorkspace *workspace,
 								const DbxResource  *res,
 								const DbxRequest *request, const bool *needed,
-								DbxCallStats *stats);
+								const DbxManner *manner, DbxCallStats *stats);
 extern bool		 dbx_fetch_next(DbxFetch *fetch, const DbxJson **element,
 								const char **key);
 extern void		 dbx_fetch_close(DbxFetch *fetch);
@@ -140,6 +234,7 @@ typedef struct DbxScanInfo
 	DbxTable	*table;
 	List		*conditions; /* sent; DbxCondition */
 	bool		*needed;	 /* columns in use, over res->columns */
+	bool		 ordered;	 /* newest first */
 	DbxCallStats stats;		 /* calls made so far */
 } DbxScanInfo;
 

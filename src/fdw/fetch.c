@@ -3,13 +3,21 @@
  *	  The elements a request yields, one after the other.
  *
  * Separate because it alone knows in which order calls are made.  Nothing is
- * asked before the first element is wanted, and no page before the one in hand
- * is used up.  Elements that a list gives only in part are completed by look-ups,
- * several at once and somewhat ahead of the reader, but never beyond the page.
+ * asked before the first element is wanted.  How much is asked ahead depends on
+ * how much will be read: of a list read whole the next page is under way while
+ * one is used, several lists are read at once, and one that turns out to be
+ * long is read on in ranges of time (window.c), up to max_parallel at once.
+ * Of a list of which a few rows will do, no page is asked for before the one
+ * in hand is used up.  What is held at a time is one page of each list.
  *
- * A page, or the set of keys, is an array of entries; those up to "ahead" have
- * their look-up under way.  The page's context holds entries and look-ups, so
- * that resetting it gives up whatever is still under way.
+ * Before ranges are read, what is active is: it may move while it is read, and
+ * only what is active can.  What was handed out before is left out then.
+ *
+ * Elements that a list gives only in part are completed by look-ups, several at
+ * once and somewhat ahead of the reader, but never beyond the page.  A page, or
+ * the set of keys, is an array of entries; those up to "ahead" have their
+ * look-up under way.  The page's context holds entries and look-ups, so that
+ * resetting it gives up whatever is still under way.
  */
 #include "postgres.h"
 
@@ -18,12 +26,42 @@
 
 #include "fdw/fdw.h"
 
+/* After how many pages a list may go on in ranges of time. */
+#define PAGES_BEFORE_WINDOWS	 4
+#define FEW_PAGES_BEFORE_WINDOWS 40
+
+/* How many pages must be to come for that, for each list at once. */
+#define PAGES_PER_LIST 3
+
+/* Lists at once where perhaps not all will be read. */
+#define FEW_LISTS 4
+
+/* After how many pages the next one is asked ahead where perhaps not all is read. */
+#define PAGES_BEFORE_AHEAD 4
+
 typedef struct FetchEntry
 {
 	const DbxJson *element; /* from a list; NULL when asked by key */
 	const char	  *key;		/* for the look-up */
 	DbxLookup	  *lookup;	/* NULL: not begun, or none needed */
 } FetchEntry;
+
+/* A list under way. */
+typedef struct FetchList
+{
+	DbxChain *chain;
+	int64	  from; /* of a window */
+	int64	  to;
+	int		  listed; /* elements so far */
+} FetchList;
+
+typedef enum FetchStage
+{
+	FETCH_LISTS,   /* those of the request, as they are */
+	FETCH_ACTIVE,  /* before windows: what is active */
+	FETCH_WINDOWS, /* the one list of the request in ranges of time */
+	FETCH_DONE
+} FetchStage;
 
 struct DbxFetch
 {
@@ -33,11 +71,22 @@ struct DbxFetch
 	const DbxResource  *res;
 	const DbxRequest   *request;
 	const bool		   *needed;
+	const DbxManner	   *manner;
 	DbxCallStats	   *stats;
 
-	int		  next_query; /* of request->queries */
-	DbxPager *pager;	  /* of the query in hand */
-	bool	  done;		  /* no page follows the entries */
+	bool		done; /* no page follows the entries */
+	DbxOrdered *ordered;
+
+	FetchStage stage;
+	int		   next_query; /* of request->queries */
+	List	  *lists;	   /* FetchLists under way */
+
+	int		   parallel; /* lists at once */
+	int		   pages;	 /* read so far */
+	DbxSeen	  *seen;	 /* elements handed out before the windows */
+	DbxWindows windows;
+	int64 *times; /* of elements, until it is settled whether to use windows */
+	int	   ntimes;
 
 	FetchEntry *entries;
 	int			nentries;
@@ -48,15 +97,23 @@ struct DbxFetch
 
 static bool load_page(DbxFetch *fetch);
 static void load_keys(DbxFetch *fetch);
-static void load_rows(DbxFetch *fetch, const DbxJson *rows);
-static bool is_incomplete(const DbxFetch *fetch, const DbxJson *element);
-static void begin_lookups(DbxFetch *fetch);
+static void load_elements(DbxFetch *fetch, const DbxPage *page);
+static bool next_page(DbxFetch *fetch, DbxPage *page);
+static bool open_next_list(DbxFetch *fetch);
+static void open_list(DbxFetch *fetch, const char *query, int64 from, int64 to);
+static void close_list(DbxFetch *fetch, FetchList *list);
+static FetchList *wait_for_list(DbxFetch *fetch);
+static bool		  reads_ahead(const DbxFetch *fetch);
+static void		  note_elements(DbxFetch *fetch, const DbxPage *page);
+static void		  consider_windows(DbxFetch *fetch);
+static bool		  is_incomplete(const DbxFetch *fetch, const DbxJson *element);
+static void		  begin_lookups(DbxFetch *fetch);
 
 /* Everything given here must outlive the fetch.  No call is made yet. */
 DbxFetch *
 dbx_fetch_open(const DbxWorkspace *workspace, const DbxResource *res,
 			   const DbxRequest *request, const bool *needed,
-			   DbxCallStats *stats)
+			   const DbxManner *manner, DbxCallStats *stats)
 {
 	MemoryContext context;
 	DbxFetch	 *fetch;
@@ -71,8 +128,19 @@ dbx_fetch_open(const DbxWorkspace *workspace, const DbxResource *res,
 	fetch->res = res;
 	fetch->request = request;
 	fetch->needed = needed;
+	fetch->manner = manner;
 	fetch->stats = stats;
 	fetch->done = request->empty;
+	fetch->parallel = manner->reading == DBX_READ_WHOLE ? workspace->max_parallel
+														: 1;
+	if (manner->order != DBX_ORDER_NONE && !request->by_key)
+	{
+		MemoryContext previous = MemoryContextSwitchTo(context);
+
+		fetch->ordered = dbx_ordered_open(workspace, res, request, manner,
+										  stats);
+		MemoryContextSwitchTo(previous);
+	}
 	return fetch;
 }
 
@@ -138,9 +206,7 @@ dbx_fetch_close(DbxFetch *fetch)
 static bool
 load_page(DbxFetch *fetch)
 {
-	const DbxJson *rows = NULL;
-	DbxPageSpec	   spec = {0};
-	MemoryContext  previous;
+	DbxPage page;
 
 	MemoryContextReset(fetch->page_context);
 	fetch->entries = NULL;
@@ -153,29 +219,13 @@ load_page(DbxFetch *fetch)
 		load_keys(fetch);
 		return true;
 	}
-
-	while (fetch->pager == NULL || !dbx_pager_next(fetch->pager, &rows))
+	if (fetch->ordered != NULL ? !dbx_ordered_next(fetch->ordered, &page)
+							   : !next_page(fetch, &page))
 	{
-		if (fetch->pager != NULL)
-			dbx_pager_close(fetch->pager);
-		fetch->pager = NULL;
-		if (fetch->next_query >= list_length(fetch->request->queries))
-		{
-			fetch->done = true;
-			return false;
-		}
-		previous = MemoryContextSwitchTo(fetch->context);
-		spec.path = dbx_resource_path(fetch->workspace, fetch->res->list_call);
-		spec.query = list_nth(fetch->request->queries, fetch->next_query++);
-		spec.items = fetch->res->items;
-		spec.missing_is_empty = true;
-		spec.caller = fetch->res->name;
-		spec.stats = fetch->stats;
-		fetch->pager = dbx_pager_open(fetch->workspace, &spec);
-		fetch->window = 1;
-		MemoryContextSwitchTo(previous);
+		fetch->done = true;
+		return false;
 	}
-	load_rows(fetch, rows);
+	load_elements(fetch, &page);
 	return true;
 }
 
@@ -194,17 +244,233 @@ load_keys(DbxFetch *fetch)
 }
 
 static void
-load_rows(DbxFetch *fetch, const DbxJson *rows)
+load_elements(DbxFetch *fetch, const DbxPage *page)
 {
-	int			   length = dbx_json_length(rows);
-	const DbxJson *row;
+	int i;
 
-	if (length == 0)
+	if (page->length == 0)
 		return;
-	fetch->entries = (FetchEntry *)
-		MemoryContextAllocZero(fetch->page_context, length * sizeof(FetchEntry));
-	for (row = dbx_json_first(rows); row != NULL; row = dbx_json_next(row))
-		fetch->entries[fetch->nentries++].element = row;
+	fetch->entries = (FetchEntry *) MemoryContextAllocExtended(
+		fetch->page_context, page->length * sizeof(FetchEntry),
+		MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (i = 0; i < page->length; i++)
+		fetch->entries[i].element = page->elements[i];
+	fetch->nentries = page->length;
+	fetch->window = Max(fetch->window, 1);
+}
+
+/* The next page of any list.  False: all have come to their end. */
+static bool
+next_page(DbxFetch *fetch, DbxPage *page)
+{
+	FetchList *list;
+
+	if (fetch->stage == FETCH_LISTS)
+		consider_windows(fetch);
+	for (;;)
+	{
+		while (list_length(fetch->lists) < fetch->parallel &&
+			   open_next_list(fetch))
+			continue;
+		if (fetch->lists == NIL)
+			return false;
+
+		list = wait_for_list(fetch);
+		if (!dbx_chain_next(list->chain, page))
+		{
+			close_list(fetch, list);
+			continue;
+		}
+		list->listed += page->listed;
+		fetch->pages++;
+		if (reads_ahead(fetch))
+			dbx_chain_begin(list->chain);
+		note_elements(fetch, page);
+		return true;
+	}
+}
+
+/* Begin another list, if there is one that may be begun now. */
+static bool
+open_next_list(DbxFetch *fetch)
+{
+	const DbxRequest *request = fetch->request;
+	StringInfoData	  query;
+	int64			  from;
+	int64			  to;
+
+	switch (fetch->stage)
+	{
+		case FETCH_LISTS:
+			if (fetch->next_query >= list_length(request->queries))
+				return false;
+			open_list(fetch, list_nth(request->queries, fetch->next_query++),
+					  request->from, request->to);
+			return true;
+
+		case FETCH_ACTIVE:
+			/* no window before this is read */
+			if (fetch->lists != NIL)
+				return false;
+			if (fetch->next_query == 0)
+			{
+				initStringInfo(&query);
+				appendStringInfoString(&query, linitial(request->queries));
+				dbx_query_add(&query, fetch->res->active_param, "true");
+				open_list(fetch, query.data, request->from, request->to);
+				fetch->next_query = 1;
+				return true;
+			}
+			fetch->stage = FETCH_WINDOWS;
+			fetch->parallel = fetch->manner->reading == DBX_READ_WHOLE
+				? fetch->workspace->max_parallel
+				: Min(fetch->workspace->max_parallel, FEW_LISTS);
+			/* FALLTHROUGH */
+
+		case FETCH_WINDOWS:
+			if (!dbx_windows_next(&fetch->windows, &from, &to))
+				return false;
+			open_list(fetch, linitial(request->queries), from, to);
+			return true;
+
+		case FETCH_DONE:
+			break;
+	}
+	return false;
+}
+
+static void
+open_list(DbxFetch *fetch, const char *query, int64 from, int64 to)
+{
+	MemoryContext previous = MemoryContextSwitchTo(fetch->context);
+	FetchList	 *list = (FetchList *) palloc0(sizeof(FetchList));
+
+	list->from = from;
+	list->to = to;
+	list->chain = dbx_chain_open(fetch->workspace, fetch->res,
+								 dbx_fdw_bounded_query(fetch->res, query, from,
+													   to),
+								 fetch->stage == FETCH_LISTS &&
+										 fetch->res->end_member != NULL &&
+										 !fetch->request->flagged
+									 ? DBX_CHAIN_MOVING
+									 : 0,
+								 fetch->seen, fetch->stats);
+	if (fetch->parallel > 1)
+		dbx_chain_begin(list->chain);
+	fetch->lists = lappend(fetch->lists, list);
+	MemoryContextSwitchTo(previous);
+}
+
+static void
+close_list(DbxFetch *fetch, FetchList *list)
+{
+	if (fetch->stage == FETCH_WINDOWS)
+		dbx_windows_learn(&fetch->windows, list->from, list->to, list->listed);
+	dbx_chain_close(list->chain);
+	fetch->lists = list_delete_ptr(fetch->lists, list);
+	pfree(list);
+}
+
+/* A list that has something to say; with one at a time, that one. */
+static FetchList *
+wait_for_list(DbxFetch *fetch)
+{
+	if (fetch->parallel == 1)
+		return linitial(fetch->lists);
+	for (;;)
+	{
+		ListCell *cell;
+
+		foreach(cell, fetch->lists)
+		{
+			FetchList *list = lfirst(cell);
+
+			dbx_chain_begin(list->chain);
+			if (dbx_chain_ready(list->chain))
+				return list;
+		}
+		(void) dbx_calls_progress(0);
+	}
+}
+
+/* Is the next page asked for before the one in hand is used up? */
+static bool
+reads_ahead(const DbxFetch *fetch)
+{
+	return fetch->manner->reading == DBX_READ_WHOLE ||
+		fetch->stage == FETCH_WINDOWS ||
+		(fetch->manner->reading == DBX_READ_PART &&
+		 fetch->pages >= PAGES_BEFORE_AHEAD);
+}
+
+static bool
+may_use_windows(const DbxFetch *fetch)
+{
+	return fetch->manner->in_windows && fetch->res->time_member != NULL &&
+		list_length(fetch->request->queries) == 1;
+}
+
+/*
+ * Remember elements handed out while windows may still come, or before the
+ * first of them.
+ */
+static void
+note_elements(DbxFetch *fetch, const DbxPage *page)
+{
+	MemoryContext previous;
+	int			  i;
+
+	if (!may_use_windows(fetch) || fetch->stage == FETCH_WINDOWS)
+		return;
+	previous = MemoryContextSwitchTo(fetch->context);
+	if (fetch->seen == NULL)
+		fetch->seen = dbx_seen_create(fetch->res);
+	if (fetch->times == NULL)
+		fetch->times = (int64 *) palloc(FEW_PAGES_BEFORE_WINDOWS *
+										fetch->res->page_size * sizeof(int64));
+	for (i = 0; i < page->length; i++)
+	{
+		int64 time = dbx_fdw_element_time(fetch->res, page->elements[i]);
+
+		dbx_seen_add(fetch->seen, page->elements[i]);
+		if (time > 0 &&
+			fetch->ntimes < FEW_PAGES_BEFORE_WINDOWS * fetch->res->page_size)
+			fetch->times[fetch->ntimes++] = time;
+	}
+	MemoryContextSwitchTo(previous);
+}
+
+/*
+ * Has the list turned out to be so long that it pays to read it in ranges of
+ * time?  What was read of it so far is lost then, so it must be long.
+ */
+static void
+consider_windows(DbxFetch *fetch)
+{
+	int	   parallel = fetch->manner->reading == DBX_READ_WHOLE
+		   ? fetch->workspace->max_parallel
+		   : Min(fetch->workspace->max_parallel, FEW_LISTS);
+	double pages;
+
+	if (!may_use_windows(fetch) || fetch->lists == NIL || parallel < 2 ||
+		fetch->pages < (fetch->manner->reading == DBX_READ_WHOLE
+							? PAGES_BEFORE_WINDOWS
+							: FEW_PAGES_BEFORE_WINDOWS) ||
+		dbx_chain_at_end(((FetchList *) linitial(fetch->lists))->chain))
+		return;
+	dbx_windows_start(&fetch->windows, fetch->res, fetch->request, fetch->times,
+					  fetch->ntimes);
+	pages = dbx_windows_expected(&fetch->windows) / fetch->res->page_size -
+		fetch->pages;
+	if (pages < parallel * PAGES_PER_LIST)
+		return;
+
+	/* the page in hand is used up, or we would not be here */
+	close_list(fetch, linitial(fetch->lists));
+	fetch->parallel = 1;
+	fetch->next_query = fetch->request->flagged ? 1 : 0;
+	fetch->stage = FETCH_ACTIVE;
 }
 
 /* Is a column in use that this element of a list does not show in full? */

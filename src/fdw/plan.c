@@ -25,6 +25,10 @@
 #include "compat.h"
 #include "fdw/fdw.h"
 
+/* Calls until the newest rows are known, and the factor to read all that way. */
+#define ORDERED_FIRST_CALLS 3
+#define ORDERED_FACTOR		1.2
+
 /* What planning keeps about a foreign table, in RelOptInfo.fdw_private. */
 typedef struct DbxPlanTable
 {
@@ -50,9 +54,13 @@ static double count_values(PlannerInfo *root, List *conditions);
 static List	 *find_lookups(PlannerInfo *root, RelOptInfo *baserel);
 static List	 *add_lookups(PlannerInfo *root, RelOptInfo *baserel, List *clauses,
 						  List *infos);
-static bool	  is_lookup_column(PlannerInfo *root, RelOptInfo *rel,
-							   EquivalenceClass *ec, EquivalenceMember *em,
-							   void *arg);
+static void	  add_ordered_path(PlannerInfo *root, RelOptInfo *baserel,
+							   const DbxEstimate *estimate);
+static DbxOrder wanted_order(PlannerInfo *root, RelOptInfo *baserel);
+static List	   *manner_of(PlannerInfo *root, ForeignPath *path);
+static bool		is_lookup_column(PlannerInfo *root, RelOptInfo *rel,
+								 EquivalenceClass *ec, EquivalenceMember *em,
+								 void *arg);
 
 void
 databricksGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
@@ -103,6 +111,7 @@ databricksGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 	/* nothing beats a key that is known already */
 	if (estimate.by_key)
 		return;
+	add_ordered_path(root, baserel, &estimate);
 
 	foreach(cell, find_lookups(root, baserel))
 	{
@@ -157,10 +166,103 @@ databricksGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
 	/* all conditions are checked here, also those that are sent */
 	return make_foreignscan(
 		tlist, quals, baserel->relid, values,
-		list_make4(dbx_fdw_save_conditions(conditions),
+		list_make5(dbx_fdw_save_conditions(conditions),
 				   used_attributes(baserel, scan_clauses), local,
-				   makeFloat(psprintf("%.0f", estimate.calls))),
+				   makeFloat(psprintf("%.0f", estimate.calls)),
+				   manner_of(root, best_path)),
 		NIL, NIL, outer_plan);
+}
+
+/*
+ * Newest first, if that is what the query wants and the list can be asked for
+ * in ranges of time.  It takes up to three calls until the first rows are known
+ * to be the newest, and a little more than a list as it comes to read all.
+ */
+static void
+add_ordered_path(PlannerInfo *root, RelOptInfo *baserel,
+				 const DbxEstimate *estimate)
+{
+	DbxPlanTable *plan = (DbxPlanTable *) baserel->fdw_private;
+	DbxOrder	  order = wanted_order(root, baserel);
+	Cost		  first = Min(estimate->all,
+							  plan->server->fdw_startup_cost * ORDERED_FIRST_CALLS +
+								  baserel->baserestrictcost.startup);
+
+	if (order == DBX_ORDER_NONE)
+		return;
+	add_path(baserel,
+			 (Path *) dbx_create_foreignscan_path(
+				 root, baserel, NULL, baserel->rows, 0, first,
+				 estimate->all * ORDERED_FACTOR,
+				 list_make1(linitial(root->query_pathkeys)),
+				 baserel->lateral_relids, NULL, NIL,
+				 list_make1(makeInteger(order))));
+}
+
+/*
+ * Does the query begin its order with the newest first?  What comes after that
+ * is not promised: the server sorts elements of the same time itself.
+ */
+static DbxOrder
+wanted_order(PlannerInfo *root, RelOptInfo *baserel)
+{
+	DbxPlanTable *plan = (DbxPlanTable *) baserel->fdw_private;
+	PathKey		 *pathkey;
+	ListCell	 *cell;
+
+	if (root->query_pathkeys == NIL || !plan->table->pushdown ||
+		plan->table->res->time_member == NULL)
+		return DBX_ORDER_NONE;
+	pathkey = linitial_node(PathKey, root->query_pathkeys);
+	if (dbx_pathkey_is_ascending(pathkey) || pathkey->pk_eclass->ec_has_volatile)
+		return DBX_ORDER_NONE;
+
+	foreach(cell, pathkey->pk_eclass->ec_members)
+	{
+		EquivalenceMember *member = lfirst(cell);
+		Var				  *var = (Var *) member->em_expr;
+		const DbxColumn	  *column;
+
+		if (!IsA(var, Var) || var->varno != baserel->relid ||
+			var->varlevelsup != 0 || var->varattno <= 0 ||
+			plan->table->columns[var->varattno - 1] < 0)
+			continue;
+		column = &plan->table->res
+					  ->columns[plan->table->columns[var->varattno - 1]];
+		if (column->convert == DBX_CONVERT_TIME_MS &&
+			strcmp(column->paths[0], plan->table->res->time_member) == 0)
+			return pathkey->pk_nulls_first ? DBX_ORDER_NULLS_FIRST
+										   : DBX_ORDER_NULLS_LAST;
+	}
+	return DBX_ORDER_NONE;
+}
+
+/* How the list is to be read: see DbxManner. */
+static List *
+manner_of(PlannerInfo *root, ForeignPath *path)
+{
+	DbxReading reading = DBX_READ_WHOLE;
+	DbxOrder   order = DBX_ORDER_NONE;
+	double	   enough = 0;
+
+	/* what is to be sorted first is read whole, however few are wanted then */
+	if (root->query_pathkeys == NIL || path->path.pathkeys != NIL)
+	{
+		if (root->limit_tuples > 0)
+			enough = root->limit_tuples;
+		else if (root->tuple_fraction >= 1)
+			enough = root->tuple_fraction;
+		if (enough > 0)
+			reading = DBX_READ_FEW;
+		else if (root->tuple_fraction > 0)
+			reading = DBX_READ_PART;
+	}
+	/* to sort what is equal, the server looks for the next that is not */
+	if (enough > 0 && list_length(root->query_pathkeys) > 1)
+		enough++;
+	if (path->fdw_private != NIL)
+		order = (DbxOrder) intVal(linitial(path->fdw_private));
+	return list_make3_int(reading, order, (int) Min(enough, 100000));
 }
 
 /* Attribute numbers (0: the whole row) used above the scan or in its conditions. */

@@ -37,6 +37,7 @@ typedef struct ListBuilder
 	List		   *lists;	/* one parameter each, where there are several */
 	int64			from;	/* bounds on the time, in ms since 1970 */
 	int64			to;
+	bool			flagged; /* a state is asked for */
 } ListBuilder;
 
 static List *without_doubles(List *texts);
@@ -272,7 +273,12 @@ dbx_fdw_request(const DbxTable *table, const char *workspace, List *conditions,
 	}
 
 	if (!request->empty && !request->by_key)
+	{
 		request->queries = finish_lists(&builder);
+		request->from = builder.from;
+		request->to = builder.to;
+		request->flagged = builder.flagged;
+	}
 	return request;
 }
 
@@ -314,6 +320,7 @@ add_equality(ListBuilder *builder, const DbxColumn *column, List *texts)
 		if (filter->kind == DBX_FILTER_IMPLIED)
 		{
 			dbx_query_add(&builder->common, filter->param, "true");
+			builder->flagged = true;
 			return;
 		}
 		if (filter->kind != DBX_FILTER_EQUAL)
@@ -342,20 +349,8 @@ add_equality(ListBuilder *builder, const DbxColumn *column, List *texts)
 static List *
 finish_lists(ListBuilder *builder)
 {
-	const DbxResource *res = builder->table->res;
-	List			  *queries = NIL;
-	ListCell		  *cell;
-	int				   i;
-
-	for (i = 0; i < res->nfilters; i++)
-	{
-		const DbxFilter *filter = &res->filters[i];
-
-		if (filter->kind == DBX_FILTER_FROM && builder->from > 0)
-			dbx_query_add_int64(&builder->common, filter->param, builder->from);
-		if (filter->kind == DBX_FILTER_TO && builder->to < PG_INT64_MAX)
-			dbx_query_add_int64(&builder->common, filter->param, builder->to);
-	}
+	List	 *queries = NIL;
+	ListCell *cell;
 
 	if (builder->lists == NIL)
 		return list_make1(builder->common.data);
@@ -365,6 +360,28 @@ finish_lists(ListBuilder *builder)
 								   builder->common.len > 0 ? "&" : "",
 								   (char *) lfirst(cell)));
 	return queries;
+}
+
+/* A list of a request as it is asked for, with these bounds on its time. */
+char *
+dbx_fdw_bounded_query(const DbxResource *res, const char *query, int64 from,
+					  int64 to)
+{
+	StringInfoData bounded;
+	int			   i;
+
+	initStringInfo(&bounded);
+	appendStringInfoString(&bounded, query);
+	for (i = 0; i < res->nfilters; i++)
+	{
+		const DbxFilter *filter = &res->filters[i];
+
+		if (filter->kind == DBX_FILTER_FROM && from > 0)
+			dbx_query_add_int64(&bounded, filter->param, from);
+		if (filter->kind == DBX_FILTER_TO && to < PG_INT64_MAX)
+			dbx_query_add_int64(&bounded, filter->param, to);
+	}
+	return bounded.data;
 }
 
 static char *
@@ -391,7 +408,8 @@ bool
 dbx_fdw_same_request(const DbxRequest *a, const DbxRequest *b)
 {
 	return a->empty == b->empty && a->by_key == b->by_key &&
-		same_texts(a->keys, b->keys) && same_texts(a->queries, b->queries);
+		a->from == b->from && a->to == b->to && same_texts(a->keys, b->keys) &&
+		same_texts(a->queries, b->queries);
 }
 
 static bool

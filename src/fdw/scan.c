@@ -38,6 +38,7 @@ typedef struct DbxScan
 {
 	DbxScanInfo	  info; /* first, see dbx_fdw_scan_info() */
 	DbxWorkspace *workspace;
+	DbxManner	  manner;
 	List		 *value_states; /* ExprStates of the conditions' values */
 	Bitmapset	 *params;		/* what those values depend on */
 
@@ -58,6 +59,7 @@ typedef struct DbxScan
 	MemoryContext known_context;
 } DbxScan;
 
+static void load_manner(DbxScan *scan, List *saved);
 static bool may_be_rescanned(ForeignScanState *node, int eflags);
 static bool is_rescanned(Plan *plan, const Plan *scan, bool repeated);
 static bool any_is_rescanned(List *plans, const Plan *scan, bool repeated);
@@ -89,6 +91,7 @@ databricksBeginForeignScan(ForeignScanState *node, int eflags)
 	scan->info.needed = dbx_fdw_needed_columns(scan->info.table,
 											   list_nth(plan->fdw_private,
 														DBX_PLAN_COLUMNS));
+	load_manner(scan, list_nth(plan->fdw_private, DBX_PLAN_MANNER));
 	if ((eflags & EXEC_FLAG_EXPLAIN_ONLY) != 0)
 		return;
 
@@ -106,6 +109,16 @@ databricksBeginForeignScan(ForeignScanState *node, int eflags)
 	scan->storing = may_be_rescanned(node, eflags);
 	scan->stored_slot = MakeSingleTupleTableSlot(
 		RelationGetDescr(node->ss.ss_currentRelation), &TTSOpsMinimalTuple);
+}
+
+static void
+load_manner(DbxScan *scan, List *saved)
+{
+	scan->manner.reading = (DbxReading) linitial_int(saved);
+	scan->manner.order = (DbxOrder) lsecond_int(saved);
+	scan->manner.enough = lthird_int(saved);
+	scan->manner.in_windows = scan->info.table->pushdown;
+	scan->info.ordered = scan->manner.order != DBX_ORDER_NONE;
 }
 
 TupleTableSlot *
@@ -317,7 +330,8 @@ open_request(DbxScan *scan, DbxRequest *request, MemoryContext context)
 	if (request->by_key && scan->known != NULL)
 		asked = leave_out_known(scan, request);
 	scan->fetch = dbx_fetch_open(scan->workspace, scan->info.table->res, asked,
-								 scan->info.needed, &scan->info.stats);
+								 scan->info.needed, &scan->manner,
+								 &scan->info.stats);
 	MemoryContextSwitchTo(previous);
 }
 

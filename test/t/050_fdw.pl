@@ -144,7 +144,8 @@ is(scalar(grep { $_->{query} =~ /expand/ } @requests), 0, 'without their tasks')
 	$all_jobs, { $list_jobs => 2 }, 'jobs by task');
 is(scalar(grep { $_->{query} =~ /expand_tasks=true/ } @requests),
 	2, 'with their tasks');
-asks('SELECT count(*) FROM runs', $all_runs, { $list_runs => 11 }, 'count of runs');
+# the first page once more at the end, for runs that moved there meanwhile
+asks('SELECT count(*) FROM runs', $all_runs, { $list_runs => 12 }, 'count of runs');
 asks(q{SELECT count(*) FROM runs WHERE state IN ('QUEUED', 'PENDING', 'RUNNING', 'TERMINATING')},
 	7, { $list_runs => 1 }, 'active runs');
 asks("SELECT count(*) FROM runs WHERE job_id = $job",
@@ -183,7 +184,7 @@ asks('SELECT count(*) FROM (SELECT run_id FROM runs LIMIT 0) AS r',
 	0, {}, 'LIMIT 0 (case 66)');
 my ($smallest) = ask('SELECT min(run_id) FROM runs');
 asks('SELECT run_id FROM runs ORDER BY run_id LIMIT 1',
-	$smallest, { $list_runs => 11 }, 'LIMIT with ORDER BY (case 66)');
+	$smallest, { $list_runs => 12 }, 'LIMIT with ORDER BY (case 66)');
 my ($failed) = split /\n/,
   (ask(q{SELECT run_id FROM runs WHERE result_state = 'FAILED'}))[0];
 my $page = page_of(q{result_state = 'FAILED'});
@@ -365,13 +366,13 @@ asks(
 # a node above that would keep the rows.
 my $loop = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_memoize = off;
 	SELECT count(*) FROM orders AS o JOIN runs AS r ON r.run_id > o.order_id + o.job_id * 0";
-asks($loop, $all_runs * 5, { $list_runs => 11 }, 'nested loop (case 69)');
+asks($loop, $all_runs * 5, { $list_runs => 12 }, 'nested loop (case 69)');
 asks("SET enable_material = off; $loop",
-	$all_runs * 5, { $list_runs => 11 }, 'nested loop, rows not kept above (case 69)');
+	$all_runs * 5, { $list_runs => 12 }, 'nested loop, rows not kept above (case 69)');
 asks(
 	"SET enable_material = off; SET work_mem = '64kB'; $loop",
 	$all_runs * 5,
-	{ $list_runs => 11 },
+	{ $list_runs => 12 },
 	'nested loop, rows kept on disk (case 69)');
 asks(
 	'SET enable_material = off;
@@ -438,12 +439,12 @@ like($plan, qr{Request: GET \Q$list_runs\E\?limit=25&expand_tasks=true&job_id=$j
 	'and shows the one to be made');
 like($plan, qr/Expected Calls: \d+$/m, 'and how many are expected');
 ($plan, @calls) = ask('EXPLAIN (ANALYZE) SELECT * FROM runs');
-is(scalar(@calls), 11, 'EXPLAIN ANALYZE makes the calls');
-like($plan, qr/Calls: 11\n\s+Pages: 11\n\s+Retries: 0\n\s+Bytes: [1-9]\d{3,}\n\s+Quota Wait: \d/,
+is(scalar(@calls), 12, 'EXPLAIN ANALYZE makes the calls');
+like($plan, qr/Calls: 12\n\s+Pages: 12\n\s+Retries: 0\n\s+Bytes: [1-9]\d{3,}\n\s+Quota Wait: \d/,
 	'and counts them');
 $workspace->post('faults', { kind => 'status', status => 503, path => $list_runs });
 ($plan) = ask('EXPLAIN (ANALYZE, FORMAT JSON) SELECT count(*) FROM runs');
 $plan = json($plan)->[0]->{Plan}->{Plans}->[0];
-is_deeply([ @$plan{qw(Calls Pages Retries)} ], [ 12, 11, 1 ], 'a repeated call is counted');
+is_deeply([ @$plan{qw(Calls Pages Retries)} ], [ 13, 12, 1 ], 'a repeated call is counted');
 
 done_testing();

@@ -1,0 +1,324 @@
+/*
+ * chain.c
+ *	  One list read to its end, page by page, no element twice and none lost.
+ *
+ * Separate because a list is no snapshot.  A page token may expire: the list is
+ * begun anew, and what was handed out before is left out.  Elements may move
+ * towards the beginning while it is read (a run that ends does, where the
+ * service sorts by the time of the end) and so be missed: when all pages are
+ * read, the first ones are asked for once more, until one has nothing new.
+ *
+ * A page handed out lasts until the next one, or with DBX_CHAIN_KEEP until the
+ * chain is closed.  What was handed out is remembered only from the second page
+ * on: a list of one page has neither trouble.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "fdw/fdw.h"
+
+/* How often a list is begun anew without getting further. */
+#define MAX_RESTARTS 5
+
+struct DbxSeen
+{
+	const char *member;
+	HTAB	   *ids; /* of uint64 */
+};
+
+struct DbxChain
+{
+	MemoryContext		context;
+	MemoryContext		pager_context; /* of the pager in hand */
+	const DbxWorkspace *workspace;
+	const DbxResource  *res;
+	char			   *query;
+	int					flags;
+	const DbxSeen	   *others; /* elements to leave out as well; may be NULL */
+	DbxCallStats	   *stats;
+
+	DbxPager *pager;
+	DbxSeen	 *seen;		/* elements handed out; NULL until a second page */
+	int		  pages;	/* that had something new */
+	int		  restarts; /* since then */
+	bool	  closing;	/* looking for what moved */
+	bool	  done;
+
+	/* which order the elements came in, as far as that shows */
+	int64 last_time;
+	int64 last_end;
+	bool  by_time;
+	bool  by_end;
+
+	const DbxJson **elements; /* of the page handed out */
+};
+
+static void	 open_pager(DbxChain *chain);
+static bool	 take_page(DbxChain *chain, const DbxJson *rows, DbxPage *page);
+static void	 watch_order(DbxChain *chain, const DbxJson *element);
+static bool	 may_have_moved(const DbxChain *chain);
+static int64 member_time(const DbxJson *element, const char *member);
+
+/* A set of elements, in the current memory context. */
+DbxSeen *
+dbx_seen_create(const DbxResource *res)
+{
+	DbxSeen *seen = (DbxSeen *) palloc0(sizeof(DbxSeen));
+	HASHCTL	 ctl = {0};
+
+	seen->member = res->id_member;
+	ctl.keysize = sizeof(uint64);
+	ctl.entrysize = sizeof(uint64);
+	ctl.hcxt = CurrentMemoryContext;
+	seen->ids = hash_create("databricks elements seen", 128, &ctl,
+							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	return seen;
+}
+
+/* Ids are numbers, or else so long that their hash stands for them. */
+static bool
+element_id(const DbxSeen *seen, const DbxJson *element, uint64 *id)
+{
+	const DbxJson *node = dbx_json_path(element, seen->member);
+	const char	  *text;
+	int64		   number;
+
+	if (dbx_json_int64(node, &number))
+	{
+		*id = (uint64) number;
+		return true;
+	}
+	text = dbx_json_text(node);
+	if (text == NULL)
+		return false;
+	*id = hash_bytes_extended((const unsigned char *) text, strlen(text), 0);
+	return true;
+}
+
+bool
+dbx_seen_has(const DbxSeen *seen, const DbxJson *element)
+{
+	uint64 id;
+
+	return element_id(seen, element, &id) &&
+		hash_search(seen->ids, &id, HASH_FIND, NULL) != NULL;
+}
+
+void
+dbx_seen_add(DbxSeen *seen, const DbxJson *element)
+{
+	uint64 id;
+
+	if (element_id(seen, element, &id))
+		(void) hash_search(seen->ids, &id, HASH_ENTER, NULL);
+}
+
+/* No call is made yet.  "others" and "stats" must outlive the chain. */
+DbxChain *
+dbx_chain_open(const DbxWorkspace *workspace, const DbxResource *res,
+			   const char *query, int flags, const DbxSeen *others,
+			   DbxCallStats *stats)
+{
+	MemoryContext context;
+	DbxChain	 *chain;
+
+	context = AllocSetContextCreate(CurrentMemoryContext, "databricks list",
+									ALLOCSET_SMALL_SIZES);
+	chain = (DbxChain *) MemoryContextAllocZero(context, sizeof(DbxChain));
+	chain->context = context;
+	chain->workspace = workspace;
+	chain->res = res;
+	chain->query = MemoryContextStrdup(context, query);
+	chain->flags = flags;
+	chain->others = others;
+	chain->stats = stats;
+	chain->by_time = chain->by_end = true;
+	chain->last_time = chain->last_end = PG_INT64_MAX;
+	open_pager(chain);
+	return chain;
+}
+
+static void
+open_pager(DbxChain *chain)
+{
+	MemoryContext previous = MemoryContextSwitchTo(chain->context);
+	DbxPageSpec	  spec = {0};
+
+	if (chain->pager != NULL && (chain->flags & DBX_CHAIN_KEEP) == 0)
+		dbx_pager_close(chain->pager);
+	spec.path = dbx_resource_path(chain->workspace, chain->res->list_call);
+	spec.query = chain->query;
+	spec.items = chain->res->items;
+	spec.missing_is_empty = true;
+	spec.keep_pages = (chain->flags & DBX_CHAIN_KEEP) != 0;
+	spec.tell_expired = chain->res->id_member != NULL;
+	spec.caller = chain->res->name;
+	spec.stats = chain->stats;
+	chain->pager = dbx_pager_open(chain->workspace, &spec);
+	MemoryContextSwitchTo(previous);
+}
+
+/* Ask for the next page without waiting for it. */
+void
+dbx_chain_begin(DbxChain *chain)
+{
+	if (!chain->done)
+		dbx_pager_begin(chain->pager);
+}
+
+/* Would dbx_chain_next() return, or at least get on, without waiting? */
+bool
+dbx_chain_ready(const DbxChain *chain)
+{
+	return chain->done || dbx_pager_ready(chain->pager);
+}
+
+/* Is it known that nothing follows the page handed out last? */
+bool
+dbx_chain_at_end(const DbxChain *chain)
+{
+	return chain->done ||
+		(dbx_pager_at_end(chain->pager) && !dbx_pager_expired(chain->pager) &&
+		 !chain->closing && !may_have_moved(chain));
+}
+
+/* The next page, perhaps without elements.  False: the end. */
+bool
+dbx_chain_next(DbxChain *chain, DbxPage *page)
+{
+	const DbxJson *rows = NULL;
+
+	page->length = page->listed = 0;
+	if (chain->done)
+		return false;
+	if (!dbx_pager_next(chain->pager, &rows))
+	{
+		if (dbx_pager_expired(chain->pager))
+		{
+			if (++chain->restarts > MAX_RESTARTS)
+				ereport(
+					ERROR,
+					(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+					 errmsg("the page tokens of %s expire before they can be used",
+							chain->res->list_call)));
+			open_pager(chain);
+			return true;
+		}
+		if (chain->closing || !may_have_moved(chain))
+		{
+			chain->done = true;
+			return false;
+		}
+		chain->closing = true;
+		open_pager(chain);
+		return true;
+	}
+
+	if (take_page(chain, rows, page))
+	{
+		chain->restarts = 0;
+		chain->pages++;
+	}
+	else if (chain->closing && dbx_json_length(rows) > 0)
+		chain->done = true;
+	return true;
+}
+
+void
+dbx_chain_close(DbxChain *chain)
+{
+	MemoryContextDelete(chain->context);
+}
+
+/*
+ * A chain that has something to say, waiting for it if need be.  The next pages
+ * of all of them are asked for.
+ */
+DbxChain *
+dbx_chains_wait(List *chains)
+{
+	for (;;)
+	{
+		ListCell *cell;
+
+		foreach(cell, chains)
+		{
+			dbx_chain_begin((DbxChain *) lfirst(cell));
+			if (dbx_chain_ready((DbxChain *) lfirst(cell)))
+				return (DbxChain *) lfirst(cell);
+		}
+		(void) dbx_calls_progress(0);
+	}
+}
+
+/* Gather what is new on a page.  False: nothing is. */
+static bool
+take_page(DbxChain *chain, const DbxJson *rows, DbxPage *page)
+{
+	MemoryContext  previous = MemoryContextSwitchTo(chain->context);
+	bool		   more = !dbx_pager_at_end(chain->pager);
+	const DbxJson *row;
+
+	page->listed = dbx_json_length(rows);
+	if (chain->elements != NULL && (chain->flags & DBX_CHAIN_KEEP) == 0)
+		pfree(chain->elements);
+	chain->elements = page->listed == 0
+		? NULL
+		: (const DbxJson **) palloc(page->listed * sizeof(DbxJson *));
+	page->elements = chain->elements;
+	if (chain->seen == NULL && more && chain->res->id_member != NULL)
+		chain->seen = dbx_seen_create(chain->res);
+
+	for (row = dbx_json_first(rows); row != NULL; row = dbx_json_next(row))
+	{
+		if (chain->res->time_member != NULL && !chain->closing)
+			watch_order(chain, row);
+		if (chain->seen != NULL)
+		{
+			if (dbx_seen_has(chain->seen, row))
+				continue;
+			dbx_seen_add(chain->seen, row);
+		}
+		if (chain->others == NULL || !dbx_seen_has(chain->others, row))
+			page->elements[page->length++] = row;
+	}
+	MemoryContextSwitchTo(previous);
+	return page->length > 0;
+}
+
+static int64
+member_time(const DbxJson *element, const char *member)
+{
+	int64 time = 0;
+
+	(void) dbx_json_int64(dbx_json_path(element, member), &time);
+	return time;
+}
+
+static void
+watch_order(DbxChain *chain, const DbxJson *element)
+{
+	int64 time = member_time(element, chain->res->time_member);
+	int64 end = member_time(element, chain->res->end_member);
+
+	if (end == 0)
+		end = time;
+	chain->by_time &= time <= chain->last_time;
+	chain->by_end &= end <= chain->last_end;
+	chain->last_time = time;
+	chain->last_end = end;
+}
+
+/*
+ * Could an element have been missed by moving?  Not within one page, and not
+ * where the order shows to be by the time that never changes.
+ */
+static bool
+may_have_moved(const DbxChain *chain)
+{
+	return (chain->flags & DBX_CHAIN_MOVING) != 0 && chain->seen != NULL &&
+		!(chain->by_time && !chain->by_end);
+}
