@@ -75,6 +75,9 @@ extern PGDLLIMPORT const char *dbx_api_forbidden;
 extern DbxCall *dbx_call_start(const DbxWorkspace *workspace,
 							   const DbxCallSpec  *spec);
 
+/* Raise now what starting such a call would raise because of what it is. */
+extern void dbx_call_check(const DbxCallSpec *spec);
+
 /* Has it come to its end, retries included? */
 extern bool dbx_call_done(const DbxCall *call);
 
@@ -103,6 +106,12 @@ extern const char *dbx_call_body(const DbxCall *call);
 
 /* The error of a failed call in one line, in the current memory context. */
 extern char *dbx_call_headline(const DbxCall *call);
+
+/*
+ * After the end, for callers that go on with others: the answer as from
+ * dbx_call_json(), or NULL and what is wrong, in one line, in *error.
+ */
+extern DbxJson *dbx_call_outcome(DbxCall *call, char **error);
 
 /* Raise the error of a failed call. */
 extern pg_noreturn void dbx_call_raise(const DbxCall *call);

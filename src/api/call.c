@@ -566,14 +566,11 @@ set_limit(DbxCall *call)
 	call->limit.per_second = endpoint.per_second * call->workspace->rate_limit;
 }
 
-DbxCall *
-dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
+/* May this be called?  *body is what to send.  Returns what it does. */
+static DbxEffect
+check_call(const DbxCallSpec *spec, const char **body)
 {
-	MemoryContext context;
-	MemoryContext before;
-	DbxCall		 *call;
-	DbxEffect	  effect;
-	const char	 *body = spec->body;
+	DbxEffect effect;
 
 	if (dbx_api_forbidden != NULL)
 		ereport(ERROR,
@@ -581,14 +578,34 @@ dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
 				 errmsg("cannot call a workspace in %s", dbx_api_forbidden)));
 	dbx_api_check_path(spec->method, spec->path);
 	/* the service speaks UTF-8 whatever the database does */
-	if (body != NULL)
-		body = pg_server_to_any(body, strlen(body), PG_UTF8);
-	effect = dbx_endpoint_effect(spec->method, spec->path, body);
+	*body = spec->body;
+	if (*body != NULL)
+		*body = pg_server_to_any(*body, strlen(*body), PG_UTF8);
+	effect = dbx_endpoint_effect(spec->method, spec->path, *body);
 	if (effect != DBX_EFFECT_READ && IsTransactionState() && XactReadOnly)
 		ereport(ERROR,
 				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
 				 errmsg("cannot call %s %s in a read-only transaction",
 						spec->method, spec->path)));
+	return effect;
+}
+
+void
+dbx_call_check(const DbxCallSpec *spec)
+{
+	const char *body;
+
+	(void) check_call(spec, &body);
+}
+
+DbxCall *
+dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
+{
+	MemoryContext context;
+	MemoryContext before;
+	DbxCall		 *call;
+	const char	 *body;
+	DbxEffect	  effect = check_call(spec, &body);
 
 	context = AllocSetContextCreate(CurrentMemoryContext, "databricks call",
 									ALLOCSET_SMALL_SIZES);
@@ -764,6 +781,27 @@ dbx_call_headline(const DbxCall *call)
 			return psprintf("workspace \"%s\" reports: %s", name,
 							error->message);
 	}
+}
+
+DbxJson *
+dbx_call_outcome(DbxCall *call, char **error)
+{
+	char	*why = NULL;
+	DbxJson *answer;
+
+	*error = NULL;
+	if (call->error != NULL)
+	{
+		*error = dbx_call_headline(call);
+		return NULL;
+	}
+	answer = dbx_call_try_json(call, &why);
+	if (answer == NULL)
+		*error = psprintf("%s%s", dbx_api_unreadable(why)->message,
+						  call->effect == DBX_EFFECT_ONCE
+							  ? " The call was probably carried out."
+							  : "");
+	return answer;
 }
 
 char *

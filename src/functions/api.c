@@ -12,7 +12,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
-#include "api/api.h"
+#include "functions/api.h"
 #include "functions/args.h"
 
 PG_FUNCTION_INFO_V1(databricks_api);
@@ -49,17 +49,15 @@ add_to_query(StringInfo query, const char *name, const DbxJson *value)
 	}
 }
 
-/* A jsonb object as query string; NULL stays NULL. */
+/* An object as query string; NULL stays NULL. */
 static char *
-query_of(Jsonb *value, const char *name)
+query_of(const DbxJson *object, const char *name)
 {
 	StringInfoData query;
-	DbxJson		  *object;
 	const DbxJson *member;
 
-	if (value == NULL)
+	if (object == NULL)
 		return NULL;
-	object = dbx_json_from_jsonb(value, name);
 	if (dbx_json_type(object) != DBX_JSON_OBJECT)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -71,32 +69,48 @@ query_of(Jsonb *value, const char *name)
 	return query.data;
 }
 
+void
+dbx_api_fill_spec(DbxCallSpec *spec, const char *method, const char *path,
+				  const DbxJson *body)
+{
+	char *upper = pstrdup(method);
+	char *at;
+
+	for (at = upper; *at; at++)
+		*at = pg_toupper((unsigned char) *at);
+	spec->method = upper;
+	spec->path = path;
+	if (strcmp(upper, "GET") == 0 || strcmp(upper, "HEAD") == 0 ||
+		strcmp(upper, "DELETE") == 0)
+		spec->query = query_of(body, "body");
+	else if (body != NULL)
+		/* written anew: what goes out has no blanks to count against limits */
+		spec->body = dbx_json_serialize(body);
+	else
+		spec->body = "{}";
+}
+
+/* An argument of type jsonb, NULL if null. */
+static DbxJson *
+json_argument(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	Jsonb *value = DBX_ARG_JSONB(number);
+
+	return value ? dbx_json_from_jsonb(value, name) : NULL;
+}
+
 Datum
 databricks_api(PG_FUNCTION_ARGS)
 {
 	DbxCallSpec	  spec = {0};
-	Jsonb		 *body = DBX_ARG_JSONB(2);
-	char		 *at;
-	char		 *method;
 	DbxWorkspace *workspace;
 
 	dbx_arg_require(fcinfo, 0, "method");
 	dbx_arg_require(fcinfo, 1, "path");
-	method = dbx_arg_text(fcinfo, 0);
-	for (at = method; *at; at++)
-		*at = pg_toupper((unsigned char) *at);
-	spec.method = method;
-	spec.path = dbx_arg_text(fcinfo, 1);
-	spec.caller = "api";
 	workspace = dbx_arg_workspace(fcinfo, 3);
-	if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
-		strcmp(method, "DELETE") == 0)
-		spec.query = query_of(body, "body");
-	else if (body != NULL)
-		/* written anew: what goes out has no blanks to count against limits */
-		spec.body = dbx_json_serialize(dbx_json_from_jsonb(body, "body"));
-	else
-		spec.body = "{}";
+	dbx_api_fill_spec(&spec, dbx_arg_text(fcinfo, 0), dbx_arg_text(fcinfo, 1),
+					  json_argument(fcinfo, 2, "body"));
+	spec.caller = "api";
 	PG_RETURN_JSONB_P(dbx_json_to_jsonb(dbx_call(workspace, &spec)));
 }
 
@@ -109,7 +123,7 @@ databricks_api_object(PG_FUNCTION_ARGS)
 	dbx_arg_require(fcinfo, 0, "path");
 	spec.method = "GET";
 	spec.path = dbx_arg_text(fcinfo, 0);
-	spec.query = query_of(DBX_ARG_JSONB(1), "query");
+	spec.query = query_of(json_argument(fcinfo, 1, "query"), "query");
 	spec.caller = "api_object";
 	workspace = dbx_arg_workspace(fcinfo, 2);
 	PG_RETURN_JSONB_P(
@@ -145,7 +159,7 @@ databricks_api_pages(PG_FUNCTION_ARGS)
 	dbx_arg_require(fcinfo, 1, "items");
 	spec.path = dbx_arg_text(fcinfo, 0);
 	spec.items = dbx_arg_text(fcinfo, 1);
-	spec.query = query_of(DBX_ARG_JSONB(2), "query");
+	spec.query = query_of(json_argument(fcinfo, 2, "query"), "query");
 	spec.token_param = token_param(spec.path);
 	spec.caller = "api_pages";
 	workspace = dbx_arg_workspace(fcinfo, 3);

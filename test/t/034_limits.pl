@@ -257,12 +257,20 @@ limit_to('1');
 		't', '... with bytes and times');
 }
 
-# Ids in paths are not told apart.
+# Ids in paths are not told apart, and a flood of names ends in one line.
 {
 	sql('SELECT databricks.stat_api_reset()');
 	sql_error($node, q{SELECT databricks.api('GET', '/api/2.0/things/1234567/parts/0a1b2c3d')});
 	is(sql('SELECT endpoint, calls, errors FROM databricks.stat_api'),
 		'GET things/*/parts/*|1|1', 'ids do not make endpoints');
+	sql(<<~'SQL');
+		SELECT count(*) FROM generate_series(1, 1000) AS n,
+			LATERAL databricks.api_many(jsonb_build_array(jsonb_build_object('method', 'GET',
+				'path', '/api/2.0/' || translate(n::text, '0123456789', 'abcdefghij'))))
+		SQL
+	is(sql('SELECT sum(calls) FROM databricks.stat_api'), 1001, 'no call is lost when there are many endpoints');
+	is(sql(q{SELECT count(*), bool_and(calls > 50 AND role IS NULL) FROM databricks.stat_api WHERE endpoint = 'other'}),
+		'1|t', '... though not all have a line of their own');
 }
 
 # Who sees what.
