@@ -381,8 +381,10 @@ classify(DbxApiError *error, const char *path, bool explained)
 }
 
 static void
-add_hint(DbxApiError *error, const DbxWorkspace *workspace)
+add_hint(DbxApiError *error, const DbxWorkspace *workspace, const char *path)
 {
+	bool of_jobs = strstr(path, "/jobs/") != NULL;
+
 	if (error->hint != NULL)
 		return;
 	switch (error->sqlstate)
@@ -393,13 +395,18 @@ add_hint(DbxApiError *error, const DbxWorkspace *workspace)
 				quote_identifier(workspace->name));
 			break;
 		case ERRCODE_INSUFFICIENT_PRIVILEGE:
-			error->hint = pstrdup(
-				"The user of the token lacks a permission in Databricks; on a job, CAN_VIEW is needed to read, CAN_MANAGE_RUN to start and cancel runs, CAN_MANAGE to change it.");
+			error->hint = of_jobs
+				? pstrdup(
+					  "The user of the token lacks a permission in Databricks; on a job, CAN_VIEW is needed to read, CAN_MANAGE_RUN to start and cancel runs, CAN_MANAGE to change it.")
+				: pstrdup(
+					  "The user of the token lacks a permission in Databricks.");
 			break;
 		case ERRCODE_UNDEFINED_OBJECT:
 			error->hint = error->not_found
 				? psprintf(
-					  "Check the id and the workspace (\"%s\"); runs are kept for 60 days.",
+					  of_jobs
+						  ? "Check the id and the workspace (\"%s\"); runs are kept for 60 days."
+						  : "Check the name or id, and the workspace (\"%s\").",
 					  workspace->name)
 				: pstrdup(
 					  "This workspace does not offer that part of the API, or the host is not that of a workspace.");
@@ -409,6 +416,12 @@ add_hint(DbxApiError *error, const DbxWorkspace *workspace)
 				? pstrdup(
 					  "The rate limit of the workspace is reached; try again later or make fewer calls.")
 				: pstrdup("A quota of the workspace is used up.");
+			break;
+		case ERRCODE_FDW_ERROR:
+			if (error->code != NULL && strcmp(error->code, "INVALID_STATE") == 0 &&
+				strstr(path, "/clusters/") != NULL)
+				error->hint = pstrdup(
+					"A cluster is resized and restarted while it runs, and edited while it runs or is terminated; databricks.ensure_cluster_is_running() brings it up.");
 			break;
 	}
 }
@@ -567,7 +580,7 @@ dbx_api_error(const DbxWorkspace *workspace, const char *path,
 	}
 	if (request_id != NULL)
 		error->request_id = clean_foreign(request_id, strlen(request_id));
-	add_hint(error, workspace);
+	add_hint(error, workspace, path);
 	return error;
 }
 
