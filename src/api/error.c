@@ -418,7 +418,8 @@ add_hint(DbxApiError *error, const DbxWorkspace *workspace, const char *path)
 				: pstrdup("A quota of the workspace is used up.");
 			break;
 		case ERRCODE_FDW_ERROR:
-			if (error->code != NULL && strcmp(error->code, "INVALID_STATE") == 0 &&
+			if (error->code != NULL &&
+				strcmp(error->code, "INVALID_STATE") == 0 &&
 				strstr(path, "/clusters/") != NULL)
 				error->hint = pstrdup(
 					"A cluster is resized and restarted while it runs, and edited while it runs or is terminated; databricks.ensure_cluster_is_running() brings it up.");
