@@ -12,12 +12,22 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "cron/cron.h"
+#include "cron/schedule.h"
 #include "functions/args.h"
 
+PG_FUNCTION_INFO_V1(databricks_backfill_schedule);
 PG_FUNCTION_INFO_V1(databricks_cron_entry);
+PG_FUNCTION_INFO_V1(databricks_fire_schedule);
 PG_FUNCTION_INFO_V1(databricks_next_tick);
+PG_FUNCTION_INFO_V1(databricks_pause_schedule);
+PG_FUNCTION_INFO_V1(databricks_resume_schedule);
+PG_FUNCTION_INFO_V1(databricks_schedule);
+PG_FUNCTION_INFO_V1(databricks_schedule_by_name);
+PG_FUNCTION_INFO_V1(databricks_tick_schedule);
 PG_FUNCTION_INFO_V1(databricks_ticks);
+PG_FUNCTION_INFO_V1(databricks_unschedule);
 
 typedef struct TicksState
 {
@@ -99,4 +109,152 @@ databricks_cron_entry(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(
 		dbx_cron_widen(cron, zone_argument(fcinfo, 1), dbx_cron_zone("GMT"),
 					   GetCurrentTimestamp(), false)));
+}
+
+static Datum
+schedule(FunctionCallInfo fcinfo, bool by_name)
+{
+	DbxSchedule definition = {0};
+
+	dbx_arg_require(fcinfo, 0, "name");
+	dbx_arg_require(fcinfo, 1, "cron");
+	dbx_arg_require(fcinfo, 2, by_name ? "job_name" : "job_id");
+	dbx_arg_require(fcinfo, 6, "timezone");
+	dbx_arg_require(fcinfo, 7, "overlap");
+	dbx_arg_require(fcinfo, 8, "misfire");
+	dbx_arg_require(fcinfo, 10, "max_attempts");
+	dbx_arg_require(fcinfo, 11, "retry_delay");
+	definition.name = dbx_arg_text(fcinfo, 0);
+	definition.cron = dbx_arg_text(fcinfo, 1);
+	if (by_name)
+		definition.job_name = dbx_arg_text(fcinfo, 2);
+	else
+		definition.job_id = PG_GETARG_INT64(2);
+	definition.job_parameters = DBX_ARG_JSONB(3);
+	definition.parameters_sql = dbx_arg_text(fcinfo, 4);
+	definition.options = DBX_ARG_JSONB(5);
+	definition.timezone = dbx_arg_text(fcinfo, 6);
+	definition.overlap = dbx_arg_text(fcinfo, 7);
+	definition.misfire = dbx_arg_text(fcinfo, 8);
+	if (!PG_ARGISNULL(9))
+		definition.expires_after = PG_GETARG_INTERVAL_P(9);
+	definition.max_attempts = PG_GETARG_INT32(10);
+	definition.retry_delay = PG_GETARG_INTERVAL_P(11);
+	if (!PG_ARGISNULL(12))
+		definition.workspace = pstrdup(NameStr(*PG_GETARG_NAME(12)));
+	PG_RETURN_INT64(dbx_schedule_define(&definition));
+}
+
+Datum
+databricks_schedule(PG_FUNCTION_ARGS)
+{
+	return schedule(fcinfo, false);
+}
+
+Datum
+databricks_schedule_by_name(PG_FUNCTION_ARGS)
+{
+	return schedule(fcinfo, true);
+}
+
+Datum
+databricks_unschedule(PG_FUNCTION_ARGS)
+{
+	dbx_arg_require(fcinfo, 0, "name");
+	dbx_schedule_remove(dbx_arg_text(fcinfo, 0));
+	PG_RETURN_VOID();
+}
+
+Datum
+databricks_pause_schedule(PG_FUNCTION_ARGS)
+{
+	dbx_arg_require(fcinfo, 0, "name");
+	dbx_schedule_pause(dbx_arg_text(fcinfo, 0));
+	PG_RETURN_VOID();
+}
+
+Datum
+databricks_resume_schedule(PG_FUNCTION_ARGS)
+{
+	dbx_arg_require(fcinfo, 0, "name");
+	dbx_schedule_resume(dbx_arg_text(fcinfo, 0));
+	PG_RETURN_VOID();
+}
+
+Datum
+databricks_fire_schedule(PG_FUNCTION_ARGS)
+{
+	dbx_arg_require(fcinfo, 0, "name");
+	PG_RETURN_INT64(dbx_schedule_fire(dbx_arg_text(fcinfo, 0)));
+}
+
+Datum
+databricks_tick_schedule(PG_FUNCTION_ARGS)
+{
+	TimestampTz at = GetCurrentTimestamp();
+	int64		request_id;
+
+	dbx_arg_require(fcinfo, 0, "schedule_id");
+	if (!PG_ARGISNULL(1))
+		at = PG_GETARG_TIMESTAMPTZ(1);
+	request_id = dbx_schedule_tick(PG_GETARG_INT64(0), at);
+	if (request_id == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(request_id);
+}
+
+static DbxRerun
+rerun_argument(const char *word)
+{
+	if (strcmp(word, "missing") == 0)
+		return DBX_RERUN_MISSING;
+	if (strcmp(word, "failed") == 0)
+		return DBX_RERUN_FAILED;
+	if (strcmp(word, "all") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for rerun: \"%s\"", word),
+				 errhint(
+					 "Valid values are \"missing\", \"failed\" and \"all\".")));
+	return DBX_RERUN_ALL;
+}
+
+Datum
+databricks_backfill_schedule(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	DbxRerun	   rerun;
+	int64		  *ids;
+	int			   count;
+
+	dbx_arg_require(fcinfo, 0, "name");
+	dbx_arg_require(fcinfo, 1, "start_time");
+	dbx_arg_require(fcinfo, 2, "end_time");
+	dbx_arg_require(fcinfo, 3, "rerun");
+	dbx_arg_require(fcinfo, 4, "max_parallel");
+	if (TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(1)) ||
+		TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(2)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("start_time and end_time must be finite")));
+	if (PG_GETARG_INT32(4) < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_parallel must be at least 1")));
+	rerun = rerun_argument(dbx_arg_text(fcinfo, 3));
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	count = dbx_schedule_backfill(dbx_arg_text(fcinfo, 0),
+								  PG_GETARG_TIMESTAMPTZ(1),
+								  PG_GETARG_TIMESTAMPTZ(2), rerun,
+								  PG_GETARG_INT32(4), &ids);
+	for (int i = 0; i < count; i++)
+	{
+		Datum value = Int64GetDatum(ids[i]);
+		bool  isnull = false;
+
+		tuplestore_putvalues(result->setResult, result->setDesc, &value,
+							 &isnull);
+	}
+	return (Datum) 0;
 }
