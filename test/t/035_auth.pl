@@ -48,7 +48,7 @@ sub define
 		SET client_min_messages = warning;
 		DROP SERVER IF EXISTS $name CASCADE;
 		CREATE SERVER $name FOREIGN DATA WRAPPER databricks @{[
-			options({ host => $workspace->url, %$server }) ]};
+			options({ host => $workspace->url, rate_limit => 0, %$server }) ]};
 		CREATE USER MAPPING FOR CURRENT_USER SERVER $name @{[
 			options($mapping) ]};
 		SQL
