@@ -23,6 +23,7 @@
 #include "cron/pgcron.h"
 #include "cron/schedule.h"
 #include "worker/migrate.h"
+#include "worker/shared.h"
 #include "workspace/workspace.h"
 
 #define LONGEST_NAME  1000 /* bytes: it is indexed */
@@ -77,12 +78,23 @@ dbx_schedule_define(DbxSchedule *schedule)
 	}
 
 	schedule->owner = GetUserNameFromId(GetUserId(), false);
+	schedule->timezone = pstrdup(pg_get_timezone_name(unconstify(pg_tz *, zone)));
 	schedule->cron_entry = dbx_pgcron_expression(cron, zone);
 	dbx_data_migrate();
 	id = write_definition(schedule, &paused);
 	if (!paused)
 		dbx_pgcron_set(id, schedule->cron_entry);
 	dbx_pgcron_tell_connection();
+	if (!dbx_shared_available())
+		ereport(
+			WARNING,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("no background worker runs that could start the runs of schedule \"%s\"",
+					schedule->name),
+			 errdetail(
+				 "Its ticks become requests, which are sent when there is one."),
+			 errhint(
+				 "Add \"databricks\" to shared_preload_libraries and restart the server.")));
 	return id;
 }
 
@@ -525,6 +537,9 @@ dbx_schedule_resume(const char *name)
 				   "  paused_at = NULL, cron_entry = $2"
 				   " WHERE s.schedule_id = $1",
 				   2, types, values, SPI_OK_UPDATE);
+
+	/* not changed but made anew: of what is there, anything may be wrong */
+	dbx_pgcron_remove(schedule->id);
 	dbx_pgcron_set(schedule->id, entry);
 }
 

@@ -75,7 +75,7 @@ my $id = value_as('planner', q{SELECT databricks.schedule('nightly', '30 2 * * *
 is( value($entries),
 	"databricks:$id|0,30 0,1 * * *|SELECT databricks.tick_schedule($id)|planner|postgres",
 	'the entry belongs to the role that scheduled');
-is( value_as('planner', q{SELECT databricks.schedule('nightly', '0 6 * * mon', 'etl', timezone => 'Asia/Kolkata')}),
+is( value_as('planner', q{SELECT databricks.schedule('nightly', '0 6 * * mon', 'etl', timezone => 'asia/kolkata')}),
 	$id, 'a second call changes the schedule');
 is( value($entries),
 	"databricks:$id|30 0 * * 1|SELECT databricks.tick_schedule($id)|planner|postgres",
@@ -152,13 +152,30 @@ is( value(q{SELECT count(*) FROM databricks.run_requests WHERE schedule_name IN 
 is( value(q{SELECT count(*) FROM cron.job_run_details d JOIN cron.job j USING (jobid)
 			WHERE j.jobname = 'early' AND d.status = 'succeeded'}) > 0,
 	1, 'a call too early is no error');
-value(q{UPDATE cron.job SET active = true WHERE jobname LIKE 'databricks:%' AND schedule <> '* * * * *'});
 my $view = value_as('planner', q{SELECT name, cron_called_at IS NOT NULL, last_tick IS NOT NULL, cron_error FROM databricks.schedules ORDER BY name});
 like($view, qr/^bad\|t\|f\|the entry in pg_cron is not active$/m, 'an entry that is switched off shows');
 value(q{UPDATE cron.job SET schedule = '0 0 29 2 *', active = true});
 $view = value_as('planner', q{SELECT name, cron_called_at IS NOT NULL, last_tick IS NOT NULL, cron_error FROM databricks.schedules ORDER BY name});
 like($view, qr/^bad\|t\|f\|ERROR: +division by zero/m, 'the error of the last call shows');
 like($view, qr/^good\|t\|t\|$/m, 'and where there is none');
+
+# --- two calls for one tick at the same time -----------------------------------
+
+my $twice = value(q{SELECT schedule_id FROM databricks.schedule_settings WHERE name = 'twice'});
+my $tick = "SELECT coalesce(databricks.tick_schedule($twice, now() + interval '1 hour')::text, 'nothing')";
+my $first = $node->background_psql('postgres', extra_params => [ '-U', 'planner' ]);
+my $second = $node->background_psql('postgres', extra_params => [ '-U', 'planner' ]);
+like($first->query("BEGIN; $tick;"), qr/^\d+$/m, 'the first call makes a request');
+$second->query_until(qr/begun/, "\\echo begun\n$tick;\n");
+poll_until('the second call waits', sub {
+	value(q{SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%tick_schedule%'}) == 1;
+});
+$first->query('COMMIT');
+like($second->query('SELECT 1'), qr/^nothing$/m, 'the second one finds it done');
+$first->quit;
+$second->quit;
+is( value(q{SELECT count(*) - count(DISTINCT tick) FROM databricks.run_requests WHERE schedule_name = 'twice'}),
+	'0', 'one request for the tick');
 
 # --- pg_cron taken away --------------------------------------------------------
 
