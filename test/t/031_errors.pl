@@ -263,7 +263,7 @@ $workspace->delete('faults');
 
 my $permission = qr/lacks a permission in Databricks.*CAN_MANAGE_RUN/;
 my $token = qr/ALTER USER MAPPING FOR .* SERVER prod/;
-my $missing = qr/Check the id and the workspace \("prod"\)/;
+my $missing = qr/Check the (name or )?id,? and the workspace \("prod"\)/;
 my $not_there = qr/does not offer that part of the API, or the host is not/;
 my $limit = qr/rate limit of the workspace is reached/;
 my $door = qr/is the address of a workspace and that the token is valid there/;
