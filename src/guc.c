@@ -14,6 +14,8 @@
 #include "guc.h"
 
 char *dbx_guc_workspace;
+bool  dbx_guc_dispatch;
+int	  dbx_guc_follow_interval;
 int	  dbx_guc_history_overlap;
 int	  dbx_guc_json_max_depth;
 int	  dbx_guc_max_buffer_size;
@@ -25,6 +27,18 @@ int	  dbx_guc_wait_min_interval;
 void
 dbx_guc_define(void)
 {
+	DefineCustomBoolVariable(
+		"databricks.dispatch", "Lets the workers of this server send requests.",
+		"Off: nothing is sent and nothing followed, as it should be on a physical copy of a server.",
+		&dbx_guc_dispatch, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable(
+		"databricks.follow_interval",
+		"Time between two looks at the runs that requests have started.",
+		"Where the workspace is tracked, what the tracking sees is used instead.",
+		&dbx_guc_follow_interval, 10000, 100, 24 * 3600 * 1000, PGC_SIGHUP,
+		GUC_UNIT_MS, NULL, NULL, NULL);
+
 	DefineCustomIntVariable(
 		"databricks.history_overlap",
 		"How far each sweep of the run history looks back beyond the start of the one before.",

@@ -68,6 +68,8 @@ AS $migration$
 		WHERE state IN ('sending', 'running');
 	CREATE INDEX run_requests_waiting_idx ON databricks.run_requests (request_id)
 		WHERE hook IS NOT NULL OR announce OR (state = 'queued' AND NOT ready);
+	CREATE INDEX run_requests_expires_idx ON databricks.run_requests (expires_at)
+		WHERE state = 'queued' AND expires_at IS NOT NULL;
 	CREATE INDEX run_requests_finished_idx ON databricks.run_requests (finished_at)
 		WHERE finished_at IS NOT NULL;
 	REVOKE ALL ON databricks.run_requests FROM PUBLIC;
@@ -248,3 +250,33 @@ AS 'MODULE_PATHNAME', 'databricks_retry_request'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION databricks.retry_request(pg_catalog.int8) IS
 	'Has one more attempt made, under a new token, at a request that ended without success, from the commit on; its id and request_key stay. For the role that made it. Errors: 22004, 42704 no such request of yours, 55000 it has not ended, or succeeded.';
+
+CREATE FUNCTION databricks.pause_workspace(
+	workspace pg_catalog.name DEFAULT NULL,
+	reason pg_catalog.text DEFAULT NULL)
+RETURNS pg_catalog.void
+AS 'MODULE_PATHNAME', 'databricks_pause_workspace'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION databricks.pause_workspace(pg_catalog.name, pg_catalog.text) IS
+	'Stops the sending of requests and schedules to a workspace, from the commit on; what is asked for meanwhile waits. Runs that were started go on and are followed. For the owner of the server.';
+
+CREATE FUNCTION databricks.resume_workspace(workspace pg_catalog.name DEFAULT NULL)
+RETURNS pg_catalog.void
+AS 'MODULE_PATHNAME', 'databricks_resume_workspace'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION databricks.resume_workspace(pg_catalog.name) IS
+	'Ends a pause of pause_workspace(). In a database that was restored or copied from another one nothing is sent before this was called for the workspace: look first whether the requests in it are to be sent from here. For the owner of the server.';
+
+CREATE FUNCTION databricks.pause_reason(workspace pg_catalog.name)
+RETURNS pg_catalog.text
+AS 'MODULE_PATHNAME', 'databricks_pause_reason'
+LANGUAGE C STRICT STABLE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION databricks.pause_reason(pg_catalog.name) IS
+	'Why no requests are sent to a workspace; NULL: they are, or the caller has no USAGE on it. View workspaces shows it.';
+
+CREATE PROCEDURE databricks.run_worker_once()
+AS 'MODULE_PATHNAME', 'databricks_run_worker_once'
+LANGUAGE C;
+REVOKE ALL ON PROCEDURE databricks.run_worker_once() FROM PUBLIC;
+COMMENT ON PROCEDURE databricks.run_worker_once() IS
+	'Does one round of the background worker where none runs: sends the requests that are due, looks once at the runs they have started and at those of tracked workspaces. For pg_cron or a client to call again and again. Takes a background worker slot for the time. Where a worker or another such round sends the requests of this database it leaves them to that. Not inside a transaction block (2D000); errors are in last_error of the requests and in the log.';

@@ -13,7 +13,9 @@
  * A suspension lasts until the transaction ends, whichever way, so that no new
  * worker comes while the command runs; if it failed the worker comes back.
  *
- * Creation, update and removal of the extension wake the worker at commit.
+ * Creation, update and removal of the extension wake the worker at commit, and
+ * so does COMMIT PREPARED: the callbacks at the end of a transaction do not know
+ * what a prepared one has done.
  */
 #include "postgres.h"
 
@@ -180,6 +182,13 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 	else
 		standard_ProcessUtility(pstmt, query_string, read_only_tree, context,
 								params, query_env, dest, qc);
+
+	/* What this commits was prepared earlier, in whatever session. */
+	if (IsA(pstmt->utilityStmt, TransactionStmt) &&
+		((TransactionStmt *) pstmt->utilityStmt)->kind ==
+			TRANS_STMT_COMMIT_PREPARED &&
+		OidIsValid(get_extension_oid("databricks", true)))
+		dbx_shared_wake(MyDatabaseId);
 }
 
 /*

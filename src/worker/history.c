@@ -68,8 +68,7 @@ static void	 log_unknown_state(const char *what, const char *value,
 static void	 record_transition(const char *workspace, int64 run_id,
 							   const char *state, const char *result_state,
 							   TimestampTz at);
-static void	 notify(const char *workspace, int64 run_id, const char *job_id,
-					const char *state, const char *result_state, TimestampTz at);
+static char *int64_text(int64 value);
 static void	 append_member(StringInfo payload, const char *name,
 						   const char *value);
 static char *text_value(Datum *values, bool *nulls, int column);
@@ -349,11 +348,11 @@ write_run(DbxHistoryBatch *batch, const DbxSeenRun *run)
 	if (moved)
 		record_transition(batch->workspace, run->run_id, state, result_state,
 						  now);
-	notify(batch->workspace, run->run_id,
-		   nulls[column_job_id]
-			   ? NULL
-			   : psprintf(INT64_FORMAT, DatumGetInt64(values[column_job_id])),
-		   state, result_state, now);
+	dbx_history_notify(batch->workspace, run->run_id,
+					   nulls[column_job_id]
+						   ? NULL
+						   : int64_text(DatumGetInt64(values[column_job_id])),
+					   0, state, result_state, now);
 	return true;
 }
 
@@ -417,10 +416,11 @@ write_gone(DbxHistoryBatch *batch, const DbxSeenRun *run)
 		elog(ERROR, "a run could not be written");
 	if (SPI_processed == 0)
 		return false;
-	notify(batch->workspace, run->run_id,
-		   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3),
-		   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
-		   SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2), now);
+	dbx_history_notify(
+		batch->workspace, run->run_id,
+		SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3), 0,
+		SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1),
+		SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2), now);
 	SPI_freetuptable(SPI_tuptable);
 	return true;
 }
@@ -475,9 +475,10 @@ record_transition(const char *workspace, int64 run_id, const char *state,
 }
 
 /* Ids as strings: many readers of JSON keep numbers as doubles. */
-static void
-notify(const char *workspace, int64 run_id, const char *job_id,
-	   const char *state, const char *result_state, TimestampTz at)
+void
+dbx_history_notify(const char *workspace, int64 run_id, const char *job_id,
+				   int64 request_id, const char *state,
+				   const char *result_state, TimestampTz at)
 {
 	StringInfoData payload;
 	char		   time[MAXDATELEN + 1];
@@ -485,15 +486,22 @@ notify(const char *workspace, int64 run_id, const char *job_id,
 	initStringInfo(&payload);
 	appendStringInfoChar(&payload, '{');
 	append_member(&payload, "workspace", workspace);
-	append_member(&payload, "run_id", psprintf(INT64_FORMAT, run_id));
+	append_member(&payload, "run_id", int64_text(run_id));
 	append_member(&payload, "job_id", job_id);
-	append_member(&payload, "request_id", NULL);
+	append_member(&payload, "request_id", int64_text(request_id));
 	append_member(&payload, "state", state);
 	append_member(&payload, "result_state", result_state);
 	JsonEncodeDateTime(time, TimestampTzGetDatum(at), TIMESTAMPTZOID, NULL);
 	append_member(&payload, "at", time);
 	appendStringInfoChar(&payload, '}');
 	Async_Notify(CHANNEL, payload.data);
+}
+
+/* NULL for 0, which is no id. */
+static char *
+int64_text(int64 value)
+{
+	return value != 0 ? psprintf(INT64_FORMAT, value) : NULL;
 }
 
 static void

@@ -52,6 +52,15 @@ extern bool dbx_history_element_ended(const DbxJson *element);
  */
 extern void dbx_history_write(DbxHistoryBatch *batch);
 
+/*
+ * Notify listeners, at the commit, of a change of a run or a request.  Ids that
+ * are 0 or NULL are not known.
+ */
+extern void dbx_history_notify(const char *workspace, int64 run_id,
+							   const char *job_id, int64 request_id,
+							   const char *state, const char *result_state,
+							   TimestampTz at);
+
 /* Ids of the runs of a workspace not known to have ended: int64, palloc'd. */
 extern int dbx_history_active(const char *workspace, int64 **run_ids);
 

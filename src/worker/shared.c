@@ -56,7 +56,10 @@ typedef struct SharedState
 static SharedState *shared = NULL;
 static LWLock	   *lock = NULL;
 
-/* Of a worker's own process. */
+/*
+ * Of a worker's own process.  One that only does a round for run_worker_once()
+ * has no slot, and the functions of the worker's side do nothing for it.
+ */
 static Oid			my_dboid = InvalidOid;
 static DbxWorkerEnd my_end = DBX_WORKER_END_ERROR;
 
@@ -420,6 +423,9 @@ dbx_shared_running(void)
 {
 	DbxSlot *slot;
 
+	if (!OidIsValid(my_dboid))
+		return;
+
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	slot = find_slot(my_dboid);
 	if (slot != NULL && slot->state == DBX_SLOT_PROBING)
@@ -433,6 +439,9 @@ dbx_shared_take_wake(void)
 {
 	DbxSlot *slot;
 	bool	 result = false;
+
+	if (!OidIsValid(my_dboid))
+		return false;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	slot = find_slot(my_dboid);
@@ -451,6 +460,9 @@ dbx_shared_wake_pending(void)
 	DbxSlot *slot;
 	bool	 result;
 
+	if (!OidIsValid(my_dboid))
+		return false;
+
 	LWLockAcquire(lock, LW_SHARED);
 	slot = find_slot(my_dboid);
 	result = slot != NULL && slot->wake;
@@ -462,6 +474,9 @@ void
 dbx_shared_phase(const char *phase)
 {
 	DbxSlot *slot;
+
+	if (!OidIsValid(my_dboid))
+		return;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	slot = find_slot(my_dboid);
@@ -475,6 +490,9 @@ void
 dbx_shared_error(const char *message)
 {
 	DbxSlot *slot;
+
+	if (!OidIsValid(my_dboid))
+		return;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	slot = find_slot(my_dboid);
@@ -493,6 +511,9 @@ dbx_shared_workspace(const DbxSharedWorkspace *workspace)
 {
 	DbxSharedWorkspace *target;
 
+	if (!OidIsValid(my_dboid))
+		return;
+
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	target = find_workspace(my_dboid, workspace->name);
 	if (target == NULL)
@@ -509,6 +530,9 @@ void
 dbx_shared_forget_workspace(const char *name)
 {
 	DbxSharedWorkspace *target;
+
+	if (!OidIsValid(my_dboid))
+		return;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	target = find_workspace(my_dboid, name);

@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "guc.h"
+#include "worker/follow.h"
 #include "worker/session.h"
 #include "worker/tracked.h"
 
@@ -459,4 +460,5 @@ finish(DbxTracked *tracked)
 							 GetCurrentTimestamp());
 	tracked->status.due_at = sweep->begun + tracked->poll;
 	dbx_tracked_report(tracked, sweep->trouble);
+	dbx_follow_seen(tracked->name);
 }

@@ -209,6 +209,38 @@ dbx_tracker_abandon(void)
 	}
 }
 
+bool
+dbx_tracker_sees(const char *workspace)
+{
+	ListCell *cell;
+
+	foreach(cell, workspaces)
+	{
+		DbxTracked *tracked = lfirst(cell);
+
+		if (strcmp(tracked->name, workspace) == 0)
+			return tracked->status.sweeps > 0 &&
+				tracked->status.last_error_at == 0;
+	}
+	return false;
+}
+
+bool
+dbx_tracker_round_done(void)
+{
+	ListCell *cell;
+
+	foreach(cell, workspaces)
+	{
+		DbxTracked *tracked = lfirst(cell);
+
+		if (tracked->sweep != NULL ||
+			(tracked->status.sweeps == 0 && tracked->sweep_failures == 0))
+			return false;
+	}
+	return true;
+}
+
 static void
 step_sweep(void *arg)
 {

@@ -24,6 +24,12 @@ extern int dbx_tracker_load(void);
  */
 extern TimestampTz dbx_tracker_run(void);
 
+/* Are all runs of this workspace seen, as far as is known? */
+extern bool dbx_tracker_sees(const char *workspace);
+
+/* Has each workspace been swept, or failed to be, since the process began? */
+extern bool dbx_tracker_round_done(void);
+
 /* Give up what is under way; sweeps begin anew when due. */
 extern void dbx_tracker_abandon(void);
 

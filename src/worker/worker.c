@@ -28,6 +28,8 @@
 #include "api/api.h"
 #include "http/http.h"
 #include "worker/ddl.h"
+#include "worker/dispatcher.h"
+#include "worker/follow.h"
 #include "worker/launcher.h"
 #include "worker/session.h"
 #include "worker/shared.h"
@@ -40,7 +42,6 @@
 
 static char database_name[NAMEDATALEN];
 
-static void connect_to_database(Oid dboid);
 static void look_around(void *arg);
 static void work(void *arg);
 static void report_error(ErrorData *error);
@@ -74,7 +75,7 @@ dbx_worker_main(Datum arg)
 	if (!dbx_shared_attach(dboid))
 		proc_exit(0);
 	BackgroundWorkerUnblockSignals();
-	connect_to_database(dboid);
+	dbx_worker_connect(dboid);
 
 	callback.callback = worker_error_callback;
 	callback.previous = error_context_stack;
@@ -91,6 +92,7 @@ dbx_worker_main(Datum arg)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			look = true;
 		}
 		/* Between transactions nobody else reads invalidations for us. */
 		if (catchupInterruptPending)
@@ -136,8 +138,8 @@ dbx_worker_main(Datum arg)
  * As the bootstrap superuser.  Nothing that is set for databases or roles shall
  * decide how the worker reads names or times its statements.
  */
-static void
-connect_to_database(Oid dboid)
+void
+dbx_worker_connect(Oid dboid)
 {
 	static const char *const settings[][2] = {
 		{"search_path", "pg_catalog, pg_temp"},
@@ -162,21 +164,44 @@ connect_to_database(Oid dboid)
 	CommitTransactionCommand();
 }
 
-/* How many workspaces are there to care for? */
+/* Is there anything to care for? */
 static void
 look_around(void *arg)
 {
-	*(int *) arg = dbx_tracker_load();
+	int tasks = dbx_tracker_load();
+	int requests = dbx_dispatcher_load();
+
+	if (requests > 0)
+		dbx_follow_load();
+	*(int *) arg = tasks + requests;
 }
 
 /* Do what can be done, then wait; what is committed meanwhile comes first. */
 static void
 work(void *arg)
 {
-	TimestampTz next = dbx_tracker_run();
+	TimestampTz next = dbx_worker_round();
 
 	if (!dbx_shared_wake_pending())
 		(void) dbx_calls_progress(next);
+}
+
+TimestampTz
+dbx_worker_round(void)
+{
+	TimestampTz due[3];
+	TimestampTz next = 0;
+
+	due[0] = dbx_tracker_run();
+	dbx_follow_run();
+	due[1] = dbx_dispatcher_run();
+	due[2] = dbx_follow_next();
+	for (int i = 0; i < lengthof(due); i++)
+	{
+		if (due[i] != 0 && (next == 0 || due[i] < next))
+			next = due[i];
+	}
+	return next;
 }
 
 /*
@@ -189,6 +214,8 @@ report_error(ErrorData *error)
 	char		*text = dbx_session_error_text(error);
 
 	dbx_tracker_abandon();
+	dbx_follow_abandon();
+	dbx_dispatcher_abandon();
 	dbx_shared_error(text);
 	if (logged != NULL && strcmp(logged, error->message) == 0)
 		return;

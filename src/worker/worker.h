@@ -5,6 +5,8 @@
 #ifndef DBX_WORKER_H
 #define DBX_WORKER_H
 
+#include "datatype/timestamp.h"
+
 /*
  * Called once, from _PG_init.  Registers the launcher, the shared memory and
  * the hooks when the library is being preloaded, else does nothing: workers
@@ -19,5 +21,14 @@ extern void dbx_worker_init(void);
 extern void dbx_worker_wake_at_commit(void);
 
 extern PGDLLEXPORT void dbx_worker_main(Datum arg);
+
+/* One round of work, done in the background, for run_worker_once(). */
+extern PGDLLEXPORT void dbx_worker_once_main(Datum arg);
+
+/* Of a worker's process: connect it as it has to be for the other files. */
+extern void dbx_worker_connect(Oid dboid);
+
+/* Do what can be done now; returns when the next thing is due (0: none). */
+extern TimestampTz dbx_worker_round(void);
 
 #endif /* DBX_WORKER_H */

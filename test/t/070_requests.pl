@@ -1,0 +1,325 @@
+# 070_requests.pl - requests: asked for in a transaction, sent once after it.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+use Databricks::Test;
+
+my $workspace = Databricks::Test::Workspace->start;
+$workspace->post('settings', { setup_ms => 0, duration_ms => 200, cleanup_ms => 0, job_cleanup_ms => 0 });
+my $job = $workspace->create_job(
+	name => 'nightly',
+	max_concurrent_runs => 1000,
+	parameters => [ map { { name => $_, default => '' } } qw(day n a kind) ]);
+
+my $node = new_node(
+	'main',
+	preload => 1,
+	conf => <<~CONF);
+		databricks.follow_interval = 200ms
+		max_prepared_transactions = 10
+		max_worker_processes = 16
+		autovacuum = off
+		CONF
+my $run_now = '/api/2.2/jobs/run-now';
+my $submit = '/api/2.2/jobs/runs/submit';
+
+sub value { return $node->safe_psql('postgres', $_[0]); }
+
+sub wait_for_value
+{
+	my ($name, $query, $expected) = @_;
+	my $last = '';
+	my $ok = eval {
+		poll_until($name, sub { ($last = value($query)) eq $expected });
+	};
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	ok($ok, $name) or diag("last: $last");
+	return;
+}
+
+# The runs that were asked for since a mark of the journal.
+sub sent
+{
+	my ($mark) = @_;
+	return $workspace->calls(since => $mark, path => $run_now) + $workspace->calls(since => $mark, path => $submit);
+}
+
+# Send one more request and wait for its run: what was asked for before, and is
+# due, has been sent by then, since they are sent in order.
+sub all_sent
+{
+	my $id = value("SELECT databricks.enqueue_run_now($job)");
+	poll_until('a later request is sent',
+		sub { value("SELECT run_id IS NOT NULL FROM databricks.run_requests WHERE request_id = $id") eq 't' });
+	return 1;
+}
+
+connect_workspace($node, $workspace);
+
+# --- a request and its run ------------------------------------------------------
+
+my $mark = $workspace->mark;
+my $id = value(qq{SELECT databricks.enqueue_run_now($job, '{"day": "2026-11-22", "n": 5}', '{"queue": {"enabled": true}}')});
+wait_for_value('a request is sent and followed to its end',
+	"SELECT state, result_state, attempt, last_error IS NULL FROM databricks.run_requests WHERE request_id = $id",
+	'succeeded|SUCCESS|1|t');
+my @posts = $workspace->journal(since => $mark, path => $run_now);
+is(scalar(@posts), 1, 'by one call');
+my $body = ref $posts[0]{body} ? $posts[0]{body} : json($posts[0]{body});
+is_deeply($body->{job_parameters}, { day => '2026-11-22', n => '5' }, 'with its parameters as text');
+is_deeply($body->{queue}, { enabled => JSON::PP::true }, 'with its options');
+is($body->{idempotency_token}, value("SELECT token FROM databricks.run_requests WHERE request_id = $id"),
+	'under the token that is in the row');
+is(length $body->{idempotency_token}, 36, 'which has 36 characters (case 35)');
+is( value("SELECT h.request_id, h.started_by, h.state FROM databricks.run_history h JOIN databricks.run_requests r USING (workspace, run_id) WHERE r.request_id = $id"),
+	value("SELECT $id, current_user, 'TERMINATED'"), 'its run is in the history, with the request and the role');
+is(value("SELECT run_page_url <> '' AND triggered_at IS NOT NULL AND finished_at >= triggered_at FROM databricks.run_requests WHERE request_id = $id"),
+	't', 'times and address are kept');
+is(value("SELECT attempt, state, result_state FROM databricks.run_request_attempts WHERE request_id = $id"),
+	'1|succeeded|SUCCESS', 'and the attempt');
+
+$id = value(q{SELECT databricks.enqueue_run_now('nightly')});
+my $digits = value(qq{SELECT databricks.enqueue_run_now('$job')});
+my $submitted = value(q{SELECT databricks.enqueue_submit('{"run_name": "once", "tasks": [{"task_key": "a", "notebook_task": {"notebook_path": "/x"}}]}')});
+wait_for_value('by name, by digits and without a saved job',
+	"SELECT string_agg(state, ' ') FROM databricks.run_requests WHERE request_id IN ($id, $digits, $submitted)",
+	'succeeded succeeded succeeded');
+is(value("SELECT job_id FROM databricks.run_requests WHERE request_id = $id"), $job, 'the job that was found is kept');
+
+# --- transactions ------------------------------------------------------------------
+
+$mark = $workspace->mark;
+value("BEGIN; SELECT databricks.enqueue_run_now($job); ROLLBACK");
+value("BEGIN; SAVEPOINT a; SELECT databricks.enqueue_run_now($job); ROLLBACK TO a; SELECT databricks.enqueue_run_now($job); COMMIT");
+value("BEGIN; SELECT databricks.enqueue_run_now($job); PREPARE TRANSACTION 'one'");
+value("BEGIN; SELECT databricks.enqueue_run_now($job); PREPARE TRANSACTION 'two'");
+all_sent();
+is(sent($mark), 2, 'nothing is sent for what was rolled back, or is only prepared (case 41)');
+value("ROLLBACK PREPARED 'one'");
+$mark = $workspace->mark;
+my $at = time;
+value("COMMIT PREPARED 'two'");
+poll_until('COMMIT PREPARED wakes the worker', sub { sent($mark) == 1 });
+cmp_ok(time - $at, '<', 5, 'COMMIT PREPARED wakes the worker at once');
+all_sent();
+is(sent($mark), 2, 'and ROLLBACK PREPARED sends nothing');
+wait_for_value('all of them come to their end',
+	q{SELECT count(*) FILTER (WHERE state = 'succeeded') = count(*) FROM databricks.run_requests}, 't');
+
+# --- an idle worker --------------------------------------------------------------------
+
+my $statistics = q{SELECT sum(xact_commit + xact_rollback) FROM pg_stat_database WHERE datname = 'postgres'};
+my $pid = value(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'databricks worker'});
+my $later = value(qq{SELECT databricks.enqueue_run_now($job, not_before => now() + interval '1 hour')});
+$mark = $workspace->mark;
+open(my $stat, '<', "/proc/$pid/status") or die "no worker: $!";
+my ($switches) = join('', <$stat>) =~ /^voluntary_ctxt_switches:\s+(\d+)/m;
+close($stat);
+my $passed = time + 3;
+poll_until('time passes', sub { time > $passed });
+open($stat, '<', "/proc/$pid/status") or die "no worker: $!";
+my ($switches_after) = join('', <$stat>) =~ /^voluntary_ctxt_switches:\s+(\d+)/m;
+close($stat);
+cmp_ok($switches_after - $switches, '<', 20, 'an idle worker sleeps, whatever waits for its time');
+is($workspace->calls(since => $mark), 0, 'and makes no calls');
+value("SELECT databricks.cancel_request($later)");
+
+# --- keys ---------------------------------------------------------------------------
+
+$id = value(qq{SELECT databricks.enqueue_run_now($job, '{"a": 1}', request_key => 'k')});
+is(value(qq{SELECT databricks.enqueue_run_now($job, '{"a": "1"}', request_key => 'k')}), $id, 'the same key and body: the same request');
+is(sql_error($node, qq{SELECT databricks.enqueue_run_now($job, '{"a": 2}', request_key => 'k')})->{state}, '42710', 'with another body it is refused');
+is(sql_error($node, qq{SELECT databricks.enqueue_run_now(1, '{"a": 1}', request_key => 'k')})->{state}, '42710', 'with another job too');
+value(qq{BEGIN; SELECT databricks.enqueue_run_now($job, request_key => 'again'); ROLLBACK});
+isnt(value(qq{SELECT databricks.enqueue_run_now($job, request_key => 'again')}), '', 'a key that was rolled back is free');
+
+# Two sessions with the same key: one request.
+my $one = $node->background_psql('postgres');
+my $two = $node->background_psql('postgres');
+my $first = $one->query_safe(qq{BEGIN; SELECT databricks.enqueue_run_now($job, request_key => 'both')});
+$two->{stdin} .= qq{SELECT databricks.enqueue_run_now($job, request_key => 'both');\n};
+$two->{run}->pump_nb;
+poll_until('the second one waits', sub { value(q{SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'}) eq '1' });
+$one->query_safe('COMMIT');
+$one->quit;
+$two->query_safe('SELECT 1');
+$two->quit;
+is(value(q{SELECT count(*) FROM databricks.run_requests WHERE request_key = 'both'}), '1', 'two sessions with one key: one request');
+
+# --- errors of the service --------------------------------------------------------------
+
+$id = value('SELECT databricks.enqueue_run_now(1)');
+my $unnamed = value(q{SELECT databricks.enqueue_run_now('no such job')});
+wait_for_value('what the service refuses is rejected',
+	"SELECT count(*) FROM databricks.run_requests WHERE request_id IN ($id, $unnamed) AND state = 'rejected' AND finished_at IS NOT NULL", '2');
+like(value("SELECT last_error FROM databricks.run_requests WHERE request_id = $unnamed"),
+	qr/there is no job named "no such job"/, 'with the reason');
+
+# Trouble that passes: tried again, under the same token.
+$workspace->post('faults', { kind => 'status', status => 503, path => $run_now, count => 4 });
+$mark = $workspace->mark;
+$id = value("SELECT databricks.enqueue_run_now($job)");
+wait_for_value('trouble that passes is sat out', "SELECT state FROM databricks.run_requests WHERE request_id = $id", 'succeeded');
+
+# Answers that are lost: one run all the same.
+foreach my $kind (qw(lost reset truncate bad_json empty))
+{
+	$workspace->post('faults', { kind => $kind, path => $run_now, count => 3 });
+	$mark = $workspace->mark;
+	$id = value(qq{SELECT databricks.enqueue_run_now($job, '{"kind": "$kind"}')});
+	wait_for_value("after answers of kind $kind it ends well (case 37)",
+		"SELECT state, attempt FROM databricks.run_requests WHERE request_id = $id", 'succeeded|1');
+	my %tokens = map { (ref $_->{body} ? $_->{body} : json($_->{body}))->{idempotency_token} => 1 }
+	  $workspace->journal(since => $mark, path => $run_now);
+	is(scalar(keys %tokens), 1, "$kind: under one token (case 36)");
+	$workspace->delete('faults');
+}
+
+# --- rights at the time of sending -----------------------------------------------------
+
+my $token = $workspace->token;
+value(qq{
+	CREATE ROLE alice LOGIN; CREATE ROLE bob LOGIN;
+	GRANT USAGE ON FOREIGN SERVER prod TO alice, bob;
+	CREATE USER MAPPING FOR alice SERVER prod OPTIONS (token '$token');
+	CREATE USER MAPPING FOR bob SERVER prod OPTIONS (token '$token')});
+$mark = $workspace->mark;
+$id = value("SET ROLE alice; SELECT databricks.enqueue_run_now($job, not_before => now() + interval '1 second')");
+value('REVOKE USAGE ON FOREIGN SERVER prod FROM alice');
+wait_for_value('USAGE is looked at when it is sent', "SELECT state FROM databricks.run_requests WHERE request_id = $id", 'rejected');
+like(value("SELECT last_error FROM databricks.run_requests WHERE request_id = $id"), qr/permission denied/, 'with the reason');
+is(sent($mark), 0, 'nothing was sent');
+is(sql_error($node, "SET ROLE alice; SELECT databricks.enqueue_run_now($job)")->{state}, '42501', 'and when it is asked for');
+value('GRANT USAGE ON FOREIGN SERVER prod TO alice');
+
+value('CREATE ROLE gone LOGIN; GRANT USAGE ON FOREIGN SERVER prod TO gone; CREATE USER MAPPING FOR gone SERVER prod OPTIONS (token $$x$$)');
+$id = value("SET ROLE gone; SELECT databricks.enqueue_run_now($job, not_before => now() + interval '1 second')");
+value('DROP OWNED BY gone; DROP USER MAPPING IF EXISTS FOR gone SERVER prod; DROP ROLE gone');
+wait_for_value('a role that is gone', "SELECT state FROM databricks.run_requests WHERE request_id = $id", 'rejected');
+like(value("SELECT last_error FROM databricks.run_requests WHERE request_id = $id"), qr/role "gone".*does not exist/, 'is named');
+
+# A role sees and cancels its own requests, the owner of the server all.
+$id = value("SET ROLE alice; SELECT databricks.enqueue_run_now($job, not_before => now() + interval '1 hour')");
+is(value("SET ROLE alice; SELECT count(*) FROM databricks.run_requests WHERE request_id = $id"), '1', 'own requests are seen');
+is(value("SET ROLE bob; SELECT count(*) FROM databricks.run_requests WHERE requested_by <> 'bob'"), '0', 'those of others are not');
+is(sql_error($node, "SET ROLE bob; SELECT databricks.cancel_request($id)")->{state}, '42704', 'nor cancelled');
+is(sql_error($node, "SET ROLE bob; SELECT databricks.retry_request($id)")->{state}, '42704', 'nor tried again');
+is(sql_error($node, "SET ROLE bob; SELECT databricks.enqueue_run_now($job, depends_on => '{$id}')")->{state}, '42704', 'nor waited for');
+foreach my $sql ("INSERT INTO databricks.run_requests (workspace, requested_by, session_user_name, kind, body) VALUES ('prod', 'alice', 'x', 'submit', '{}')",
+	"UPDATE databricks.run_requests SET requested_by = 'alice'", 'DELETE FROM databricks.run_requests',
+	'SELECT 1 FROM databricks.run_requests FOR UPDATE', 'BEGIN; LOCK TABLE databricks.run_requests IN SHARE MODE',
+	"INSERT INTO databricks.run_request_cancels (request_id, canceled_by) VALUES ($id, 'x')", 'TABLE databricks.dispatch_home',
+	'CALL databricks.run_worker_once()')
+{
+	is(sql_error($node, "SET ROLE bob; $sql")->{state}, '42501', "refused: $sql");
+}
+value("ALTER SERVER prod OWNER TO postgres");
+is(value("SELECT databricks.cancel_request($id)"), 'canceled', 'the owner may');
+
+# --- cancelling ---------------------------------------------------------------------------
+
+$mark = $workspace->mark;
+$id = value("SELECT databricks.enqueue_run_now($job, not_before => now() + interval '1 second')");
+is(value("SELECT databricks.cancel_request($id)"), 'canceled', 'what was not sent is withdrawn');
+value("BEGIN; SELECT databricks.enqueue_run_now($job, request_key => 'withdrawn'); SELECT databricks.cancel_request(currval('databricks.run_requests_request_id_seq')); COMMIT");
+my $due = time + 1.2;
+poll_until('its time has passed', sub { time > $due });
+all_sent();
+is(sent($mark), 1, 'and never sent (case 52)');
+
+my $long = $workspace->create_job(name => 'long', max_concurrent_runs => 100);
+$workspace->post('plans', { match => { job_id => $long }, plan => { setup_ms => 0, duration_ms => -1 } });
+$id = value("SELECT databricks.enqueue_run_now($long, max_attempts => 3)");
+wait_for_value('a long run', "SELECT state FROM databricks.run_requests WHERE request_id = $id", 'running');
+is(value("SELECT databricks.cancel_request($id)"), 'running', 'what runs');
+wait_for_value('is cancelled in the workspace, and not tried again',
+	"SELECT state, result_state, attempt FROM databricks.run_requests WHERE request_id = $id", 'canceled|CANCELED|1');
+
+# An uncommitted cancel holds up nobody.
+$id = value("SELECT databricks.enqueue_run_now($job, not_before => now() + interval '1 second')");
+$one = $node->background_psql('postgres');
+$one->query_safe("BEGIN; SELECT databricks.cancel_request($id)");
+all_sent();
+$due = time + 1.2;
+poll_until('its time has passed', sub { time > $due });
+all_sent();
+pass('a cancel that is not committed holds up nobody');
+$one->query_safe('ROLLBACK');
+$one->quit;
+wait_for_value('and when it is rolled back the request is sent', "SELECT state FROM databricks.run_requests WHERE request_id = $id", 'succeeded');
+
+# --- times ----------------------------------------------------------------------------------
+
+$workspace->post('faults', { kind => 'status', status => 429, path => $run_now, count => undef });
+$id = value("SELECT databricks.enqueue_run_now($job, expires_at => now() + interval '2 seconds')");
+wait_for_value('what could not be sent in time expires', "SELECT state FROM databricks.run_requests WHERE request_id = $id", 'expired');
+$workspace->delete('faults');
+$mark = $workspace->mark;
+$id = value("SELECT databricks.enqueue_run_now($job, not_before => now() + interval '1.5 seconds')");
+wait_for_value('not_before is kept', "SELECT state, triggered_at >= not_before AND triggered_at < not_before + interval '5 seconds' FROM databricks.run_requests WHERE request_id = $id", 'succeeded|t');
+
+# --- attempts -----------------------------------------------------------------------------------
+
+my $flaky = $workspace->create_job(name => 'flaky', max_concurrent_runs => 100);
+$workspace->post('plans', { match => { job_id => $flaky }, plan => { setup_ms => 0, duration_ms => 10, result => 'FAILED' }, count => 2 });
+$id = value("SELECT databricks.enqueue_run_now($flaky, max_attempts => 4, retry_delay => '100 ms', request_key => 'flaky')");
+wait_for_value('a run that fails is tried again', "SELECT state, attempt FROM databricks.run_requests WHERE request_id = $id", 'succeeded|3');
+is(value("SELECT string_agg(state, ' ' ORDER BY attempt), count(DISTINCT token), count(DISTINCT run_id) FROM databricks.run_request_attempts WHERE request_id = $id"),
+	'failed failed succeeded|3|3', 'each time under a new token, as a new run (case 40)');
+$workspace->post('plans', { match => { job_id => $flaky }, plan => { setup_ms => 0, duration_ms => 10, result => 'FAILED' }, count => 2 });
+$id = value("SELECT databricks.enqueue_run_now($flaky, max_attempts => 2, retry_delay => '100 ms')");
+wait_for_value('until there are no attempts left', "SELECT state, attempt, last_error <> '' FROM databricks.run_requests WHERE request_id = $id", 'failed|2|t');
+value("SELECT databricks.retry_request($id)");
+wait_for_value('but for one more that is asked for', "SELECT state, attempt FROM databricks.run_requests WHERE request_id = $id", 'succeeded|3');
+is(sql_error($node, "SELECT databricks.retry_request($id)")->{state}, '55000', 'success is not tried again');
+
+# --- notifications ---------------------------------------------------------------------------------
+
+$one = $node->background_psql('postgres');
+$one->query_safe('LISTEN databricks');
+$id = value("SELECT databricks.enqueue_run_now($job)");
+wait_for_value('a request ends', "SELECT state FROM databricks.run_requests WHERE request_id = $id", 'succeeded');
+my $stdout = $one->query_safe('SELECT 1');
+my @states = $stdout =~ /"request_id": "$id", "state": "(\w+)"/g;
+is("@states", 'sending running succeeded', 'each change of a request is notified') or diag($stdout);
+$one->quit;
+
+# --- tracked workspaces ------------------------------------------------------------------------------
+
+value(q{SELECT databricks.track('prod', poll_interval => '200 ms', backfill => '0')});
+$mark = $workspace->mark;
+$id = value("SELECT databricks.enqueue_run_now($job)");
+wait_for_value('with tracking it is followed too', "SELECT state FROM databricks.run_requests WHERE request_id = $id", 'succeeded');
+value(q{SELECT databricks.untrack('prod')});
+
+log_lacks($node, 'no token in the log', $workspace->token);
+$node->stop;
+
+# --- without preload ---------------------------------------------------------------------------------------
+
+my $bare = new_node('bare');
+connect_workspace($bare, $workspace);
+my ($rc, $out, $stderr) = $bare->psql('postgres', "SELECT databricks.enqueue_run_now($job); SELECT databricks.enqueue_run_now('nightly')");
+is(() = $stderr =~ /WARNING:  no background worker runs/g, 1, 'without preload there is a warning, once a session');
+$mark = $workspace->mark;
+$bare->safe_psql('postgres', 'CALL databricks.run_worker_once()');
+is($bare->safe_psql('postgres', q{SELECT string_agg(state, ' ') FROM databricks.run_requests WHERE run_id IS NOT NULL}),
+	'running running', 'run_worker_once sends what is due');
+is(sent($mark), 2, 'once');
+poll_until('one more round sees the end',
+	sub {
+		$bare->safe_psql('postgres', 'CALL databricks.run_worker_once()');
+		return $bare->safe_psql('postgres', q{SELECT count(*) FROM databricks.run_requests WHERE state = 'succeeded'}) eq '2';
+	});
+pass('further rounds follow the runs');
+is(sent($mark), 2, 'and send nothing again');
+is(sql_error($bare, 'BEGIN; CALL databricks.run_worker_once()')->{state}, '2D000', 'not in a transaction');
+$bare->stop;
+
+done_testing();
