@@ -8,7 +8,10 @@ CREATE SCHEMA "Fdw Schema";
 -- import: all, some, all but some
 IMPORT FOREIGN SCHEMA databricks FROM SERVER "Fdw Table" INTO "Fdw Schema";
 \d "Fdw Schema".*
-DROP FOREIGN TABLE "Fdw Schema".jobs, "Fdw Schema".runs;
+SET client_min_messages = warning;
+DROP SCHEMA "Fdw Schema" CASCADE;
+RESET client_min_messages;
+CREATE SCHEMA "Fdw Schema";
 IMPORT FOREIGN SCHEMA databricks LIMIT TO (runs) FROM SERVER "Fdw Table" INTO "Fdw Schema";
 SELECT c.oid::regclass, t.ftoptions FROM pg_foreign_table t JOIN pg_class c ON c.oid = t.ftrelid
 	WHERE c.relnamespace = '"Fdw Schema"'::regnamespace ORDER BY c.relname;

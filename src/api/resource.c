@@ -32,10 +32,32 @@ typedef struct ConversionPosition
 } ConversionPosition;
 
 const DbxResource *const dbx_resources[] = {&dbx_resource_jobs,
-											&dbx_resource_runs, NULL};
+											&dbx_resource_job_tasks,
+											&dbx_resource_runs,
+											&dbx_resource_run_tasks,
+											&dbx_resource_clusters,
+											&dbx_resource_cluster_events,
+											&dbx_resource_node_types,
+											&dbx_resource_spark_versions,
+											&dbx_resource_cluster_policies,
+											&dbx_resource_instance_pools,
+											&dbx_resource_secret_scopes,
+											&dbx_resource_secrets,
+											&dbx_resource_secret_acls,
+											&dbx_resource_permissions,
+											&dbx_resource_files,
+											&dbx_resource_workspace_objects,
+											&dbx_resource_repos,
+											&dbx_resource_warehouses,
+											&dbx_resource_pipelines,
+											NULL};
 
 static const DbxJson *column_node(const DbxColumn *column,
 								  const DbxJson	  *element);
+static const DbxJson *row_node(const DbxColumn *column, const DbxRow *row);
+static Datum		  convert_given(const DbxColumn *column, const DbxRow *row,
+									bool *isnull);
+static const char	 *task_type(const DbxJson *task);
 static Datum		  convert_node(const DbxColumn *column, const DbxJson *node,
 								   bool *isnull);
 static Datum		  convert_time(const DbxColumn *column, const DbxJson *node,
@@ -94,6 +116,15 @@ Datum
 dbx_resource_value(const DbxColumn *column, const DbxJson *element,
 				   const char *workspace, const char *table, bool *isnull)
 {
+	DbxRow row = {element, NULL, NIL};
+
+	return dbx_resource_row_value(column, &row, workspace, table, isnull);
+}
+
+Datum
+dbx_resource_row_value(const DbxColumn *column, const DbxRow *row,
+					   const char *workspace, const char *table, bool *isnull)
+{
 	ErrorContextCallback callback;
 	ConversionPosition	 position;
 	const DbxJson		*node;
@@ -109,9 +140,11 @@ dbx_resource_value(const DbxColumn *column, const DbxJson *element,
 	*isnull = false;
 	if (column->convert == DBX_CONVERT_WORKSPACE)
 		value = DirectFunctionCall1(namein, CStringGetDatum(workspace));
+	else if (column->paths[0] != NULL && column->paths[0][0] == '=')
+		value = convert_given(column, row, isnull);
 	else
 	{
-		node = column_node(column, element);
+		node = row_node(column, row);
 		if (dbx_json_type(node) <= DBX_JSON_NULL)
 			*isnull = true;
 		else
@@ -150,6 +183,20 @@ dbx_resource_incomplete(const DbxResource *res, const DbxJson *element,
 		dbx_json_bool(dbx_json_get(element, res->more_member), &more))
 		return more;
 	return maybe_cut(res, element, column);
+}
+
+bool
+dbx_resource_nest_incomplete(const DbxResource *res, const DbxJson *element)
+{
+	bool more;
+
+	if (res->get_call == NULL)
+		return false;
+	if (res->more_member != NULL &&
+		dbx_json_bool(dbx_json_get(element, res->more_member), &more))
+		return more;
+	return res->more_length > 0 &&
+		dbx_json_length(dbx_json_path(element, res->unnest)) >= res->more_length;
 }
 
 /*
@@ -193,12 +240,15 @@ column_node(const DbxColumn *column, const DbxJson *element)
 	const char	  *text;
 	int			   i;
 
-	if (column->convert == DBX_CONVERT_ELEMENT)
+	if (column->convert == DBX_CONVERT_ELEMENT ||
+		column->convert == DBX_CONVERT_TASK_TYPE)
 		return element;
 
 	for (i = 0; i < DBX_COLUMN_PATHS && column->paths[i] != NULL; i++)
 	{
-		const DbxJson *node = dbx_json_path(element, column->paths[i]);
+		const DbxJson *node = column->paths[i][0] == '\0'
+			? element
+			: dbx_json_path(element, column->paths[i]);
 
 		if (dbx_json_type(node) <= DBX_JSON_NULL)
 			continue;
@@ -209,6 +259,64 @@ column_node(const DbxColumn *column, const DbxJson *element)
 			found = node;
 	}
 	return found;
+}
+
+/* The same of a row; columns of its parent are so in all their paths. */
+static const DbxJson *
+row_node(const DbxColumn *column, const DbxRow *row)
+{
+	DbxColumn of_parent;
+	int		  i;
+
+	if (column->paths[0] == NULL || column->paths[0][0] != '^')
+		return column_node(column, row->element);
+	of_parent = *column;
+	for (i = 0; i < DBX_COLUMN_PATHS && of_parent.paths[i] != NULL; i++)
+		of_parent.paths[i]++;
+	return column_node(&of_parent, row->parent);
+}
+
+/* A value that the list was asked for with: text, an id or a truth value. */
+static Datum
+convert_given(const DbxColumn *column, const DbxRow *row, bool *isnull)
+{
+	const char *value = NULL;
+	ListCell   *cell;
+
+	foreach(cell, row->given)
+	{
+		DbxGiven *given = (DbxGiven *) lfirst(cell);
+
+		if (strcmp(given->name, column->paths[0] + 1) == 0)
+			value = given->value;
+	}
+	if (column->convert == DBX_CONVERT_BOOLEAN)
+		return BoolGetDatum(value != NULL && strcmp(value, "true") == 0);
+	if (value == NULL)
+	{
+		*isnull = true;
+		return (Datum) 0;
+	}
+	return CStringGetTextDatum(value);
+}
+
+/* Which kind of task it is: the member that says so. */
+static const char *
+task_type(const DbxJson *task)
+{
+	const DbxJson *member;
+
+	for (member = dbx_json_first(task); member != NULL;
+		 member = dbx_json_next(member))
+	{
+		const char *name = dbx_json_name(member);
+		Size		length = name != NULL ? strlen(name) : 0;
+
+		if (length > 5 && strcmp(name + length - 5, "_task") == 0 &&
+			dbx_json_type(member) == DBX_JSON_OBJECT)
+			return name;
+	}
+	return NULL;
 }
 
 static Datum
@@ -252,6 +360,26 @@ convert_node(const DbxColumn *column, const DbxJson *node, bool *isnull)
 
 		case DBX_CONVERT_TEXT:
 			return CStringGetTextDatum(dbx_json_text(node));
+
+		case DBX_CONVERT_DOUBLE:
+			if (dbx_json_type(node) != DBX_JSON_NUMBER)
+				cannot_convert(column, node);
+			return DirectFunctionCall1(float8in,
+									   CStringGetDatum(dbx_json_text(node)));
+
+		case DBX_CONVERT_BASENAME:
+			text = dbx_json_text(node);
+			return CStringGetTextDatum(
+				strrchr(text, '/') != NULL ? strrchr(text, '/') + 1 : text);
+
+		case DBX_CONVERT_TASK_TYPE:
+			text = task_type(node);
+			if (text == NULL)
+			{
+				*isnull = true;
+				return (Datum) 0;
+			}
+			return CStringGetTextDatum(text);
 
 		case DBX_CONVERT_JSONB:
 		case DBX_CONVERT_ELEMENT:

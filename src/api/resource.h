@@ -28,6 +28,9 @@ typedef enum DbxConvert
 								 * name: value; jsonb */
 	DBX_CONVERT_RUN_STATE,	 /* second path: old life-cycle state, mapped to
 								 * what the first would have said; text */
+	DBX_CONVERT_DOUBLE,		 /* number; double precision */
+	DBX_CONVERT_BASENAME,	 /* what follows the last slash of a path; text */
+	DBX_CONVERT_TASK_TYPE,	 /* of a task: "notebook_task"; text */
 	DBX_CONVERT_ELEMENT		 /* the whole element; jsonb */
 } DbxConvert;
 
@@ -47,29 +50,49 @@ typedef struct DbxColumn
 	DbxConvert	convert;
 	int			flags;					 /* DBX_COLUMN_* */
 	const char *paths[DBX_COLUMN_PATHS]; /* dotted; the first that is there
-											 * and not null wins */
+											 * and not null wins; "^..." is of
+											 * the parent, "=..." a value that
+											 * the list was asked for with */
 	const char *comment;
 } DbxColumn;
 
 /* What a condition on a column lets us ask the service for. */
 typedef enum DbxFilterKind
 {
-	DBX_FILTER_KEY,	   /* column = value: the get call of that key */
-	DBX_FILTER_EQUAL,  /* column = value: param=value in the list call */
-	DBX_FILTER_FROM,   /* column >= time: param=ms, inclusive */
-	DBX_FILTER_TO,	   /* column <= time: param=ms, inclusive */
-	DBX_FILTER_IMPLIED /* column is one of values: param=true */
+	DBX_FILTER_KEY,		/* column = value: the get call of that key */
+	DBX_FILTER_EQUAL,	/* column = value: param=value in the list call, or
+						* in place of "{param}" in its path */
+	DBX_FILTER_FROM,	/* column >= time: param=ms, inclusive */
+	DBX_FILTER_TO,		/* column <= time: param=ms, inclusive */
+	DBX_FILTER_IMPLIED, /* column is one of values: param=true */
+	DBX_FILTER_TREE		/* column = true: the folders in what is listed, too */
 } DbxFilterKind;
 
 typedef struct DbxFilter
 {
 	const char		  *column;
 	DbxFilterKind	   kind;
-	const char		  *param;  /* not for KEY: get_param */
-	const char *const *values; /* NULL-terminated; IMPLIED: which imply it;
+	const char		  *param;	 /* not for KEY: get_param */
+	const char *const *values;	 /* NULL-terminated; IMPLIED: which imply it;
 								 * EQUAL: the only ones the service knows, or
 								 * NULL for any */
+	bool			   required; /* EQUAL: there is no list without it */
 } DbxFilter;
+
+/* What a list was asked for with, for columns that its elements do not have. */
+typedef struct DbxGiven
+{
+	const char *name;
+	const char *value;
+} DbxGiven;
+
+/* What a row is made of. */
+typedef struct DbxRow
+{
+	const DbxJson *element;
+	const DbxJson *parent; /* of unnested elements, else NULL */
+	List		  *given;  /* of DbxGiven */
+} DbxRow;
 
 typedef struct DbxResource
 {
@@ -83,12 +106,14 @@ typedef struct DbxResource
 	 */
 	const char *list_call;
 	const char *items;		 /* member that holds the rows */
+	bool		list_post;	 /* parameters go into the body of a POST */
+	const char *token_param; /* of the page token, NULL: "page_token" */
 	const char *limit_param; /* page size, NULL: fixed by the service */
 	int			page_size;
 	const char *expand_param; /* NULL: none; sent as "true" when needed */
 
-	const char *get_call; /* NULL: none */
-	const char *get_param;
+	const char *get_call;	 /* NULL: none */
+	const char *get_param;	 /* NULL: the key is "{key}" in the path */
 	const char *key_column;	 /* what get_param takes */
 	double		get_cost;	 /* of a get call, relative to a list call:
 								 * their rate limits differ */
@@ -100,6 +125,18 @@ typedef struct DbxResource
 								 * that member is absent */
 
 	const char *id_member; /* tells elements of a list apart; NULL: nothing does */
+
+	/* Rows are the elements of this array in those listed; NULL: these are. */
+	const char *unnest;
+
+	/* Lists of folders: is the element one, and where is its path? */
+	bool (*is_folder)(const DbxJson *element);
+	const char *folder_path;
+	const char *folder_param; /* what takes it: name of a filter's param */
+
+	/* Another list call where that filter's value begins so. */
+	const char *const		 *other_prefixes; /* NULL-terminated; NULL: none */
+	const struct DbxResource *other;		  /* its calls and paging count */
 
 	/*
 	 * Lists that can be asked for by ranges of time, in parts: elements have a
@@ -119,6 +156,23 @@ typedef struct DbxResource
 
 extern PGDLLIMPORT const DbxResource dbx_resource_jobs;
 extern PGDLLIMPORT const DbxResource dbx_resource_runs;
+extern PGDLLIMPORT const DbxResource dbx_resource_job_tasks;
+extern PGDLLIMPORT const DbxResource dbx_resource_run_tasks;
+extern PGDLLIMPORT const DbxResource dbx_resource_clusters;
+extern PGDLLIMPORT const DbxResource dbx_resource_cluster_events;
+extern PGDLLIMPORT const DbxResource dbx_resource_node_types;
+extern PGDLLIMPORT const DbxResource dbx_resource_spark_versions;
+extern PGDLLIMPORT const DbxResource dbx_resource_cluster_policies;
+extern PGDLLIMPORT const DbxResource dbx_resource_instance_pools;
+extern PGDLLIMPORT const DbxResource dbx_resource_secret_scopes;
+extern PGDLLIMPORT const DbxResource dbx_resource_secrets;
+extern PGDLLIMPORT const DbxResource dbx_resource_secret_acls;
+extern PGDLLIMPORT const DbxResource dbx_resource_permissions;
+extern PGDLLIMPORT const DbxResource dbx_resource_files;
+extern PGDLLIMPORT const DbxResource dbx_resource_workspace_objects;
+extern PGDLLIMPORT const DbxResource dbx_resource_repos;
+extern PGDLLIMPORT const DbxResource dbx_resource_warehouses;
+extern PGDLLIMPORT const DbxResource dbx_resource_pipelines;
 
 /* All resources, NULL-terminated, in the order tables are imported. */
 extern PGDLLIMPORT const DbxResource *const dbx_resources[];
@@ -144,6 +198,11 @@ extern Datum dbx_resource_value(const DbxColumn *column, const DbxJson *element,
 								const char *workspace, const char *table,
 								bool *isnull);
 
+/* The same of a row that is not an element alone. */
+extern Datum dbx_resource_row_value(const DbxColumn *column, const DbxRow *row,
+									const char *workspace, const char *table,
+									bool *isnull);
+
 /* The same for all columns, in the order of res->columns. */
 extern void dbx_resource_values(const DbxResource *res, const DbxJson *element,
 								const char *workspace, Datum *values,
@@ -156,5 +215,9 @@ extern void dbx_resource_values(const DbxResource *res, const DbxJson *element,
 extern bool dbx_resource_incomplete(const DbxResource *res,
 									const DbxJson	  *element,
 									const DbxColumn	  *column);
+
+/* Does it show the array that rows are unnested from cut? */
+extern bool dbx_resource_nest_incomplete(const DbxResource *res,
+										 const DbxJson	   *element);
 
 #endif /* DBX_RESOURCE_H */

@@ -32,10 +32,9 @@ struct DbxSeen
 struct DbxChain
 {
 	MemoryContext		context;
-	MemoryContext		pager_context; /* of the pager in hand */
 	const DbxWorkspace *workspace;
 	const DbxResource  *res;
-	char			   *query;
+	const DbxList	   *list;
 	int					flags;
 	const DbxSeen	   *others; /* elements to leave out as well; may be NULL */
 	DbxCallStats	   *stats;
@@ -116,10 +115,10 @@ dbx_seen_add(DbxSeen *seen, const DbxJson *element)
 		(void) hash_search(seen->ids, &id, HASH_ENTER, NULL);
 }
 
-/* No call is made yet.  "others" and "stats" must outlive the chain. */
+/* No call is made yet.  What is given here must outlive the chain. */
 DbxChain *
 dbx_chain_open(const DbxWorkspace *workspace, const DbxResource *res,
-			   const char *query, int flags, const DbxSeen *others,
+			   const DbxList *list, int flags, const DbxSeen *others,
 			   DbxCallStats *stats)
 {
 	MemoryContext context;
@@ -131,7 +130,7 @@ dbx_chain_open(const DbxWorkspace *workspace, const DbxResource *res,
 	chain->context = context;
 	chain->workspace = workspace;
 	chain->res = res;
-	chain->query = MemoryContextStrdup(context, query);
+	chain->list = list;
 	chain->flags = flags;
 	chain->others = others;
 	chain->stats = stats;
@@ -149,9 +148,11 @@ open_pager(DbxChain *chain)
 
 	if (chain->pager != NULL && (chain->flags & DBX_CHAIN_KEEP) == 0)
 		dbx_pager_close(chain->pager);
-	spec.path = dbx_resource_path(chain->workspace, chain->res->list_call);
-	spec.query = chain->query;
-	spec.items = chain->res->items;
+	spec.path = dbx_resource_path(chain->workspace, chain->list->path);
+	spec.query = chain->list->query;
+	spec.items = chain->list->res->items;
+	spec.token_param = chain->list->res->token_param;
+	spec.post = chain->list->res->list_post;
 	spec.missing_is_empty = true;
 	spec.keep_pages = (chain->flags & DBX_CHAIN_KEEP) != 0;
 	spec.tell_expired = chain->res->id_member != NULL;
@@ -192,6 +193,7 @@ dbx_chain_next(DbxChain *chain, DbxPage *page)
 	const DbxJson *rows = NULL;
 
 	page->length = page->listed = 0;
+	page->given = chain->list->given;
 	if (chain->done)
 		return false;
 	if (!dbx_pager_next(chain->pager, &rows))

@@ -23,6 +23,8 @@
 
 static DbxCondition *read_condition(PlannerInfo *root, const DbxTable *table,
 									Index varno, Expr *clause);
+static DbxCondition *read_truth(const DbxTable *table, Index varno,
+								Expr *clause);
 static int			 column_of(const DbxTable *table, Index varno, Node *node);
 static bool operator_strategy(const DbxColumn *column, Oid opno, Oid collation,
 							  StrategyNumber *strategy, Oid *other);
@@ -62,7 +64,7 @@ dbx_fdw_choose_conditions(PlannerInfo *root, const DbxTable *table, Index varno,
 			if (table->res->columns[condition->column].convert ==
 				DBX_CONVERT_WORKSPACE)
 				workspaces = lappend(workspaces, condition);
-			else if (table->pushdown && could_be_sent(table, condition))
+			else if (could_be_sent(table, condition))
 			{
 				candidates = lappend(candidates, condition);
 				if (dbx_fdw_key_filter(table, list_make1(condition)) != NULL &&
@@ -89,19 +91,48 @@ dbx_fdw_is_lookup(const DbxTable *table, AttrNumber attno)
 	int column;
 	int i;
 
-	if (!table->pushdown || attno <= 0 || table->columns[attno - 1] < 0)
+	if (attno <= 0 || table->columns[attno - 1] < 0)
 		return false;
 	column = table->columns[attno - 1];
 	for (i = 0; i < table->res->nfilters; i++)
 	{
 		const DbxFilter *filter = &table->res->filters[i];
 
+		if (!table->pushdown && !filter->required)
+			continue;
 		if ((filter->kind == DBX_FILTER_KEY ||
 			 (filter->kind == DBX_FILTER_EQUAL && filter->values == NULL)) &&
 			strcmp(filter->column, table->res->columns[column].name) == 0)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * The column that lists cannot do without and these conditions say nothing of;
+ * NULL: there is none.
+ */
+const char *
+dbx_fdw_missing_key(const DbxTable *table, List *conditions)
+{
+	int i;
+
+	if (dbx_fdw_key_filter(table, conditions) != NULL)
+		return NULL;
+	for (i = 0; i < table->res->nfilters; i++)
+	{
+		const DbxFilter *filter = &table->res->filters[i];
+		bool			 found = false;
+		ListCell		*cell;
+
+		if (!filter->required)
+			continue;
+		foreach(cell, conditions)
+			found |= filter_fits(table, filter, (DbxCondition *) lfirst(cell));
+		if (!found)
+			return filter->column;
+	}
+	return NULL;
 }
 
 /* The filter by which these conditions name objects by key, NULL if none. */
@@ -215,7 +246,7 @@ read_condition(PlannerInfo *root, const DbxTable *table, Index varno,
 		is_array = true;
 	}
 	else
-		return NULL;
+		return read_truth(table, varno, clause);
 
 	column = column_of(table, varno, left);
 	if (column < 0 || !OidIsValid(opno) ||
@@ -237,6 +268,30 @@ read_condition(PlannerInfo *root, const DbxTable *table, Index varno,
 	condition->strategy = strategy;
 	condition->is_array = is_array;
 	condition->value = (Expr *) right;
+	return condition;
+}
+
+/* "column" or "NOT column": the server's form of comparing with a truth value. */
+static DbxCondition *
+read_truth(const DbxTable *table, Index varno, Expr *clause)
+{
+	DbxCondition *condition;
+	bool		  value = true;
+	int			  column;
+
+	if (is_notclause(clause))
+	{
+		clause = get_notclausearg(clause);
+		value = false;
+	}
+	column = column_of(table, varno, (Node *) clause);
+	if (column < 0 || table->res->columns[column].type != BOOLOID)
+		return NULL;
+
+	condition = (DbxCondition *) palloc0(sizeof(DbxCondition));
+	condition->column = column;
+	condition->strategy = BTEqualStrategyNumber;
+	condition->value = (Expr *) makeBoolConst(value, false);
 	return condition;
 }
 
@@ -287,6 +342,7 @@ type_is_known(Oid type)
 {
 	switch (type)
 	{
+		case BOOLOID:
 		case INT2OID:
 		case INT4OID:
 		case INT8OID:
@@ -318,10 +374,12 @@ could_be_sent(const DbxTable *table, const DbxCondition *condition)
 	{
 		const DbxFilter *filter = &table->res->filters[i];
 
-		if (!filter_fits(table, filter, condition))
+		if (!filter_fits(table, filter, condition) ||
+			(!table->pushdown && !filter->required &&
+			 filter->kind != DBX_FILTER_TREE))
 			continue;
-		if (!IsA(condition->value, Const) || filter->kind == DBX_FILTER_FROM ||
-			filter->kind == DBX_FILTER_TO)
+		if (filter->required || !IsA(condition->value, Const) ||
+			filter->kind == DBX_FILTER_FROM || filter->kind == DBX_FILTER_TO)
 			return true;
 		constant = (Const *) condition->value;
 		if (constant->constisnull)
@@ -348,6 +406,9 @@ filter_fits(const DbxTable *table, const DbxFilter *filter,
 		case DBX_FILTER_EQUAL:
 		case DBX_FILTER_IMPLIED:
 			return condition->strategy == BTEqualStrategyNumber;
+		case DBX_FILTER_TREE:
+			return condition->strategy == BTEqualStrategyNumber &&
+				!condition->is_array;
 		case DBX_FILTER_FROM:
 			return condition->strategy >= BTEqualStrategyNumber &&
 				!condition->is_array;
@@ -368,7 +429,7 @@ is_better(const DbxCondition *a, const DbxCondition *b)
 /*
  * What goes into one list call: all bounds, one equality per column and one
  * implied flag.  At most one equality may have several values, since each of
- * them is a list of its own.
+ * them is a list of its own, but for those there is no list without.
  */
 static List *
 choose_list_conditions(const DbxTable *table, List *candidates)
@@ -387,6 +448,7 @@ choose_list_conditions(const DbxTable *table, List *candidates)
 			DbxCondition *condition = lfirst(cell);
 			bool		  is_flag = false;
 			bool		  is_bound = false;
+			bool		  is_required = false;
 			bool		  taken = false;
 			ListCell	 *other;
 			int			  i;
@@ -400,6 +462,7 @@ choose_list_conditions(const DbxTable *table, List *candidates)
 				if (!filter_fits(table, filter, condition))
 					continue;
 				is_flag |= filter->kind == DBX_FILTER_IMPLIED;
+				is_required |= filter->required;
 				is_bound |= filter->kind == DBX_FILTER_FROM ||
 					filter->kind == DBX_FILTER_TO;
 			}
@@ -410,7 +473,8 @@ choose_list_conditions(const DbxTable *table, List *candidates)
 			}
 			if (is_flag ? flag_taken
 						: !is_bound &&
-						(taken || (condition->is_array && array_taken)))
+						(taken ||
+						 (condition->is_array && array_taken && !is_required)))
 				continue;
 			flag_taken |= is_flag;
 			array_taken |= condition->is_array && !is_flag;

@@ -19,6 +19,8 @@
 
 static void append_request(const DbxScanInfo *info, List *context, bool prefix,
 						   StringInfo text);
+static bool fill_in_path(const DbxScanInfo *info, const DbxCondition *condition,
+						 List *context, bool prefix, StringInfo path);
 static void append_condition(const DbxScanInfo	*info,
 							 const DbxCondition *condition, List *context,
 							 bool prefix, StringInfo text);
@@ -85,32 +87,47 @@ append_request(const DbxScanInfo *info, List *context, bool prefix,
 	DbxRequest		  *request = settled_request(info, server->name, &open);
 	StringInfoData	   query;
 	ListCell		  *cell;
+	const char *missing = dbx_fdw_missing_key(info->table, info->conditions);
 
 	if (request->empty)
 	{
 		appendStringInfoString(text, "none, the conditions allow no row");
 		return;
 	}
+	if (missing != NULL)
+	{
+		appendStringInfo(text, "none, a condition on column \"%s\" is missing",
+						 missing);
+		return;
+	}
 
 	initStringInfo(&query);
 	if (dbx_fdw_key_filter(info->table, info->conditions) == NULL)
 	{
-		appendStringInfo(text, "GET %s",
-						 dbx_resource_path(server, res->list_call));
-		appendStringInfoString(&query,
-							   dbx_fdw_bounded_query(res,
-													 linitial(request->queries),
-													 request->from, request->to));
+		DbxList *list = dbx_fdw_bounded_list(linitial(request->lists),
+											 request->from, request->to);
+
+		appendStringInfo(text, "%s %s", list->res->list_post ? "POST" : "GET",
+						 dbx_resource_path(server, list->path));
+		appendStringInfoString(&query, list->query);
 	}
 	else
 	{
-		appendStringInfo(text, "GET %s",
-						 dbx_resource_path(server, res->get_call));
-		if (request->by_key)
+		appendStringInfo(
+			text, "GET %s",
+			dbx_resource_path(server,
+							  res->get_param == NULL && request->by_key
+								  ? dbx_fdw_call_path(res->get_call, "key",
+													  linitial(request->keys))
+								  : res->get_call));
+		if (request->by_key && res->get_param != NULL)
 			dbx_query_add(&query, res->get_param, linitial(request->keys));
 	}
 	foreach(cell, open)
-		append_condition(info, lfirst(cell), context, prefix, &query);
+	{
+		if (!fill_in_path(info, lfirst(cell), context, prefix, text))
+			append_condition(info, lfirst(cell), context, prefix, &query);
+	}
 	if (query.len > 0)
 		appendStringInfo(text, "?%s", query.data);
 }
@@ -175,6 +192,43 @@ is_settled_column(const DbxScanInfo *info, const DbxCondition *condition)
 	return true;
 }
 
+/*
+ * Put a value that is not settled into its place in the path.  False: it has
+ * none there.
+ */
+static bool
+fill_in_path(const DbxScanInfo *info, const DbxCondition *condition,
+			 List *context, bool prefix, StringInfo path)
+{
+	const DbxResource *res = info->table->res;
+	int				   i;
+
+	for (i = 0; i < res->nfilters; i++)
+	{
+		const DbxFilter *filter = &res->filters[i];
+		const char		*param = filter->kind == DBX_FILTER_KEY ? "key"
+																: filter->param;
+		char			*place;
+		char			*rest;
+
+		if (param == NULL ||
+			strcmp(filter->column, res->columns[condition->column].name) != 0)
+			continue;
+		place = strstr(path->data, psprintf("{%s}", param));
+		if (place == NULL)
+			continue;
+		rest = pstrdup(place + strlen(param) + 2);
+		path->len = place - path->data;
+		path->data[path->len] = '\0';
+		appendStringInfo(path, "{%s%s}%s", condition->is_array ? "each of " : "",
+						 deparse_expression((Node *) condition->value, context,
+											prefix, false),
+						 rest);
+		return true;
+	}
+	return false;
+}
+
 /* Append "&param={...}" for a condition whose value is not settled. */
 static void
 append_condition(const DbxScanInfo *info, const DbxCondition *condition,
@@ -198,6 +252,11 @@ append_condition(const DbxScanInfo *info, const DbxCondition *condition,
 			(filter->kind == DBX_FILTER_TO &&
 			 condition->strategy > BTEqualStrategyNumber))
 			continue;
+
+		if (filter->kind == DBX_FILTER_TREE)
+			continue;
+		if (param == NULL)
+			param = "key";
 
 		/* one flag or the other, or none, as the value will imply */
 		if (implied)

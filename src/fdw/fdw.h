@@ -52,15 +52,25 @@ typedef struct DbxConditionValue
 	Oid	  type;
 } DbxConditionValue;
 
+/* A list call, without the bounds on its time. */
+typedef struct DbxList
+{
+	const DbxResource *res; /* whose calls and paging it has */
+	const char		  *path;
+	const char		  *query;
+	List			  *given;	  /* of DbxGiven */
+	bool			   recursive; /* the folders in it, too */
+} DbxList;
+
 /* What to ask the service for: objects by key, or lists. */
 typedef struct DbxRequest
 {
 	bool  empty; /* no row can satisfy the conditions: ask nothing */
 	bool  by_key;
-	List *keys;	   /* of char *, without doubles */
-	List *queries; /* of char *, one list call each; disjoint */
-	int64 from; /* of all lists: bounds on the time, in ms; 0, PG_INT64_MAX: */
-	int64 to;	/* none */
+	List *keys;	 /* of char *, without doubles */
+	List *lists; /* of DbxList *, one list call each; disjoint */
+	int64 from;	 /* of all lists: bounds on the time, in ms; 0, PG_INT64_MAX: */
+	int64 to;	 /* none */
 	bool  flagged; /* all lists: only those in some states */
 } DbxRequest;
 
@@ -110,6 +120,7 @@ extern bool *dbx_fdw_needed_columns(const DbxTable *table, List *attnos);
 extern List *dbx_fdw_choose_conditions(PlannerInfo *root, const DbxTable *table,
 									   Index varno, List *clauses);
 extern bool	 dbx_fdw_is_lookup(const DbxTable *table, AttrNumber attno);
+extern const char *dbx_fdw_missing_key(const DbxTable *table, List *conditions);
 extern const DbxFilter *dbx_fdw_key_filter(const DbxTable *table,
 										   List			  *conditions);
 extern List			   *dbx_fdw_save_conditions(List *conditions);
@@ -123,13 +134,14 @@ extern DbxRequest *dbx_fdw_request(const DbxTable *table, const char *workspace,
 								   List					   *conditions,
 								   const DbxConditionValue *values,
 								   const bool			   *needed);
-extern void		   dbx_fdw_list_query(const DbxTable *table, const bool *needed,
-									  StringInfo query);
-extern char *dbx_fdw_bounded_query(const DbxResource *res, const char *query,
-								   int64 from, int64 to);
-extern bool	 dbx_fdw_same_request(const DbxRequest *a, const DbxRequest *b);
-extern bool	 dbx_fdw_time_bound(const DbxConditionValue *value,
-								StrategyNumber strategy, int64 *from, int64 *to);
+extern DbxList *dbx_fdw_bounded_list(const DbxList *list, int64 from, int64 to);
+extern DbxList *dbx_fdw_folder_list(const DbxResource *res, const DbxList *list,
+									const char *path);
+extern char	   *dbx_fdw_call_path(const char *template, const char *name,
+								  const char *value);
+extern bool		dbx_fdw_same_request(const DbxRequest *a, const DbxRequest *b);
+extern bool		dbx_fdw_time_bound(const DbxConditionValue *value,
+								   StrategyNumber strategy, int64 *from, int64 *to);
 
 /* chain.c */
 typedef struct DbxSeen DbxSeen;
@@ -147,11 +159,12 @@ typedef struct DbxPage
 {
 	const DbxJson **elements;
 	int				length;
+	List		   *given;	/* of DbxGiven: what they were asked for with */
 	int				listed; /* elements of the page, also those left out */
 } DbxPage;
 
 extern DbxChain *dbx_chain_open(const DbxWorkspace *workspace,
-								const DbxResource *res, const char *query,
+								const DbxResource *res, const DbxList *list,
 								int flags, const DbxSeen *others,
 								DbxCallStats *stats);
 extern void		 dbx_chain_begin(DbxChain *chain);
@@ -209,8 +222,7 @@ extern DbxFetch *dbx_fetch_open(const DbxWorkspace *workspace,
 								const DbxResource  *res,
 								const DbxRequest *request, const bool *needed,
 								const DbxManner *manner, DbxCallStats *stats);
-extern bool		 dbx_fetch_next(DbxFetch *fetch, const DbxJson **element,
-								const char **key);
+extern bool		 dbx_fetch_next(DbxFetch *fetch, DbxRow *row, const char **key);
 extern void		 dbx_fetch_close(DbxFetch *fetch);
 
 /* plan.c */

@@ -49,6 +49,7 @@ typedef struct FetchEntry
 /* A list under way. */
 typedef struct FetchList
 {
+	DbxList	 *list;
 	DbxChain *chain;
 	int64	  from; /* of a window */
 	int64	  to;
@@ -57,10 +58,10 @@ typedef struct FetchList
 
 typedef enum FetchStage
 {
-	FETCH_LISTS,   /* those of the request, as they are */
-	FETCH_ACTIVE,  /* before windows: what is active */
-	FETCH_WINDOWS, /* the one list of the request in ranges of time */
-	FETCH_DONE
+	FETCH_BEGIN,
+	FETCH_LISTS,  /* those of the request, as they are */
+	FETCH_ACTIVE, /* before windows: what is active */
+	FETCH_WINDOWS /* the one list of the request in ranges of time */
 } FetchStage;
 
 struct DbxFetch
@@ -77,9 +78,13 @@ struct DbxFetch
 	bool		done; /* no page follows the entries */
 	DbxOrdered *ordered;
 
-	FetchStage stage;
-	int		   next_query; /* of request->queries */
-	List	  *lists;	   /* FetchLists under way */
+	FetchStage	   stage;
+	List		  *to_open; /* DbxLists not begun yet */
+	bool		   active_read;
+	List		  *lists;  /* FetchLists under way */
+	List		  *given;  /* what the entries were asked for with */
+	const DbxJson *parent; /* the element whose children are handed out */
+	const DbxJson *child;  /* the next of them */
 
 	int		   parallel; /* lists at once */
 	int		   pages;	 /* read so far */
@@ -95,13 +100,18 @@ struct DbxFetch
 	int			window;	  /* how far "ahead" may run */
 };
 
-static bool load_page(DbxFetch *fetch);
-static void load_keys(DbxFetch *fetch);
-static void load_elements(DbxFetch *fetch, const DbxPage *page);
-static bool next_page(DbxFetch *fetch, DbxPage *page);
-static bool open_next_list(DbxFetch *fetch);
-static void open_list(DbxFetch *fetch, const char *query, int64 from, int64 to);
-static void close_list(DbxFetch *fetch, FetchList *list);
+static void			  forget_last(DbxFetch *fetch);
+static const DbxJson *next_element(DbxFetch *fetch, const char **key);
+static void			  note_folders(DbxFetch *fetch, const FetchList *list,
+								   const DbxPage *page);
+static bool			  load_page(DbxFetch *fetch);
+static void			  load_keys(DbxFetch *fetch);
+static void			  load_elements(DbxFetch *fetch, const DbxPage *page);
+static bool			  next_page(DbxFetch *fetch, DbxPage *page);
+static bool			  open_next_list(DbxFetch *fetch);
+static void		  open_list(DbxFetch *fetch, const DbxList *list, int64 from,
+							int64 to);
+static void		  close_list(DbxFetch *fetch, FetchList *list);
 static FetchList *wait_for_list(DbxFetch *fetch);
 static bool		  reads_ahead(const DbxFetch *fetch);
 static void		  note_elements(DbxFetch *fetch, const DbxPage *page);
@@ -131,6 +141,7 @@ dbx_fetch_open(const DbxWorkspace *workspace, const DbxResource *res,
 	fetch->manner = manner;
 	fetch->stats = stats;
 	fetch->done = request->empty;
+	fetch->to_open = NIL;
 	fetch->parallel = manner->reading == DBX_READ_WHOLE ? workspace->max_parallel
 														: 1;
 	if (manner->order != DBX_ORDER_NONE && !request->by_key)
@@ -145,55 +156,85 @@ dbx_fetch_open(const DbxWorkspace *workspace, const DbxResource *res,
 }
 
 /*
- * The next element, valid until the next call; "key" is what it was asked by,
- * NULL for elements of a list.  A NULL element means that there is nothing of
- * that key.  False: the end.
+ * The next row, valid until the next call; "key" is what it was asked by, NULL
+ * for those of a list and unnested ones.  A NULL element means that there is
+ * nothing of that key.  False: the end.
  */
 bool
-dbx_fetch_next(DbxFetch *fetch, const DbxJson **element, const char **key)
+dbx_fetch_next(DbxFetch *fetch, DbxRow *row, const char **key)
 {
-	FetchEntry *entry;
-
+	*key = NULL;
 	for (;;)
 	{
-		CHECK_FOR_INTERRUPTS();
+		const DbxJson *element;
 
-		/* the element handed out last is not in use any more */
-		if (fetch->position > 0 &&
-			fetch->entries[fetch->position - 1].lookup != NULL)
+		CHECK_FOR_INTERRUPTS();
+		if (fetch->child != NULL)
 		{
-			dbx_lookup_free(fetch->entries[fetch->position - 1].lookup);
-			fetch->entries[fetch->position - 1].lookup = NULL;
+			row->parent = fetch->parent;
+			row->element = fetch->child;
+			row->given = fetch->given;
+			fetch->child = dbx_json_next(fetch->child);
+			return true;
 		}
 
 		if (fetch->position >= fetch->nentries)
 		{
+			forget_last(fetch);
 			if (!load_page(fetch))
 				return false;
 			continue;
 		}
 
-		begin_lookups(fetch);
-		entry = &fetch->entries[fetch->position++];
-		*element = entry->element;
-		if (entry->lookup != NULL)
+		element = next_element(fetch, key);
+		if (fetch->res->unnest != NULL)
 		{
-			*element = dbx_lookup_finish(entry->lookup);
-			fetch->window = Min(fetch->window * 2,
-								fetch->workspace->max_parallel);
+			*key = NULL;
+			fetch->parent = element;
+			fetch->child = dbx_json_first(
+				dbx_json_path(element, fetch->res->unnest));
+			continue;
 		}
-		if (entry->element == NULL)
-		{
-			*key = entry->key;
-			return true;
-		}
-		*key = NULL;
 
 		/* listed, but gone before its details were read */
-		if (*element == NULL)
+		if (element == NULL && *key == NULL)
 			continue;
+		row->parent = NULL;
+		row->element = element;
+		row->given = fetch->given;
 		return true;
 	}
+}
+
+/* The element handed out last is not in use any more. */
+static void
+forget_last(DbxFetch *fetch)
+{
+	if (fetch->position > 0 && fetch->entries[fetch->position - 1].lookup != NULL)
+	{
+		dbx_lookup_free(fetch->entries[fetch->position - 1].lookup);
+		fetch->entries[fetch->position - 1].lookup = NULL;
+	}
+}
+
+/* The element of the next entry, complete; NULL: it is not there. */
+static const DbxJson *
+next_element(DbxFetch *fetch, const char **key)
+{
+	FetchEntry	  *entry;
+	const DbxJson *element;
+
+	forget_last(fetch);
+	begin_lookups(fetch);
+	entry = &fetch->entries[fetch->position++];
+	element = entry->element;
+	if (entry->lookup != NULL)
+	{
+		element = dbx_lookup_finish(entry->lookup);
+		fetch->window = Min(fetch->window * 2, fetch->workspace->max_parallel);
+	}
+	*key = entry->element == NULL ? entry->key : NULL;
+	return element;
 }
 
 void
@@ -255,6 +296,7 @@ load_elements(DbxFetch *fetch, const DbxPage *page)
 		MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (i = 0; i < page->length; i++)
 		fetch->entries[i].element = page->elements[i];
+	fetch->given = page->given;
 	fetch->nentries = page->length;
 	fetch->window = Max(fetch->window, 1);
 }
@@ -267,6 +309,14 @@ next_page(DbxFetch *fetch, DbxPage *page)
 
 	if (fetch->stage == FETCH_LISTS)
 		consider_windows(fetch);
+	if (fetch->stage == FETCH_BEGIN)
+	{
+		MemoryContext previous = MemoryContextSwitchTo(fetch->context);
+
+		fetch->to_open = list_copy(fetch->request->lists);
+		fetch->stage = FETCH_LISTS;
+		MemoryContextSwitchTo(previous);
+	}
 	for (;;)
 	{
 		while (list_length(fetch->lists) < fetch->parallel &&
@@ -286,6 +336,7 @@ next_page(DbxFetch *fetch, DbxPage *page)
 		if (reads_ahead(fetch))
 			dbx_chain_begin(list->chain);
 		note_elements(fetch, page);
+		note_folders(fetch, list, page);
 		return true;
 	}
 }
@@ -295,30 +346,42 @@ static bool
 open_next_list(DbxFetch *fetch)
 {
 	const DbxRequest *request = fetch->request;
-	StringInfoData	  query;
+	MemoryContext	  previous;
+	DbxList			 *list;
 	int64			  from;
 	int64			  to;
 
 	switch (fetch->stage)
 	{
+		case FETCH_BEGIN:
+			break;
+
 		case FETCH_LISTS:
-			if (fetch->next_query >= list_length(request->queries))
+			if (fetch->to_open == NIL)
 				return false;
-			open_list(fetch, list_nth(request->queries, fetch->next_query++),
-					  request->from, request->to);
+			list = linitial(fetch->to_open);
+			fetch->to_open = list_delete_first(fetch->to_open);
+			open_list(fetch, list, request->from, request->to);
 			return true;
 
 		case FETCH_ACTIVE:
 			/* no window before this is read */
 			if (fetch->lists != NIL)
 				return false;
-			if (fetch->next_query == 0)
+			if (!fetch->active_read)
 			{
+				StringInfoData query;
+
+				fetch->active_read = true;
+				previous = MemoryContextSwitchTo(fetch->context);
+				list = (DbxList *) palloc(sizeof(DbxList));
+				*list = *(DbxList *) linitial(request->lists);
 				initStringInfo(&query);
-				appendStringInfoString(&query, linitial(request->queries));
+				appendStringInfoString(&query, list->query);
 				dbx_query_add(&query, fetch->res->active_param, "true");
-				open_list(fetch, query.data, request->from, request->to);
-				fetch->next_query = 1;
+				list->query = query.data;
+				MemoryContextSwitchTo(previous);
+				open_list(fetch, list, request->from, request->to);
 				return true;
 			}
 			fetch->stage = FETCH_WINDOWS;
@@ -330,35 +393,55 @@ open_next_list(DbxFetch *fetch)
 		case FETCH_WINDOWS:
 			if (!dbx_windows_next(&fetch->windows, &from, &to))
 				return false;
-			open_list(fetch, linitial(request->queries), from, to);
+			open_list(fetch, linitial(request->lists), from, to);
 			return true;
-
-		case FETCH_DONE:
-			break;
 	}
 	return false;
 }
 
 static void
-open_list(DbxFetch *fetch, const char *query, int64 from, int64 to)
+open_list(DbxFetch *fetch, const DbxList *list, int64 from, int64 to)
 {
 	MemoryContext previous = MemoryContextSwitchTo(fetch->context);
-	FetchList	 *list = (FetchList *) palloc0(sizeof(FetchList));
+	FetchList	 *under_way = (FetchList *) palloc0(sizeof(FetchList));
 
-	list->from = from;
-	list->to = to;
-	list->chain = dbx_chain_open(fetch->workspace, fetch->res,
-								 dbx_fdw_bounded_query(fetch->res, query, from,
-													   to),
-								 fetch->stage == FETCH_LISTS &&
-										 fetch->res->end_member != NULL &&
-										 !fetch->request->flagged
-									 ? DBX_CHAIN_MOVING
-									 : 0,
-								 fetch->seen, fetch->stats);
+	under_way->from = from;
+	under_way->to = to;
+	under_way->list = dbx_fdw_bounded_list(list, from, to);
+	under_way->chain = dbx_chain_open(fetch->workspace, fetch->res,
+									  under_way->list,
+									  fetch->stage == FETCH_LISTS &&
+											  fetch->res->end_member != NULL &&
+											  !fetch->request->flagged
+										  ? DBX_CHAIN_MOVING
+										  : 0,
+									  fetch->seen, fetch->stats);
 	if (fetch->parallel > 1)
-		dbx_chain_begin(list->chain);
-	fetch->lists = lappend(fetch->lists, list);
+		dbx_chain_begin(under_way->chain);
+	fetch->lists = lappend(fetch->lists, under_way);
+	MemoryContextSwitchTo(previous);
+}
+
+/* The folders on a page of a list that is to be followed are lists to come. */
+static void
+note_folders(DbxFetch *fetch, const FetchList *list, const DbxPage *page)
+{
+	MemoryContext previous;
+	int			  i;
+
+	if (!list->list->recursive || fetch->res->is_folder == NULL)
+		return;
+	previous = MemoryContextSwitchTo(fetch->context);
+	for (i = 0; i < page->length; i++)
+	{
+		const char *path = dbx_json_string(
+			dbx_json_path(page->elements[i], fetch->res->folder_path));
+
+		if (path != NULL && fetch->res->is_folder(page->elements[i]))
+			fetch->to_open = lappend(fetch->to_open,
+									 dbx_fdw_folder_list(fetch->res, list->list,
+														 path));
+	}
 	MemoryContextSwitchTo(previous);
 }
 
@@ -368,6 +451,7 @@ close_list(DbxFetch *fetch, FetchList *list)
 	if (fetch->stage == FETCH_WINDOWS)
 		dbx_windows_learn(&fetch->windows, list->from, list->to, list->listed);
 	dbx_chain_close(list->chain);
+	pfree(list->list);
 	fetch->lists = list_delete_ptr(fetch->lists, list);
 	pfree(list);
 }
@@ -408,7 +492,7 @@ static bool
 may_use_windows(const DbxFetch *fetch)
 {
 	return fetch->manner->in_windows && fetch->res->time_member != NULL &&
-		list_length(fetch->request->queries) == 1;
+		list_length(fetch->request->lists) == 1;
 }
 
 /*
@@ -469,7 +553,7 @@ consider_windows(DbxFetch *fetch)
 	/* the page in hand is used up, or we would not be here */
 	close_list(fetch, linitial(fetch->lists));
 	fetch->parallel = 1;
-	fetch->next_query = fetch->request->flagged ? 1 : 0;
+	fetch->active_read = fetch->request->flagged;
 	fetch->stage = FETCH_ACTIVE;
 }
 
@@ -479,6 +563,8 @@ is_incomplete(const DbxFetch *fetch, const DbxJson *element)
 {
 	int i;
 
+	if (fetch->res->unnest != NULL)
+		return dbx_resource_nest_incomplete(fetch->res, element);
 	for (i = 0; i < fetch->res->ncolumns; i++)
 	{
 		if (fetch->needed[i] &&

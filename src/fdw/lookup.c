@@ -46,9 +46,14 @@ dbx_lookup_start(const DbxWorkspace *workspace, const DbxResource *res,
 	lookup->key = pstrdup(key);
 
 	initStringInfo(&query);
-	dbx_query_add(&query, res->get_param, key);
+	if (res->get_param != NULL)
+		dbx_query_add(&query, res->get_param, key);
 	lookup->spec.method = "GET";
-	lookup->spec.path = dbx_resource_path(workspace, res->get_call);
+	lookup->spec.path = dbx_resource_path(workspace,
+										  res->get_param != NULL
+											  ? res->get_call
+											  : dbx_fdw_call_path(res->get_call,
+																  "key", key));
 	lookup->spec.query = query.data;
 	lookup->spec.caller = res->name;
 	lookup->spec.stats = stats;

@@ -243,12 +243,11 @@ open_lists(DbxOrdered *ordered, int64 from, int64 to)
 	List		 *chains = NIL;
 	ListCell	 *cell;
 
-	foreach(cell, ordered->request->queries)
+	foreach(cell, ordered->request->lists)
 		chains = lappend(
 			chains,
 			dbx_chain_open(ordered->workspace, ordered->res,
-						   dbx_fdw_bounded_query(ordered->res, lfirst(cell),
-												 from, to),
+						   dbx_fdw_bounded_list(lfirst(cell), from, to),
 						   DBX_CHAIN_KEEP |
 							   (ordered->request->flagged ? 0 : DBX_CHAIN_MOVING),
 						   NULL, ordered->stats));
@@ -293,6 +292,7 @@ hand_out(DbxOrdered *ordered, DbxPage *page)
 	page->elements = (const DbxJson **) MemoryContextAllocHuge(
 		ordered->range_context, Max(ordered->nfound, 1) * sizeof(DbxJson *));
 	page->length = page->listed = ordered->nfound;
+	page->given = NIL;
 	for (i = 0; i < ordered->nfound; i++)
 		page->elements[i] = ordered->found[i].element;
 	ordered->handed_out += ordered->nfound;

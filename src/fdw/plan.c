@@ -29,6 +29,12 @@
 #define ORDERED_FIRST_CALLS 3
 #define ORDERED_FACTOR		1.2
 
+/*
+ * Makes a scan that lacks a condition dearer than any that has it; it must be
+ * there, since a plan is only refused when it is run.
+ */
+#define IMPOSSIBLE_WEIGHT 1e10
+
 /* What planning keeps about a foreign table, in RelOptInfo.fdw_private. */
 typedef struct DbxPlanTable
 {
@@ -43,7 +49,8 @@ typedef struct DbxEstimate
 	double rows; /* fetched; the conditions not sent come after */
 	double calls;
 	bool   by_key;
-	Cost   first; /* cost until the first row */
+	bool   possible; /* no condition is missing */
+	Cost   first;	 /* cost until the first row */
 	Cost   all;
 } DbxEstimate;
 
@@ -122,6 +129,8 @@ databricksGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 		conditions = dbx_fdw_choose_conditions(root, plan->table,
 											   baserel->relid, clauses);
 		estimate_scan(root, baserel, clauses, conditions, &estimate);
+		if (!estimate.possible)
+			continue;
 		add_path(baserel,
 				 (Path *) dbx_create_foreignscan_path(
 					 root, baserel, NULL,
@@ -230,7 +239,11 @@ wanted_order(PlannerInfo *root, RelOptInfo *baserel)
 		column = &plan->table->res
 					  ->columns[plan->table->columns[var->varattno - 1]];
 		if (column->convert == DBX_CONVERT_TIME_MS &&
-			strcmp(column->paths[0], plan->table->res->time_member) == 0)
+			strcmp(column->paths[0] +
+					   (plan->table->res->unnest != NULL &&
+						column->paths[0][0] == '^'),
+				   plan->table->res->time_member) == 0 &&
+			(plan->table->res->unnest == NULL || column->paths[0][0] == '^'))
 			return pathkey->pk_nulls_first ? DBX_ORDER_NULLS_FIRST
 										   : DBX_ORDER_NULLS_LAST;
 	}
@@ -322,7 +335,10 @@ estimate_scan(PlannerInfo *root, RelOptInfo *baserel, List *clauses,
 		estimate->rows = clamp_row_est(
 			baserel->tuples *
 			clauselist_selectivity(root, sent, baserel->relid, JOIN_INNER, NULL));
-		estimate->calls = Max(lists, ceil(estimate->rows / res->page_size));
+		estimate->calls = Max(lists,
+							  ceil(estimate->rows / Max(res->page_size, 1)));
+		if (res->page_size == 0)
+			estimate->calls = lists;
 		for (i = 0; i < res->ncolumns; i++)
 		{
 			if (plan->needed[i] &&
@@ -330,6 +346,11 @@ estimate_scan(PlannerInfo *root, RelOptInfo *baserel, List *clauses,
 				details = estimate->rows;
 		}
 	}
+
+	/* it cannot be done; see check_required() in scan.c */
+	estimate->possible = dbx_fdw_missing_key(plan->table, conditions) == NULL;
+	if (!estimate->possible)
+		weight = IMPOSSIBLE_WEIGHT;
 
 	estimate->first = plan->server->fdw_startup_cost * weight +
 		baserel->baserestrictcost.startup;
@@ -371,6 +392,7 @@ find_lookups(PlannerInfo *root, RelOptInfo *baserel)
 	DbxPlanTable *plan = (DbxPlanTable *) baserel->fdw_private;
 	List		 *movable = NIL;
 	List		 *infos = NIL;
+	Relids		  outer;
 	ListCell	 *cell;
 	AttrNumber	  attno;
 
@@ -380,10 +402,10 @@ find_lookups(PlannerInfo *root, RelOptInfo *baserel)
 			movable = lappend(movable, lfirst(cell));
 	}
 	infos = add_lookups(root, baserel, movable, infos);
+	outer = NULL;
 
-	if (!baserel->has_eclass_joins)
-		return infos;
-	for (attno = 1; attno <= plan->table->natts; attno++)
+	for (attno = 1; baserel->has_eclass_joins && attno <= plan->table->natts;
+		 attno++)
 	{
 		if (dbx_fdw_is_lookup(plan->table, attno))
 			infos = add_lookups(root, baserel,
@@ -392,6 +414,15 @@ find_lookups(PlannerInfo *root, RelOptInfo *baserel)
 									baserel->lateral_referencers),
 								infos);
 	}
+
+	/* what one relation lacks another may have */
+	foreach(cell, infos)
+		outer = bms_add_members(outer,
+								((ParamPathInfo *) lfirst(cell))->ppi_req_outer);
+	if (list_length(infos) > 1)
+		infos = list_append_unique_ptr(infos,
+									   get_baserel_parampathinfo(root, baserel,
+																 outer));
 	return infos;
 }
 

@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "fdw/fdw.h"
+#include "http/http.h"
 
 /* A list of its own per value stops to pay somewhere. */
 #define MAX_LISTS 100
@@ -33,10 +34,10 @@
 typedef struct ListBuilder
 {
 	const DbxTable *table;
-	StringInfoData	common; /* parameters of every list */
-	List		   *lists;	/* one parameter each, where there are several */
-	int64			from;	/* bounds on the time, in ms since 1970 */
+	List		   *lists; /* of DbxList, their queries as far as they go */
+	int64			from;  /* bounds on the time, in ms since 1970 */
 	int64			to;
+	bool			empty;
 	bool			flagged; /* a state is asked for */
 } ListBuilder;
 
@@ -45,10 +46,17 @@ static char *datum_text(Datum value, Oid type);
 static List *usable_keys(const DbxColumn *column, List *texts);
 static void	 add_equality(ListBuilder *builder, const DbxColumn *column,
 						  List *texts);
-static List *finish_lists(ListBuilder *builder);
+static void	 divide_lists(ListBuilder *builder, const DbxColumn *column,
+						  const DbxFilter *filter, List *values);
+static void	 set_param(DbxList *list, const DbxResource *res, const char *param,
+					   const char *value);
+static void	 give(DbxList *list, const DbxColumn *column, const char *value);
+static void	 add_to_query(DbxList *list, const char *param, const char *value);
+static void	 finish_lists(ListBuilder *builder, const bool *needed);
 static char *to_utf8(char *text);
 static bool	 has_text(const List *texts, const char *text);
 static bool	 same_texts(const List *a, const List *b);
+static bool	 same_lists(const List *a, const List *b);
 
 /*
  * The values an equality allows, as text: without NULLs and doubles.  NIL means
@@ -120,6 +128,8 @@ datum_text(Datum value, Oid type)
 			return psprintf("%d", DatumGetInt32(value));
 		case INT8OID:
 			return psprintf(INT64_FORMAT, DatumGetInt64(value));
+		case BOOLOID:
+			return pstrdup(DatumGetBool(value) ? "true" : "false");
 		case NAMEOID:
 			return pstrdup(NameStr(*DatumGetName(value)));
 		default:
@@ -203,24 +213,21 @@ dbx_fdw_time_bound(const DbxConditionValue *value, StrategyNumber strategy,
 }
 
 /* Parameters of every list call of a scan: page size, and what costs extra. */
-void
-dbx_fdw_list_query(const DbxTable *table, const bool *needed, StringInfo query)
+static void
+list_query(const DbxResource *res, const bool *needed, StringInfo query)
 {
-	const DbxResource *res = table->res;
-	int				   i;
+	bool expand = res->unnest != NULL;
+	int	 i;
 
 	if (res->limit_param != NULL)
 		dbx_query_add_int64(query, res->limit_param, res->page_size);
 	if (res->expand_param == NULL)
 		return;
 	for (i = 0; i < res->ncolumns; i++)
-	{
-		if (needed[i] && (res->columns[i].flags & DBX_COLUMN_EXPANDED) != 0)
-		{
-			dbx_query_add(query, res->expand_param, "true");
-			return;
-		}
-	}
+		expand |= needed[i] &&
+			(res->columns[i].flags & DBX_COLUMN_EXPANDED) != 0;
+	if (expand)
+		dbx_query_add(query, res->expand_param, "true");
 }
 
 /*
@@ -238,8 +245,10 @@ dbx_fdw_request(const DbxTable *table, const char *workspace, List *conditions,
 
 	builder.table = table;
 	builder.to = PG_INT64_MAX;
-	initStringInfo(&builder.common);
-	dbx_fdw_list_query(table, needed, &builder.common);
+	builder.lists = list_make1(palloc0(sizeof(DbxList)));
+	((DbxList *) linitial(builder.lists))->res = table->res;
+	((DbxList *) linitial(builder.lists))->path = table->res->list_call;
+	((DbxList *) linitial(builder.lists))->query = "";
 
 	foreach(cell, conditions)
 	{
@@ -272,9 +281,11 @@ dbx_fdw_request(const DbxTable *table, const char *workspace, List *conditions,
 			add_equality(&builder, column, texts);
 	}
 
+	request->empty |= builder.empty;
 	if (!request->empty && !request->by_key)
 	{
-		request->queries = finish_lists(&builder);
+		finish_lists(&builder, needed);
+		request->lists = builder.lists;
 		request->from = builder.from;
 		request->to = builder.to;
 		request->flagged = builder.flagged;
@@ -314,74 +325,230 @@ add_equality(ListBuilder *builder, const DbxColumn *column, List *texts)
 		const DbxFilter *filter = &res->filters[i];
 
 		if (strcmp(filter->column, column->name) != 0 ||
-			!dbx_fdw_filter_takes(filter, texts))
+			(!filter->required && !dbx_fdw_filter_takes(filter, texts)))
 			continue;
 
-		if (filter->kind == DBX_FILTER_IMPLIED)
+		switch (filter->kind)
 		{
-			dbx_query_add(&builder->common, filter->param, "true");
-			builder->flagged = true;
-			return;
-		}
-		if (filter->kind != DBX_FILTER_EQUAL)
-			continue;
-		if (column->convert == DBX_CONVERT_BIGINT)
-			texts = usable_keys(column, texts);
-		if (list_length(texts) == 1)
-			dbx_query_add(&builder->common, filter->param,
-						  to_utf8(linitial(texts)));
-		else if (texts != NIL && builder->lists == NIL &&
-				 list_length(texts) <= MAX_LISTS)
-		{
-			foreach(cell, texts)
-			{
-				StringInfoData list;
+			case DBX_FILTER_IMPLIED:
+				foreach(cell, builder->lists)
+					add_to_query((DbxList *) lfirst(cell), filter->param,
+								 "true");
+				builder->flagged = true;
+				return;
 
-				initStringInfo(&list);
-				dbx_query_add(&list, filter->param, to_utf8(lfirst(cell)));
-				builder->lists = lappend(builder->lists, list.data);
-			}
+			case DBX_FILTER_TREE:
+				foreach(cell, builder->lists)
+				{
+					DbxList *list = (DbxList *) lfirst(cell);
+
+					list->recursive = strcmp(linitial(texts), "true") == 0;
+					give(list, column, linitial(texts));
+				}
+				break;
+
+			case DBX_FILTER_EQUAL:
+				divide_lists(builder, column, filter,
+							 usable_keys(column, texts));
+				break;
+
+			default:
+				break;
 		}
 	}
 }
 
-/* The queries: one, or one for each of several values. */
-static List *
-finish_lists(ListBuilder *builder)
+/* Each list becomes one for each of the values, unless these were too many. */
+static void
+divide_lists(ListBuilder *builder, const DbxColumn *column,
+			 const DbxFilter *filter, List *values)
 {
-	List	 *queries = NIL;
+	List	 *lists = NIL;
+	ListCell *cell;
+	ListCell *value;
+
+	if (values == NIL && filter->required)
+		builder->empty = true;
+	if (values == NIL)
+		return;
+	if (list_length(builder->lists) * list_length(values) > MAX_LISTS)
+	{
+		if (!filter->required)
+			return;
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("foreign table \"%s\" would need more than %d lists",
+						builder->table->name, MAX_LISTS),
+				 errhint("Give fewer values for column \"%s\" at a time.",
+						 column->name)));
+	}
+
+	foreach(cell, builder->lists)
+	{
+		foreach(value, values)
+		{
+			DbxList *list = (DbxList *) palloc(sizeof(DbxList));
+
+			*list = *(DbxList *) lfirst(cell);
+			list->given = list_copy(list->given);
+			set_param(list, builder->table->res, filter->param,
+					  (char *) lfirst(value));
+			give(list, column, (char *) lfirst(value));
+			lists = lappend(lists, list);
+		}
+	}
+	builder->lists = lists;
+}
+
+/* A parameter of a list, in its path or in its query. */
+static void
+set_param(DbxList *list, const DbxResource *res, const char *param,
+		  const char *value)
+{
+	int i;
+
+	/* what is asked about can decide which call it is */
+	for (i = 0; res->other_prefixes != NULL && res->other_prefixes[i] != NULL &&
+		 strcmp(param, res->folder_param) == 0;
+		 i++)
+	{
+		if (strncmp(value, res->other_prefixes[i],
+					strlen(res->other_prefixes[i])) == 0)
+		{
+			list->res = res->other;
+			list->path = res->other->list_call;
+		}
+	}
+
+	if (strstr(list->path, psprintf("{%s}", param)) != NULL)
+		list->path = dbx_fdw_call_path(list->path, param, value);
+	else
+		add_to_query(list, param, value);
+}
+
+/* Remember what the list is asked for with, for a column that only we know. */
+static void
+give(DbxList *list, const DbxColumn *column, const char *value)
+{
+	DbxGiven *given;
+
+	if (column->paths[0] == NULL || column->paths[0][0] != '=')
+		return;
+	given = (DbxGiven *) palloc(sizeof(DbxGiven));
+	given->name = column->paths[0] + 1;
+	given->value = value;
+	list->given = lappend(list->given, given);
+}
+
+static void
+add_to_query(DbxList *list, const char *param, const char *value)
+{
+	StringInfoData query;
+
+	initStringInfo(&query);
+	appendStringInfoString(&query, list->query);
+	dbx_query_add(&query, param, value);
+	list->query = query.data;
+}
+
+static void
+finish_lists(ListBuilder *builder, const bool *needed)
+{
 	ListCell *cell;
 
-	if (builder->lists == NIL)
-		return list_make1(builder->common.data);
 	foreach(cell, builder->lists)
-		queries = lappend(queries,
-						  psprintf("%s%s%s", builder->common.data,
-								   builder->common.len > 0 ? "&" : "",
-								   (char *) lfirst(cell)));
-	return queries;
+	{
+		DbxList		  *list = (DbxList *) lfirst(cell);
+		StringInfoData query;
+
+		initStringInfo(&query);
+		list_query(list->res, needed, &query);
+		appendStringInfo(&query, "%s%s",
+						 query.len > 0 && list->query[0] != '\0' ? "&" : "",
+						 list->query);
+		list->query = query.data;
+	}
 }
 
 /* A list of a request as it is asked for, with these bounds on its time. */
-char *
-dbx_fdw_bounded_query(const DbxResource *res, const char *query, int64 from,
-					  int64 to)
+DbxList *
+dbx_fdw_bounded_list(const DbxList *list, int64 from, int64 to)
 {
-	StringInfoData bounded;
+	DbxList		  *bounded = (DbxList *) palloc(sizeof(DbxList));
+	StringInfoData query;
 	int			   i;
 
-	initStringInfo(&bounded);
-	appendStringInfoString(&bounded, query);
-	for (i = 0; i < res->nfilters; i++)
+	*bounded = *list;
+	initStringInfo(&query);
+	appendStringInfoString(&query, list->query);
+	for (i = 0; i < list->res->nfilters; i++)
 	{
-		const DbxFilter *filter = &res->filters[i];
+		const DbxFilter *filter = &list->res->filters[i];
 
 		if (filter->kind == DBX_FILTER_FROM && from > 0)
-			dbx_query_add_int64(&bounded, filter->param, from);
+			dbx_query_add_int64(&query, filter->param, from);
 		if (filter->kind == DBX_FILTER_TO && to < PG_INT64_MAX)
-			dbx_query_add_int64(&bounded, filter->param, to);
+			dbx_query_add_int64(&query, filter->param, to);
 	}
-	return bounded.data;
+	bounded->query = query.data;
+	return bounded;
+}
+
+/* The list of a folder found in another one, asked for with the same. */
+DbxList *
+dbx_fdw_folder_list(const DbxResource *res, const DbxList *list,
+					const char *path)
+{
+	DbxList		  *folder = (DbxList *) palloc(sizeof(DbxList));
+	StringInfoData query;
+
+	*folder = *list;
+	folder->res = res;
+	folder->path = res->list_call;
+	initStringInfo(&query);
+	folder->query = "";
+	set_param(folder, res, res->folder_param, pstrdup(path));
+	if (folder->res->limit_param != NULL)
+		dbx_query_add_int64(&query, folder->res->limit_param,
+							folder->res->page_size);
+	if (folder->query[0] != '\0')
+		appendStringInfo(&query, "%s%s", query.len > 0 ? "&" : "",
+						 folder->query);
+	folder->query = query.data;
+	return folder;
+}
+
+/*
+ * The path of a call with a value in place of "{name}".  Ids are one segment,
+ * whatever they hold; paths and kinds of things may have several.
+ */
+char *
+dbx_fdw_call_path(const char *template, const char *name, const char *value)
+{
+	Size length = strlen(name);
+	bool one_segment = strcmp(name, "key") == 0 ||
+		(length >= 2 && strcmp(name + length - 2, "id") == 0);
+	const char	  *part = strstr(template, psprintf("{%s}", name));
+	StringInfoData path;
+
+	Assert(part != NULL);
+	initStringInfo(&path);
+	appendBinaryStringInfo(&path, template, part - template);
+	value = to_utf8(pstrdup(value));
+	while (*value)
+	{
+		Size span = one_segment ? strlen(value) : strcspn(value, "/");
+
+		appendStringInfoString(&path, dbx_http_escape(pnstrdup(value, span)));
+		value += span;
+		if (*value == '/')
+		{
+			appendStringInfoChar(&path, '/');
+			value++;
+		}
+	}
+	appendStringInfoString(&path, part + length + 2);
+	return path.data;
 }
 
 static char *
@@ -409,7 +576,27 @@ dbx_fdw_same_request(const DbxRequest *a, const DbxRequest *b)
 {
 	return a->empty == b->empty && a->by_key == b->by_key &&
 		a->from == b->from && a->to == b->to && same_texts(a->keys, b->keys) &&
-		same_texts(a->queries, b->queries);
+		same_lists(a->lists, b->lists);
+}
+
+static bool
+same_lists(const List *a, const List *b)
+{
+	ListCell *cell;
+	ListCell *other;
+
+	if (list_length(a) != list_length(b))
+		return false;
+	forboth(cell, a, other, b)
+	{
+		const DbxList *x = (const DbxList *) lfirst(cell);
+		const DbxList *y = (const DbxList *) lfirst(other);
+
+		if (strcmp(x->path, y->path) != 0 || strcmp(x->query, y->query) != 0 ||
+			x->recursive != y->recursive)
+			return false;
+	}
+	return true;
 }
 
 static bool

@@ -70,8 +70,8 @@ static DbxRequest *evaluate_request(ForeignScanState *node,
 									MemoryContext	  context);
 static DbxRequest *leave_out_known(DbxScan *scan, DbxRequest *request);
 static void remember_row(DbxScan *scan, const char *key, TupleTableSlot *slot);
-static void fill_slot(DbxScan *scan, const DbxJson *element,
-					  TupleTableSlot *slot);
+static void check_required(const DbxScan *scan);
+static void fill_slot(DbxScan *scan, const DbxRow *row, TupleTableSlot *slot);
 static void take_stored(DbxScan *scan, TupleTableSlot *slot);
 
 void
@@ -126,7 +126,7 @@ databricksIterateForeignScan(ForeignScanState *node)
 {
 	DbxScan		   *scan = (DbxScan *) node->fdw_state;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
-	const DbxJson  *element;
+	DbxRow			row;
 	const char	   *key;
 
 	ExecClearTuple(slot);
@@ -153,14 +153,14 @@ databricksIterateForeignScan(ForeignScanState *node)
 		return slot;
 	}
 
-	while (dbx_fetch_next(scan->fetch, &element, &key))
+	while (dbx_fetch_next(scan->fetch, &row, &key))
 	{
-		if (element == NULL)
+		if (row.element == NULL)
 		{
 			remember_row(scan, key, NULL);
 			continue;
 		}
-		fill_slot(scan, element, slot);
+		fill_slot(scan, &row, slot);
 		if (key != NULL)
 			remember_row(scan, key, slot);
 		if (scan->store != NULL)
@@ -292,6 +292,7 @@ start_request(ForeignScanState *node)
 	DbxRequest	 *request;
 	bool		  again = scan->started && scan->check_request;
 
+	check_required(scan);
 	context = AllocSetContextCreate(node->ss.ps.state->es_query_cxt,
 									"databricks request", ALLOCSET_SMALL_SIZES);
 	request = evaluate_request(node, context);
@@ -429,9 +430,27 @@ remember_row(DbxScan *scan, const char *key, TupleTableSlot *slot)
 	MemoryContextSwitchTo(previous);
 }
 
+/* Some lists there are only of something. */
+static void
+check_required(const DbxScan *scan)
+{
+	const char *missing = dbx_fdw_missing_key(scan->info.table,
+											  scan->info.conditions);
+
+	if (missing != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION),
+				 errmsg("foreign table \"%s\" needs a condition on column \"%s\"",
+						scan->info.table->name, missing),
+				 errdetail("The service lists these only for one %s at a time.",
+						   missing),
+				 errhint("Add \"%s = ...\" to the query, or join on it.",
+						 missing)));
+}
+
 /* Columns not in use stay NULL: nobody looks at them. */
 static void
-fill_slot(DbxScan *scan, const DbxJson *element, TupleTableSlot *slot)
+fill_slot(DbxScan *scan, const DbxRow *row, TupleTableSlot *slot)
 {
 	const DbxTable *table = scan->info.table;
 	int				i;
@@ -443,8 +462,8 @@ fill_slot(DbxScan *scan, const DbxJson *element, TupleTableSlot *slot)
 		slot->tts_values[i] = (Datum) 0;
 		slot->tts_isnull[i] = true;
 		if (column >= 0 && scan->info.needed[column])
-			slot->tts_values[i] = dbx_resource_value(
-				&table->res->columns[column], element, scan->workspace->name,
+			slot->tts_values[i] = dbx_resource_row_value(
+				&table->res->columns[column], row, scan->workspace->name,
 				table->name, &slot->tts_isnull[i]);
 	}
 	ExecStoreVirtualTuple(slot);
