@@ -24,7 +24,6 @@
 
 #include "access/xact.h"
 #include "lib/ilist.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -580,7 +579,7 @@ check_call(const DbxCallSpec *spec, const char **body)
 	/* the service speaks UTF-8 whatever the database does */
 	*body = spec->body;
 	if (*body != NULL)
-		*body = pg_server_to_any(*body, strlen(*body), PG_UTF8);
+		*body = dbx_json_to_utf8(*body);
 	effect = dbx_endpoint_effect(spec->method, spec->path, *body);
 	if (effect != DBX_EFFECT_READ && IsTransactionState() && XactReadOnly)
 		ereport(ERROR,

@@ -6,7 +6,6 @@
  */
 #include "postgres.h"
 
-#include "mb/pg_wchar.h"
 #include "utils/json.h"
 
 #include "api/internal.h"
@@ -90,8 +89,8 @@ void
 dbx_query_add(StringInfo query, const char *name, const char *value)
 {
 	/* the service speaks UTF-8 whatever the database does */
-	name = pg_server_to_any(name, strlen(name), PG_UTF8);
-	value = pg_server_to_any(value, strlen(value), PG_UTF8);
+	name = dbx_json_to_utf8(name);
+	value = dbx_json_to_utf8(value);
 	appendStringInfo(query, "%s%s=%s", query->len > 0 ? "&" : "",
 					 dbx_http_escape(name), dbx_http_escape(value));
 }

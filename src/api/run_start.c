@@ -198,9 +198,7 @@ append_option(StringInfo body, const RunOption *option, const DbxJson *value)
 	if (!option->bounded)
 		return;
 	/* as an object of its own, in the service's encoding */
-	size = 2 +
-		(int) strlen(pg_server_to_any(body->data + start, body->len - start,
-									  PG_UTF8));
+	size = 2 + (int) strlen(dbx_json_to_utf8(body->data + start));
 	if (size > LARGEST_PARAMETERS)
 		ereport(
 			ERROR,

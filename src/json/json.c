@@ -21,7 +21,6 @@
 #include <cjson/cJSON.h>
 
 #include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
@@ -87,7 +86,7 @@ dbx_json_from_jsonb(Jsonb *value, const char *what)
 	char *text = JsonbToCString(NULL, &value->root, VARSIZE(value));
 
 	/* in the encoding of the database, but the reader takes UTF-8 */
-	text = pg_server_to_any(text, strlen(text), PG_UTF8);
+	text = dbx_json_to_utf8(text);
 	return dbx_json_parse(text, strlen(text), what);
 }
 

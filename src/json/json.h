@@ -48,6 +48,19 @@ extern DbxJson *dbx_json_try_parse(const char *text, Size len, char **error);
 /* A value from SQL, for reading.  Raises as dbx_json_parse() does. */
 extern DbxJson *dbx_json_from_jsonb(Jsonb *value, const char *what);
 
+/*
+ * Text in the encoding of the database as UTF-8, which is what the service
+ * speaks: the text itself if there is nothing to convert, else in the current
+ * context.
+ */
+extern char *dbx_json_to_utf8(const char *text);
+
+/*
+ * Look up the conversions of encodings, which needs a transaction: for processes
+ * that will read and send outside of one.
+ */
+extern void dbx_json_prepare_encoding(void);
+
 /* Reading.  Nothing up to dbx_json_bool raises; strings point into the document. */
 extern DbxJsonType dbx_json_type(const DbxJson *node);
 

@@ -161,6 +161,7 @@ dbx_worker_connect(Oid dboid)
 
 	StartTransactionCommand();
 	strlcpy(database_name, get_database_name(dboid), NAMEDATALEN);
+	dbx_json_prepare_encoding();
 	CommitTransactionCommand();
 }
 
