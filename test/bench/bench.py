@@ -1,0 +1,205 @@
+"""bench.py: what the extension costs beside what people do instead.
+
+Each workload is a function that measures both sides in one run, against the same
+stand-in workspace, and reports a ratio; counts that do not depend on the machine
+stand beside it.  Times are the best of several rounds.  Nothing here asserts: the
+tests do that, of counts and never of times.
+"""
+
+import concurrent.futures
+import os
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "workspace"))
+from harness import ADMIN, Client, Server  # noqa: E402
+
+ROUNDS = 3
+
+
+class Bench:
+    def __init__(self):
+        self.workspace = Server()
+        self.port = self.workspace.port
+        self.control = Client(self.port)
+        self.sql("CREATE EXTENSION databricks")
+        self.sql("SELECT databricks.connect('bench', host => 'http://127.0.0.1:%d', token => '%s', "
+                 "server_options => '{\"rate_limit\": 0}')" % (self.port, ADMIN))
+
+    def sql(self, *statements):
+        """Run statements in one session; the last line that psql prints."""
+        done = subprocess.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"],
+                              input=";\n".join(statements) + ";\n",
+                              text=True, capture_output=True, env=dict(os.environ, PGOPTIONS="-c client_min_messages=warning"))
+        if done.returncode:
+            sys.exit(done.stderr)
+        return done.stdout.strip().rsplit("\n", 1)[-1]
+
+    def ms(self, statement, before=()):
+        """Milliseconds one statement takes in the server, best of the rounds."""
+        timed = ("SELECT clock_timestamp() AS begun \\gset\n%s;\n"
+                 "SELECT extract(epoch FROM clock_timestamp() - :'begun') * 1000" % statement)
+        return min(float(self.sql(*before, timed)) for _ in range(ROUNDS))
+
+    def do(self, method, path, body=None):
+        return self.control.call(method, "/__control/" + path, body).json
+
+    def calls(self, statement):
+        """Requests that a statement sends."""
+        before = self.do("GET", "counts")["total"]
+        self.sql(statement)
+        return self.do("GET", "counts")["total"] - before
+
+    def slow(self, ms):
+        """Let every answer of the API take so long."""
+        self.do("DELETE", "faults")
+        if ms:
+            self.do("POST", "faults", {"path": "/api/2.2/*", "kind": "delay", "ms": ms, "count": None})
+
+    def reset(self):
+        self.do("POST", "reset", {})
+
+
+def seconds(work):
+    best = None
+    for _ in range(ROUNDS):
+        begun = time.perf_counter()
+        work()
+        took = time.perf_counter() - begun
+        best = took if best is None else min(best, took)
+    return best
+
+
+def report(name, **figures):
+    print("%-12s %s" % (name, "  ".join("%s=%s" % (key, value) for key, value in figures.items())), flush=True)
+
+
+def many(bench):
+    """400 calls at 50 ms: api_many, one after the other in SQL, and a script with 16 threads."""
+    job = Client(bench.port).call("POST", "/api/2.2/jobs/create", {"name": "many", "tasks": [
+        {"task_key": "a", "notebook_task": {"notebook_path": "/a"}}]}).json["job_id"]
+    bench.slow(50)
+    ours = bench.ms("SELECT count(response) FROM databricks.api_many((SELECT jsonb_agg(jsonb_build_object("
+                    "'method', 'GET', 'path', '/api/2.2/jobs/get', 'body', jsonb_build_object('job_id', %d)))"
+                    " FROM generate_series(1, 400)))" % job)
+    single = bench.ms("SELECT count(databricks.get_job(%d)) FROM generate_series(1, 40)" % job) * 10
+
+    def threads():
+        def one(_):
+            client = Client(bench.port)
+            for _ in range(25):
+                client.call("GET", "/api/2.2/jobs/get?job_id=%d" % job)
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            list(pool.map(one, range(16)))
+    script = seconds(threads) * 1000
+    bench.slow(0)
+    ideal = 400 / 16 * 50
+    report("many", ms=round(ours), over_ideal=round(ours / ideal, 2), one_by_one_over_ours=round(single / ours, 1),
+           threads_over_ours=round(script / ours, 2), calls=400)
+
+
+def scan(bench):
+    """10 000 runs at 50 ms a page: the table runs, and page after page by a script."""
+    bench.reset()
+    bench.do("POST", "seed", {"jobs": 20, "runs": 10000})
+    bench.slow(50)
+    statement = "SELECT count(run_id) FROM databricks.runs"
+    ours = bench.ms(statement)
+
+    def pages():
+        client, token, rows = Client(bench.port), "", 0
+        while token is not None:
+            page = client.call("GET", "/api/2.2/jobs/runs/list?limit=25" + token).json
+            rows += len(page.get("runs", []))
+            token = "&page_token=" + page["next_page_token"] if page.get("next_page_token") else None
+        assert rows == 10000, rows
+    begun = time.perf_counter()
+    pages()
+    script = (time.perf_counter() - begun) * 1000
+    bench.slow(0)
+    report("scan", ms=round(ours), one_page_after_the_other_over_ours=round(script / ours, 1),
+           calls=bench.calls(statement), pages_needed=400)
+
+
+def tracking(bench):
+    """200 runs watched for ten looks: calls of the tracker and of one poll per run."""
+    bench.reset()
+    bench.do("POST", "settings", {"duration_ms": 3600000})
+    client = Client(bench.port)
+    job = client.call("POST", "/api/2.2/jobs/create", {"name": "tracked", "max_concurrent_runs": 1000, "tasks": [
+        {"task_key": "a", "notebook_task": {"notebook_path": "/a"}}]}).json["job_id"]
+    for _ in range(200):
+        client.call("POST", "/api/2.2/jobs/run-now", {"job_id": job})
+    bench.sql("SELECT databricks.track('bench', poll_interval => '500 ms')")
+
+    def sweeps():
+        return int(bench.sql("SELECT coalesce(max(sweeps), 0) FROM databricks.tracking"))
+    while int(bench.sql("SELECT count(*) FROM databricks.active_runs")) < 200:
+        time.sleep(0.1)
+    first, before = sweeps(), bench.do("GET", "counts")["total"]
+    while sweeps() < first + 10:
+        time.sleep(0.1)
+    looks, calls = sweeps() - first, bench.do("GET", "counts")["total"] - before
+    bench.sql("SELECT databricks.untrack('bench')")
+    report("tracking", calls_per_look=round(calls / looks, 1), one_poll_per_run=200,
+           per_run_over_ours=round(200 * looks / calls, 1))
+
+
+def latency(bench):
+    """One call to a quick service: a warm session, a new session, and a script that connects anew."""
+    bench.reset()
+    warm = bench.ms("SELECT count(databricks.api('GET', '/api/2.2/jobs/list')) FROM generate_series(1, 200)",
+                    ["SELECT databricks.api('GET', '/api/2.2/jobs/list')"]) / 200
+
+    def anew():
+        for _ in range(200):
+            client = Client(bench.port)
+            client.call("GET", "/api/2.2/jobs/list")
+            client.close()
+    script = seconds(anew) * 1000 / 200
+    report("latency", ms_per_call=round(warm, 3), new_connection_over_ours=round(script / warm, 1))
+
+
+def memory(bench):
+    """Memory of one backend after 1 000 and after 100 000 calls."""
+    bench.reset()
+    resident = ("SELECT (string_to_array(pg_read_file('/proc/' || pg_backend_pid() || '/statm'), ' '))[2]::int * 4")
+    psql = subprocess.Popen(["psql", "-X", "-q", "-A", "-t"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(statement):
+        psql.stdin.write(statement + ";\n")
+        psql.stdin.flush()
+        return int(psql.stdout.readline())
+
+    def call(times):
+        for _ in range(times // 1000):
+            ask("SELECT count(databricks.api('GET', '/api/2.2/jobs/list')) FROM generate_series(1, 1000)")
+    call(1000)
+    first = ask(resident)
+    call(100000)
+    last = ask(resident)
+    psql.stdin.close()
+    psql.wait()
+    report("memory", kb_after_1000=first, kb_grown_by_100000=last - first)
+
+
+WORKLOADS = {work.__name__: work for work in (latency, many, scan, tracking, memory)}
+
+
+def main():
+    names = sys.argv[1:] or list(WORKLOADS)
+    for name in names:
+        if name not in WORKLOADS:
+            sys.exit("no workload %s; there are: %s" % (name, ", ".join(WORKLOADS)))
+    bench = Bench()
+    try:
+        for name in names:
+            print("# %s" % WORKLOADS[name].__doc__)
+            WORKLOADS[name](bench)
+    finally:
+        bench.workspace.close()
+
+
+if __name__ == "__main__":
+    main()
