@@ -5,6 +5,9 @@
 #                     which the extension is installed; needs no workspace
 #   test              set-up, build, format check and every test, in a private
 #                     copy: TESTS="test/t/010_x.pl ..." chooses, KEEP=1 keeps it
+#   prove-exactly-once
+#                     the long form of test/t/075_exactly_once.pl: 10 000
+#                     requests, 500 kills (DBX_PROVE_REQUESTS, DBX_PROVE_KILLS)
 #   demo              the whole story against a stand-in workspace; KEEP=1
 #                     leaves it running
 #   bench             benchmarks
@@ -96,10 +99,15 @@ $(dbx_sql_script): $(dbx_sql_pieces) Makefile databricks.control
 	cat $(dbx_sql_pieces) > $@.tmp
 	mv $@.tmp $@
 
-.PHONY: test demo bench test-clients format format-check
+.PHONY: test prove-exactly-once demo bench test-clients format format-check
 
 test:
 	@TESTS="$(TESTS)" KEEP="$(KEEP)" test/run
+
+prove-exactly-once:
+	@DBX_PROVE_REQUESTS=$${DBX_PROVE_REQUESTS:-10000} \
+		DBX_PROVE_KILLS=$${DBX_PROVE_KILLS:-500} PG_TEST_TIMEOUT_DEFAULT=900 \
+		TESTS=test/t/075_exactly_once.pl KEEP="$(KEEP)" test/run
 
 demo:
 	@KEEP="$(KEEP)" test/demo/run
