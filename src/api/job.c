@@ -1,6 +1,7 @@
 /*
  * job.c
- *	  Jobs by name, and settings of jobs checked before they are sent.
+ *	  Jobs by name, and settings of jobs checked before they are sent.  (Their
+ *	  tasks: task.c.)
  *
  * Separate because names are not unique in the service, and whoever starts a
  * job by name must never start another one.
@@ -10,6 +11,7 @@
 #include "utils/builtins.h"
 
 #include "api/job.h"
+#include "api/task.h"
 
 bool
 dbx_job_is_id(const char *text, int64 *id)
@@ -93,62 +95,12 @@ dbx_job_find(const DbxWorkspace *workspace, const char *name, const char *caller
 	return found;
 }
 
-static pg_noreturn void
-bad_settings(const char *why)
+void
+dbx_job_bad_settings(const char *why)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid settings"), errdetail("%s", why)));
-}
-
-static const DbxJson *
-task_of_key(const DbxJson *tasks, const char *key)
-{
-	const DbxJson *task;
-
-	for (task = dbx_json_first(tasks); task != NULL; task = dbx_json_next(task))
-	{
-		const char *name = dbx_json_string(dbx_json_get(task, "task_key"));
-
-		if (name != NULL && strcmp(name, key) == 0)
-			return task;
-	}
-	return NULL;
-}
-
-static void
-check_tasks(const DbxJson *tasks)
-{
-	const DbxJson *task;
-	const DbxJson *other;
-
-	if (dbx_json_type(tasks) != DBX_JSON_ARRAY)
-		bad_settings("Member \"tasks\" must be an array.");
-	for (task = dbx_json_first(tasks); task != NULL; task = dbx_json_next(task))
-	{
-		const char *key = dbx_json_string(dbx_json_get(task, "task_key"));
-
-		if (key == NULL || !*key)
-			bad_settings("Each task needs a \"task_key\".");
-		if (task_of_key(tasks, key) != task)
-			bad_settings(psprintf("The task key \"%s\" is there twice.", key));
-		for (other = dbx_json_first(dbx_json_get(task, "depends_on"));
-			 other != NULL; other = dbx_json_next(other))
-		{
-			const char *needed = dbx_json_string(dbx_json_get(other, "task_key"));
-
-			if (needed == NULL)
-				bad_settings(
-					psprintf("A dependency of task \"%s\" has no \"task_key\".",
-							 key));
-			if (task_of_key(tasks, needed) == NULL || strcmp(needed, key) == 0)
-				bad_settings(
-					psprintf("Task \"%s\" depends on \"%s\", which is %s.", key,
-							 needed,
-							 strcmp(needed, key) == 0 ? "itself"
-													  : "not among the tasks"));
-		}
-	}
 }
 
 void
@@ -158,11 +110,11 @@ dbx_job_check_settings(const DbxJson *settings, bool for_submit)
 	const char	  *name = dbx_json_string(dbx_json_get(settings, "name"));
 
 	if (dbx_json_type(settings) != DBX_JSON_OBJECT)
-		bad_settings("They must be a JSON object.");
+		dbx_job_bad_settings("They must be a JSON object.");
 	if (!for_submit && (name == NULL || !*name))
-		bad_settings("A job needs a \"name\", a text that is not empty.");
+		dbx_job_bad_settings("A job needs a \"name\", a text that is not empty.");
 	if (for_submit && dbx_json_length(tasks) == 0)
-		bad_settings("A run without a saved job needs \"tasks\".");
+		dbx_job_bad_settings("A run without a saved job needs \"tasks\".");
 	if (tasks != NULL)
-		check_tasks(tasks);
+		dbx_task_check_all(tasks);
 }

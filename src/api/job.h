@@ -20,6 +20,9 @@ extern int64 dbx_job_find(const DbxWorkspace *workspace, const char *name,
 /* Is this text an id?  Sets *id if so; raises 22003 beyond int64. */
 extern bool dbx_job_is_id(const char *text, int64 *id);
 
+/* Raise 22023: settings of a job cannot be meant, for this reason (a sentence). */
+extern pg_noreturn void dbx_job_bad_settings(const char *why);
+
 /* Raise 22023 for settings of a job that cannot be meant. */
 extern void dbx_job_check_settings(const DbxJson *settings, bool for_submit);
 

@@ -193,10 +193,9 @@ is_later(const DbxJson *a, const DbxJson *b)
 }
 
 List *
-dbx_run_failed_tasks(const DbxJson *run)
+dbx_run_latest_tasks(const DbxJson *run)
 {
 	List		  *latest = NIL;
-	List		  *failed = NIL;
 	const DbxJson *task;
 	ListCell	  *cell;
 
@@ -219,7 +218,16 @@ dbx_run_failed_tasks(const DbxJson *run)
 		if (!known)
 			latest = lappend(latest, (void *) task);
 	}
-	foreach(cell, latest)
+	return latest;
+}
+
+List *
+dbx_run_failed_tasks(const DbxJson *run)
+{
+	List	 *failed = NIL;
+	ListCell *cell;
+
+	foreach(cell, dbx_run_latest_tasks(run))
 	{
 		DbxRunState state;
 

@@ -32,6 +32,9 @@ typedef struct DbxRunState
 /* Read the state of a job run or a task run. */
 extern void dbx_run_read_state(const DbxJson *run, DbxRunState *state);
 
+/* The last attempt of each task, as a List of const DbxJson *. */
+extern List *dbx_run_latest_tasks(const DbxJson *run);
+
 /*
  * The last attempt of each task that did not succeed and was not merely skipped,
  * as a List of const DbxJson *.

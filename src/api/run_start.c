@@ -284,16 +284,27 @@ char *
 dbx_submit_body(Jsonb *settings, const char *token, char **used_token)
 {
 	DbxJson		  *given = dbx_json_from_jsonb(settings, "settings");
+	const char	  *name = NULL;
 	StringInfoData body;
 	char		  *text;
 
 	dbx_job_check_settings(given, true);
 	*used_token = choose_token(token, dbx_json_get(given, "idempotency_token"));
 	dbx_json_remove(given, "idempotency_token");
+	/* settings of a job call it "name", which the service would ignore here */
+	if (dbx_json_get(given, "run_name") == NULL)
+		name = dbx_json_string(dbx_json_get(given, "name"));
+	name = name ? pstrdup(name) : NULL;
+	dbx_json_remove(given, "name");
 	text = dbx_json_serialize(given);
 	initStringInfo(&body);
 	appendStringInfoString(&body, "{\"idempotency_token\":");
 	escape_json(&body, *used_token);
+	if (name != NULL)
+	{
+		appendStringInfoString(&body, ",\"run_name\":");
+		escape_json(&body, name);
+	}
 	appendStringInfo(&body, ",%s", text + 1);
 	return body.data;
 }

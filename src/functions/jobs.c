@@ -10,10 +10,13 @@
 #include "utils/builtins.h"
 
 #include "api/job.h"
+#include "api/task.h"
 #include "functions/args.h"
 
 PG_FUNCTION_INFO_V1(databricks_find_job);
 PG_FUNCTION_INFO_V1(databricks_check_job_settings);
+PG_FUNCTION_INFO_V1(databricks_check_task);
+PG_FUNCTION_INFO_V1(databricks_task_member);
 
 Datum
 databricks_find_job(PG_FUNCTION_ARGS)
@@ -32,4 +35,22 @@ databricks_check_job_settings(PG_FUNCTION_ARGS)
 	settings = PG_GETARG_JSONB_P(0);
 	dbx_job_check_settings(dbx_json_from_jsonb(settings, "settings"), false);
 	PG_RETURN_JSONB_P(settings);
+}
+
+Datum
+databricks_check_task(PG_FUNCTION_ARGS)
+{
+	Jsonb *task;
+
+	dbx_arg_require(fcinfo, 0, "task");
+	task = PG_GETARG_JSONB_P(0);
+	dbx_task_check(dbx_json_from_jsonb(task, "task"));
+	PG_RETURN_JSONB_P(task);
+}
+
+Datum
+databricks_task_member(PG_FUNCTION_ARGS)
+{
+	dbx_arg_require(fcinfo, 0, "type");
+	PG_RETURN_TEXT_P(cstring_to_text(dbx_task_member(dbx_arg_text(fcinfo, 0))));
 }

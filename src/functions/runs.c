@@ -8,13 +8,16 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #include "api/job.h"
 #include "api/resource.h"
@@ -26,6 +29,7 @@ PG_FUNCTION_INFO_V1(databricks_run_now);
 PG_FUNCTION_INFO_V1(databricks_run_now_by_name);
 PG_FUNCTION_INFO_V1(databricks_submit_run);
 PG_FUNCTION_INFO_V1(databricks_wait_for_run);
+PG_FUNCTION_INFO_V1(databricks_wait_for_runs);
 PG_FUNCTION_INFO_V1(databricks_run_and_wait);
 PG_FUNCTION_INFO_V1(databricks_run_and_wait_by_name);
 PG_FUNCTION_INFO_V1(databricks_await_run);
@@ -104,7 +108,7 @@ static const char *const result_columns[] = {
 
 #define FAILED_TASKS_COLUMN 8
 
-static Datum
+static HeapTuple
 make_result(FunctionCallInfo fcinfo, const DbxWait *wait, Jsonb *failed_tasks)
 {
 	Datum	  values[lengthof(result_columns)];
@@ -135,8 +139,7 @@ make_result(FunctionCallInfo fcinfo, const DbxWait *wait, Jsonb *failed_tasks)
 		values[FAILED_TASKS_COLUMN] = JsonbPGetDatum(failed_tasks);
 		nulls[FAILED_TASKS_COLUMN] = false;
 	}
-	return HeapTupleGetDatum(
-		heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	return heap_form_tuple(BlessTupleDesc(desc), values, nulls);
 }
 
 static const char *
@@ -310,7 +313,7 @@ wait_and_return(FunctionCallInfo fcinfo, const DbxWorkspace *workspace,
 		failed = judge_end(&wait, options->raise_on_failure);
 	else
 		judge_timeout(&wait, options);
-	return make_result(fcinfo, &wait, failed);
+	return HeapTupleGetDatum(make_result(fcinfo, &wait, failed));
 }
 
 Datum
@@ -321,6 +324,176 @@ databricks_wait_for_run(PG_FUNCTION_ARGS)
 	dbx_arg_require(fcinfo, 0, "run_id");
 	return wait_and_return(fcinfo, dbx_arg_workspace(fcinfo, 5),
 						   PG_GETARG_INT64(0), &options, "wait_for_run");
+}
+
+/* Several runs waited for by one statement. */
+typedef struct ManyWaits
+{
+	int			 count;
+	DbxWait		*waits;
+	TimestampTz *due; /* of the next look */
+	bool		 any; /* the first end is enough */
+} ManyWaits;
+
+/* The runs of an array, each once. */
+static void
+begin_waits(ManyWaits *many, ArrayType *run_ids, const DbxWorkspace *workspace,
+			TimestampTz deadline)
+{
+	Datum *ids;
+	bool  *nulls;
+	int	   count;
+	int	   i;
+	int	   j;
+
+	deconstruct_array(run_ids, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+					  TYPALIGN_DOUBLE, &ids, &nulls, &count);
+	many->waits = palloc0(sizeof(DbxWait) * Max(count, 1));
+	many->due = palloc0(sizeof(TimestampTz) * Max(count, 1));
+	for (i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("run_ids must not hold nulls")));
+		for (j = 0; j < many->count; j++)
+		{
+			if (many->waits[j].run_id == DatumGetInt64(ids[i]))
+				break;
+		}
+		if (j == many->count)
+			dbx_wait_begin(&many->waits[many->count++], workspace,
+						   DatumGetInt64(ids[i]), deadline, "wait_for_runs");
+	}
+}
+
+/* Look at the runs in turn until enough of them are over, or the time is. */
+static void
+wait_for_ends(ManyWaits *many)
+{
+	for (;;)
+	{
+		TimestampTz next = 0;
+		int			over = 0;
+		bool		late = false;
+		int			i;
+
+		for (i = 0; i < many->count; i++)
+		{
+			DbxWait *wait = &many->waits[i];
+
+			if (!wait->state.over && many->due[i] <= GetCurrentTimestamp())
+			{
+				(void) dbx_wait_look(wait);
+				many->due[i] = dbx_wait_next_look(wait);
+			}
+			if (wait->state.over)
+				over++;
+			else
+			{
+				late |= dbx_wait_timed_out(wait);
+				if (next == 0 || many->due[i] < next)
+					next = many->due[i];
+			}
+		}
+		if (late || over == many->count || (many->any && over > 0))
+			return;
+		dbx_http_sleep_until(next);
+	}
+}
+
+static void
+cancel_waits(const ManyWaits *many, int patience_ms)
+{
+	TimestampTz end = GetCurrentTimestamp() + patience_ms * INT64CONST(1000);
+	int			i;
+
+	for (i = 0; i < many->count; i++)
+	{
+		int64 left = (end - GetCurrentTimestamp()) / 1000;
+
+		if (!many->waits[i].state.over)
+			dbx_wait_cancel_run(&many->waits[i], (int) Max(left, 1));
+	}
+}
+
+static void
+wait_for_ends_guarded(ManyWaits *many, const WaitOptions *options)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		wait_for_ends(many);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		if (options->cancel_on_interrupt &&
+			error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		{
+			PG_TRY();
+			{
+				cancel_waits(many, CANCEL_ON_INTERRUPT_MS);
+			}
+			PG_CATCH();
+			{
+				/* whatever it was, the first error is the one to report */
+				MemoryContextSwitchTo(context);
+				FlushErrorState();
+			}
+			PG_END_TRY();
+		}
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+}
+
+Datum
+databricks_wait_for_runs(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
+	WaitOptions	   options = read_options(fcinfo, 2);
+	char		  *mode = dbx_arg_text(fcinfo, 1);
+	ManyWaits	   many = {0};
+	bool		   any_over = false;
+	int			   i;
+
+	dbx_arg_require(fcinfo, 0, "run_ids");
+	if (mode != NULL && strcmp(mode, "all") != 0 && strcmp(mode, "any") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid mode: \"%s\"", mode),
+				 errhint("Valid are all and any.")));
+	many.any = mode != NULL && strcmp(mode, "any") == 0;
+	begin_waits(&many, PG_GETARG_ARRAYTYPE_P(0), dbx_arg_workspace(fcinfo, 6),
+				options.deadline);
+	InitMaterializedSRF(fcinfo, 0);
+	wait_for_ends_guarded(&many, &options);
+	for (i = 0; i < many.count; i++)
+		any_over |= many.waits[i].state.over;
+	if (options.cancel_on_timeout && !(many.any && any_over))
+		cancel_waits(&many, CANCEL_ON_TIMEOUT_MS);
+	/* cancelled already, as far as that was asked for */
+	options.cancel_on_timeout = false;
+	for (i = 0; i < many.count; i++)
+	{
+		DbxWait *wait = &many.waits[i];
+		Jsonb	*failed = NULL;
+
+		if (wait->state.over)
+			failed = judge_end(wait, options.raise_on_failure);
+		else if (many.any && any_over)
+			continue;
+		else
+			judge_timeout(wait, &options);
+		tuplestore_puttuple(set->setResult, make_result(fcinfo, wait, failed));
+	}
+	return (Datum) 0;
 }
 
 static Datum

@@ -10,7 +10,7 @@ LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'databricks_check_job_settings';
 
 COMMENT ON FUNCTION databricks.check_job_settings(pg_catalog.jsonb) IS
-'The settings of a job, or an error if they cannot be meant: null (22004), not an object, no name, a task key that is missing or doubled, a dependency on a task that is not there (22023). Calls nothing.';
+'The settings of a job, or an error if they cannot be meant: null (22004), not an object, no name, a task with nothing to do or two things, a task key that is missing or doubled, a dependency on a task that is not there or in a circle (22023). Calls nothing.';
 
 CREATE FUNCTION databricks.create_job(
 	settings pg_catalog.jsonb,
@@ -73,6 +73,32 @@ COMMENT ON FUNCTION databricks.update_job(pg_catalog.int8, pg_catalog.jsonb, pg_
 'Changes a job: each top-level member of new_settings replaces that member whole, tasks and job_clusters are merged by key; fields_to_remove names members to drop (schedule, tasks/<task_key>). POST /api/2.2/jobs/update.
 Acts at once and is not undone by ROLLBACK. Errors: 22004 nothing to change; others as api().';
 
+CREATE FUNCTION databricks.job_access_list(
+	job_id pg_catalog.int8,
+	access_control_list pg_catalog.jsonb,
+	workspace pg_catalog.name DEFAULT NULL)
+RETURNS pg_catalog.jsonb
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+RETURN CASE WHEN databricks.check_access_control_list('jobs', access_control_list)
+				 OPERATOR(pg_catalog.@>) '[{"permission_level": "IS_OWNER"}]'
+	THEN access_control_list
+	ELSE access_control_list OPERATOR(pg_catalog.||)
+		 COALESCE((SELECT pg_catalog.jsonb_agg(
+							  (e.entry OPERATOR(pg_catalog.-) ARRAY['all_permissions', 'display_name'])
+							  OPERATOR(pg_catalog.||) '{"permission_level": "IS_OWNER"}')
+				   FROM pg_catalog.jsonb_array_elements(
+							databricks.api('GET', '/api/2.0/permissions/jobs/' OPERATOR(pg_catalog.||) job_id::pg_catalog.text,
+										   NULL, workspace)
+							OPERATOR(pg_catalog.->) 'access_control_list') AS e(entry)
+				   WHERE e.entry OPERATOR(pg_catalog.@>)
+						 '{"all_permissions": [{"permission_level": "IS_OWNER", "inherited": false}]}'),
+				  '[]')
+	END;
+
+COMMENT ON FUNCTION databricks.job_access_list(pg_catalog.int8, pg_catalog.jsonb, pg_catalog.name) IS
+'A whole access list for a job: the one given, with the present owner if it has none. GET /api/2.0/permissions/jobs/{job_id}.
+Errors: 22023 a list that cannot be meant; others as api().';
+
 CREATE FUNCTION databricks.reset_job(
 	job_id pg_catalog.int8,
 	new_settings pg_catalog.jsonb,
@@ -83,12 +109,20 @@ BEGIN ATOMIC
 SELECT databricks.api('POST', '/api/2.2/jobs/reset',
 					  pg_catalog.jsonb_build_object(
 						  'job_id', databricks.required(job_id, 'job_id'),
-						  'new_settings', databricks.check_job_settings(new_settings)),
+						  'new_settings', databricks.check_job_settings(new_settings)
+										  OPERATOR(pg_catalog.-) 'access_control_list'::pg_catalog.text),
 					  workspace);
+SELECT databricks.api('PUT', '/api/2.0/permissions/jobs/' OPERATOR(pg_catalog.||) job_id::pg_catalog.text,
+					  pg_catalog.jsonb_build_object(
+						  'access_control_list',
+						  databricks.job_access_list(job_id, new_settings OPERATOR(pg_catalog.->) 'access_control_list',
+													 workspace)),
+					  workspace)
+WHERE new_settings OPERATOR(pg_catalog.?) 'access_control_list';
 END;
 
 COMMENT ON FUNCTION databricks.reset_job(pg_catalog.int8, pg_catalog.jsonb, pg_catalog.name) IS
-'Replaces all settings of a job. POST /api/2.2/jobs/reset.
+'Replaces all settings of a job. An access_control_list among them replaces that of the job, which keeps its owner if the list has none. POST /api/2.2/jobs/reset, then PUT /api/2.0/permissions/jobs/{job_id} for the list.
 Acts at once and is not undone by ROLLBACK. Errors: 22004, 22023 settings that cannot be meant; others as api().';
 
 CREATE FUNCTION databricks.delete_job(

@@ -275,7 +275,7 @@ my %examples = (
 	  [ '42501', qr/private link/, '403 PRIVATE_LINK_VALIDATION_ERROR', qr/private link settings/ ],
 	'400-already-exists-dbfs' => [ 'HV000', qr/already exists at the input path/, '400 RESOURCE_ALREADY_EXISTS' ],
 	# not one of the endpoints whose 400 means "not found"
-	'400-cluster-missing' => [ '42704', qr/Cluster 0912-141530-lq8z1x5b does not exist/, '400 INVALID_PARAMETER_VALUE', $missing ],
+	'400-cluster-missing' => [ '42704', qr/Cluster 0912-141530-lq8z1x5b does not exist/, '400 INVALID_PARAMETER_VALUE', qr/Check the name or id, and the workspace/ ],
 	'400-cluster-wrong-state' => [ 'HV000', qr/cannot be resized/, '400 INVALID_STATE' ],
 	'400-dbfs-block-size' => [ 'HV000', qr/1048576 bytes/, '400 MAX_BLOCK_SIZE_EXCEEDED' ],
 	'400-files-api-directory-not-empty' => [ 'HV000', qr/directory is not empty/, '400 INVALID_PARAMETER_VALUE' ],

@@ -193,7 +193,7 @@ cmp_ok(length $body->{idempotency_token}, '>', 30, '... with a token');
 is(sql("SELECT databricks.submit_run('{\"tasks\": $tasks}', 'mine') = databricks.submit_run('{\"tasks\": $tasks, \"idempotency_token\": \"mine\"}')"),
 	't', 'the same token gives the same run (case 36)');
 is(() = ($workspace->journal(path => '/api/2.2/jobs/runs/submit'))[-1]{body} =~ /idempotency_token/g, 1, '... and is there once');
-is(sql_error($node, q{SELECT databricks.submit_run('{"tasks": [{"task_key": "a b", "notebook_task": {"notebook_path": "/Shared/a"}}]}')})->{state},
+is(sql_error($node, q{SELECT databricks.submit_run('{"tasks": [{"task_key": "a", "notebook_task": {"notebook_path": "/Shared/a"}}], "timeout_seconds": "long"}')})->{state},
 	'HV000', 'settings that the service refuses are an error');
 
 # --- get, cancel, delete --------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 
 /*
- * 47_permissions.sql
+ * 22_permissions.sql
  *	  Access lists of all kinds of objects.
  */
 
