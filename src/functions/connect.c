@@ -151,15 +151,12 @@ add_json_options(List *options, FunctionCallInfo fcinfo, int number,
 				 const char *name)
 {
 	Jsonb	 *given = DBX_ARG_JSONB(number);
-	char	 *text;
 	ListCell *cell;
 
 	if (given == NULL)
 		return options;
-	text = JsonbToCString(NULL, &given->root, VARSIZE(given));
 	foreach(cell,
-			dbx_workspace_json_options(dbx_json_parse(text, strlen(text), name),
-									   name))
+			dbx_workspace_json_options(dbx_json_from_jsonb(given, name), name))
 	{
 		DefElem	 *option = lfirst(cell);
 		ListCell *other;
