@@ -20,6 +20,7 @@ int	  dbx_guc_history_overlap;
 int	  dbx_guc_json_max_depth;
 int	  dbx_guc_max_buffer_size;
 int	  dbx_guc_max_pages;
+int	  dbx_guc_request_retention;
 bool  dbx_guc_success_with_failures;
 int	  dbx_guc_wait_max_interval;
 int	  dbx_guc_wait_min_interval;
@@ -64,6 +65,13 @@ dbx_guc_define(void)
 							"A longer list is an error, never a shortened result.",
 							&dbx_guc_max_pages, 100000, 1, INT_MAX, PGC_USERSET,
 							0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable(
+		"databricks.request_retention",
+		"How long requests are kept after they have ended.",
+		"Looked at once an hour and when a worker starts; -1: for ever.",
+		&dbx_guc_request_retention, 30 * 24 * 3600, -1, INT_MAX, PGC_SIGHUP,
+		GUC_UNIT_S, NULL, NULL, NULL);
 
 	DefineCustomBoolVariable(
 		"databricks.success_with_failures",

@@ -18,7 +18,9 @@ SELECT s.srvname AS name,
 			  AND (m.umuser OPERATOR(pg_catalog.=) 0::pg_catalog.oid
 				   OR m.usename OPERATOR(pg_catalog.=) CURRENT_USER)) AS has_mapping,
 	EXISTS (SELECT FROM databricks.tracked_workspaces() AS t
-			WHERE t.workspace OPERATOR(pg_catalog.=) s.srvname::pg_catalog.text) AS tracked
+			WHERE t.workspace OPERATOR(pg_catalog.=) s.srvname::pg_catalog.text) AS tracked,
+	databricks.pause_reason(s.srvname) IS NOT NULL AS paused,
+	databricks.pause_reason(s.srvname) AS pause_reason
 FROM pg_catalog.pg_foreign_server AS s
 	JOIN pg_catalog.pg_foreign_data_wrapper AS w
 		ON w.oid OPERATOR(pg_catalog.=) s.srvfdw
@@ -35,3 +37,5 @@ COMMENT ON COLUMN databricks.workspaces.owner IS 'Role that may alter it; can re
 COMMENT ON COLUMN databricks.workspaces.usable IS 'Has the current role USAGE on it?';
 COMMENT ON COLUMN databricks.workspaces.has_mapping IS 'Are there credentials for the current role?';
 COMMENT ON COLUMN databricks.workspaces.tracked IS 'Are its runs kept in run_history (see track())? False also where the current role has no USAGE.';
+COMMENT ON COLUMN databricks.workspaces.paused IS 'Are requests kept from being sent (see pause_workspace())? False also where the current role has no USAGE.';
+COMMENT ON COLUMN databricks.workspaces.pause_reason IS 'Why.';

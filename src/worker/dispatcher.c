@@ -34,6 +34,7 @@
 #include "worker/history.h"
 #include "worker/pause.h"
 #include "worker/record.h"
+#include "worker/retention.h"
 #include "worker/sending.h"
 #include "worker/session.h"
 #include "worker/shared.h"
@@ -198,6 +199,8 @@ dbx_dispatcher_run(void)
 		if (site->backlog && site->blocked_until != 0)
 			next = earlier(next, site->blocked_until);
 	}
+	if (dbx_retention_run())
+		return GetCurrentTimestamp();
 	return linger(earlier(next, next_due));
 }
 
