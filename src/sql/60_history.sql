@@ -167,6 +167,90 @@ REVOKE ALL ON FUNCTION databricks.data_migration_1() FROM PUBLIC;
 COMMENT ON FUNCTION databricks.data_migration_1() IS
 	'First layout of the data tables. Called by migrate(), not by people.';
 
+CREATE FUNCTION databricks.data_migration_4()
+RETURNS pg_catalog.void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $migration$
+	ALTER TABLE databricks.run_history ADD COLUMN repair_history pg_catalog.jsonb;
+	COMMENT ON COLUMN databricks.run_history.repair_history IS
+		'The original run and its repairs as the service tells them, an array of {type, id, start_time, end_time, state, status, task_run_ids}; NULL where the run was seen in lists only.';
+
+	CREATE TABLE databricks.task_history (
+		workspace pg_catalog.text NOT NULL,
+		run_id pg_catalog.int8 NOT NULL,
+		task_run_id pg_catalog.int8 NOT NULL,
+		task_key pg_catalog.text,
+		attempt_number pg_catalog.int4,
+		is_latest pg_catalog.bool NOT NULL,
+		state pg_catalog.text,
+		result_state pg_catalog.text,
+		life_cycle_state pg_catalog.text,
+		termination_code pg_catalog.text,
+		termination_type pg_catalog.text,
+		state_message pg_catalog.text,
+		start_time pg_catalog.timestamptz,
+		end_time pg_catalog.timestamptz,
+		queue_duration pg_catalog.interval,
+		setup_duration pg_catalog.interval,
+		execution_duration pg_catalog.interval,
+		cleanup_duration pg_catalog.interval,
+		depends_on pg_catalog.jsonb,
+		cluster_id pg_catalog.text,
+		new_cluster pg_catalog.jsonb,
+		run_page_url pg_catalog.text,
+		result pg_catalog.text,
+		error pg_catalog.text,
+		error_trace pg_catalog.text,
+		output_truncated pg_catalog.bool,
+		output_at pg_catalog.timestamptz,
+		PRIMARY KEY (workspace, run_id, task_run_id)
+	);
+	REVOKE ALL ON databricks.task_history FROM PUBLIC;
+	GRANT SELECT ON databricks.task_history TO PUBLIC;
+	ALTER TABLE databricks.task_history ENABLE ROW LEVEL SECURITY;
+	CREATE POLICY workspace_usage ON databricks.task_history FOR SELECT TO PUBLIC
+		USING (workspace OPERATOR(pg_catalog.=) ANY (ARRAY(
+			SELECT s.srvname::pg_catalog.text
+			FROM pg_catalog.pg_foreign_server AS s
+			JOIN pg_catalog.pg_foreign_data_wrapper AS w ON w.oid OPERATOR(pg_catalog.=) s.srvfdw
+			WHERE w.fdwname OPERATOR(pg_catalog.=) 'databricks'::pg_catalog.name
+			  AND pg_catalog.has_server_privilege(s.oid, 'USAGE'))));
+	COMMENT ON TABLE databricks.task_history IS
+		'Every task run of the runs in run_history: one row per attempt of a task, repaired ones included. Written by the extension alone; rows are visible to roles with USAGE on the workspace. Of active runs while they are few, of all when they have ended.';
+	COMMENT ON COLUMN databricks.task_history.is_latest IS
+		'The attempt that counts for its task_key: the one started last.';
+	COMMENT ON COLUMN databricks.task_history.depends_on IS
+		'Tasks that come before, an array of {task_key, outcome}.';
+	COMMENT ON COLUMN databricks.task_history.cluster_id IS
+		'Cluster the task ran on.';
+	COMMENT ON COLUMN databricks.task_history.new_cluster IS
+		'Definition of the cluster that was made for the task, or for its job.';
+	COMMENT ON COLUMN databricks.task_history.result IS
+		'What a notebook gave back, or what the task logged; fetched as track() says for outputs.';
+	COMMENT ON COLUMN databricks.task_history.error IS
+		'Why the task failed, as the service tells it with the output.';
+	COMMENT ON COLUMN databricks.task_history.output_truncated IS
+		'The service, or we, kept only a part of the result.';
+	COMMENT ON COLUMN databricks.task_history.output_at IS
+		'When result, error and error_trace were fetched; NULL: they were not.';
+
+	CREATE TABLE databricks.history_fetches (
+		workspace pg_catalog.text NOT NULL,
+		run_id pg_catalog.int8 NOT NULL,
+		task_run_id pg_catalog.int8 NOT NULL,
+		due_at pg_catalog.timestamptz NOT NULL,
+		failures pg_catalog.int4 NOT NULL DEFAULT 0,
+		PRIMARY KEY (workspace, run_id, task_run_id)
+	);
+	REVOKE ALL ON databricks.history_fetches FROM PUBLIC;
+	COMMENT ON TABLE databricks.history_fetches IS
+		'Calls the worker has still to make to complete the history, one row each: runs/get of a run that ended (task_run_id 0), runs/get-output of a task run. Empty when all is done.';
+$migration$;
+REVOKE ALL ON FUNCTION databricks.data_migration_4() FROM PUBLIC;
+COMMENT ON FUNCTION databricks.data_migration_4() IS
+	'Fourth layout of the data tables: tasks, outputs, repairs. Called by migrate(), not by people.';
+
 CREATE FUNCTION databricks.migrate()
 RETURNS pg_catalog.void
 AS 'MODULE_PATHNAME', 'databricks_migrate'
@@ -185,7 +269,7 @@ RETURNS pg_catalog.void
 AS 'MODULE_PATHNAME', 'databricks_track'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION databricks.track(pg_catalog.name, pg_catalog.interval, pg_catalog.interval, pg_catalog.interval, pg_catalog.text) IS
-	'Keeps the runs of a workspace in run_history from the commit on: looked at every poll_interval (100 ms to 1 day), older runs read back over backfill (the service keeps 60 days), kept for retention (NULL: for ever), with task outputs of failed, all or none of the runs. Called again it changes the settings. For the owner of the server, whose user mapping is used. Warns when no worker runs. GET /api/2.2/jobs/runs/list, GET /api/2.2/jobs/runs/get, later, by the worker.';
+	'Keeps the runs of a workspace in run_history from the commit on: looked at every poll_interval (100 ms to 1 day), older runs read back over backfill (the service keeps 60 days), kept for retention (NULL: for ever), with the outputs of failed, all or none of the task runs. Runs read back come without outputs. Called again it changes the settings. For the owner of the server, whose user mapping is used. Warns when no worker runs. GET /api/2.2/jobs/runs/list, runs/get (one per run that ended), runs/get-output, later, by the worker.';
 
 CREATE FUNCTION databricks.untrack(workspace pg_catalog.name DEFAULT NULL)
 RETURNS pg_catalog.void

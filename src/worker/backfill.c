@@ -3,7 +3,8 @@
  *	  Reading back older runs, beside the sweeps.
  *
  * From the moment tracking began backwards, in windows of a day: newest first,
- * so that the history is useful at once.  Each page is written as it comes; the
+ * so that the history is useful at once.  Tasks and parameters come with the
+ * list: larger answers, but no call more.  Each page is written as it comes; the
  * last one of a window moves "backfilled_to" in the same transaction, so that
  * after a crash at most one window is read again.
  */
@@ -19,7 +20,7 @@
 #include "worker/session.h"
 #include "worker/tracked.h"
 
-struct DbxBackfill
+typedef struct DbxBackfill
 {
 	MemoryContext context;
 	MemoryContext answers;
@@ -27,7 +28,7 @@ struct DbxBackfill
 	TimestampTz	  from;
 	TimestampTz	  to;
 	DbxListing	 *listing;
-};
+} DbxBackfill;
 
 static bool	 load_window(DbxTracked *tracked, DbxBackfill *backfill);
 static List *page_runs(DbxTracked *tracked, const DbxJson *rows);
@@ -42,7 +43,7 @@ dbx_backfill_begin(DbxTracked *tracked)
 	DbxBackfill	  *backfill = palloc0(sizeof(DbxBackfill));
 	StringInfoData query;
 
-	tracked->backfill = backfill;
+	tracked->activities[DBX_BACKFILL].portion = backfill;
 	backfill->context = context;
 	backfill->answers = AllocSetContextCreate(context,
 											  "databricks backfill answers",
@@ -50,6 +51,7 @@ dbx_backfill_begin(DbxTracked *tracked)
 	if (load_window(tracked, backfill))
 	{
 		initStringInfo(&query);
+		dbx_query_add(&query, "expand_tasks", "true");
 		dbx_tracked_add_time(&query, "start_time_from", backfill->from);
 		dbx_tracked_add_time(&query, "start_time_to",
 							 backfill->to + USECS_PER_SEC / 1000);
@@ -108,18 +110,18 @@ load_window(DbxTracked *tracked, DbxBackfill *backfill)
 
 /*
  * Go on with what has come back; true when this window is done.  Then
- * tracked->backfill_due says whether there may be another.
+ * the activity's "due" says whether there may be another.
  */
 bool
 dbx_backfill_advance(DbxTracked *tracked)
 {
-	DbxBackfill	  *backfill = tracked->backfill;
+	DbxBackfill	  *backfill = tracked->activities[DBX_BACKFILL].portion;
 	MemoryContext  before = CurrentMemoryContext;
 	const DbxJson *rows;
 
 	if (backfill->listing == NULL)
 	{
-		tracked->backfill_due = 0;
+		tracked->activities[DBX_BACKFILL].due = 0;
 		return true;
 	}
 	MemoryContextSwitchTo(backfill->answers);
@@ -139,7 +141,7 @@ dbx_backfill_advance(DbxTracked *tracked)
 	MemoryContextSwitchTo(before);
 	if (!dbx_listing_done(backfill->listing))
 		return false;
-	tracked->backfill_due = GetCurrentTimestamp();
+	tracked->activities[DBX_BACKFILL].due = GetCurrentTimestamp();
 	return true;
 }
 
@@ -169,8 +171,9 @@ page_runs(DbxTracked *tracked, const DbxJson *rows)
 void
 dbx_backfill_end(DbxTracked *tracked)
 {
-	if (tracked->backfill == NULL)
-		return;
-	MemoryContextDelete(tracked->backfill->context);
-	tracked->backfill = NULL;
+	DbxBackfill *backfill = tracked->activities[DBX_BACKFILL].portion;
+
+	tracked->activities[DBX_BACKFILL].portion = NULL;
+	if (backfill != NULL)
+		MemoryContextDelete(backfill->context);
 }

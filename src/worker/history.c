@@ -1,6 +1,7 @@
 /*
  * history.c
- *	  Writing what was seen of runs into run_history and run_transitions.
+ *	  Writing what was seen of runs into run_history, task_history and
+ *	  run_transitions.
  *
  * Separate from the tracker, which talks to the service: everything here
  * happens inside one transaction and never waits for the network.
@@ -11,6 +12,12 @@
  * take a transaction id, for every active run in every sweep.  What the
  * comparison leaves out (tasks and raw) differs between the list and the get
  * call for the same state of a run; it is replaced when something else changed.
+ * Task runs are compared and written by one statement per run, for the same
+ * reason.
+ *
+ * What a list does not tell of a run that ended (all of its tasks, parameters,
+ * repairs), and the outputs of its tasks, is noted in history_fetches in the
+ * same transaction, so that it will be asked for whatever happens.
  */
 #include "postgres.h"
 
@@ -48,6 +55,12 @@ static SPIPlanPtr write_plan = NULL;
 static SPIPlanPtr gone_plan = NULL;
 static SPIPlanPtr transition_plan = NULL;
 static SPIPlanPtr active_plan = NULL;
+static SPIPlanPtr tasks_plan = NULL;
+static SPIPlanPtr outputs_plan = NULL;
+static SPIPlanPtr fetch_plan = NULL;
+static SPIPlanPtr fetched_plan = NULL;
+
+static bool fetches_noted = false;
 
 static int column_run_id;
 static int column_job_id;
@@ -59,12 +72,20 @@ static void		  prepare(void);
 static SPIPlanPtr prepare_statement(const char *sql, int nargs, Oid *types);
 static char		 *compare_statement(void);
 static char		 *write_statement(void);
+static char		 *tasks_statement(void);
 static bool		  compared(const DbxColumn *column);
 static bool		  write_run(DbxHistoryBatch *batch, const DbxSeenRun *run);
 static bool	 write_run_alone(DbxHistoryBatch *batch, const DbxSeenRun *run);
 static bool	 write_gone(DbxHistoryBatch *batch, const DbxSeenRun *run);
 static void	 log_unknown_state(const char *what, const char *value,
 							   const char *const *known);
+static void	 take_values(const DbxSeenRun *run, const char *workspace,
+						 Datum *values, bool *nulls);
+static bool	 write_tasks(DbxHistoryBatch *batch, const DbxSeenRun *run);
+static void	 plan_fetches(DbxHistoryBatch *batch, const DbxSeenRun *run,
+						  bool news);
+static int	 execute_for_run(SPIPlanPtr plan, int expected,
+							 const DbxHistoryBatch *batch, int64 run_id);
 static void	 record_transition(const char *workspace, int64 run_id,
 							   const char *state, const char *result_state,
 							   TimestampTz at);
@@ -102,6 +123,7 @@ dbx_history_write(DbxHistoryBatch *batch)
 
 	prepare();
 	batch->changed = 0;
+	batch->fetches = 0;
 	batch->bad = NIL;
 	row_context = AllocSetContextCreate(CurrentMemoryContext,
 										"databricks history row",
@@ -121,6 +143,16 @@ dbx_history_write(DbxHistoryBatch *batch)
 			batch->changed++;
 	}
 	MemoryContextDelete(row_context);
+	fetches_noted |= batch->fetches > 0;
+}
+
+bool
+dbx_history_take_noted(void)
+{
+	bool noted = fetches_noted;
+
+	fetches_noted = false;
+	return noted;
 }
 
 int
@@ -157,6 +189,8 @@ prepare(void)
 							  TIMESTAMPTZOID};
 	Oid gone_types[] = {TEXTOID, INT8OID, TIMESTAMPTZOID};
 	Oid active_types[] = {TEXTOID};
+	Oid run_types[] = {TEXTOID, INT8OID, TEXTOID};
+	Oid tasks_types[] = {TEXTOID, INT8OID, JSONBOID, JSONBOID};
 
 	if (active_plan != NULL)
 		return;
@@ -167,16 +201,18 @@ prepare(void)
 	column_result_state = dbx_resource_column(RES, "result_state");
 	column_life_cycle = dbx_resource_column(RES, "life_cycle_state");
 
-	if (RES->ncolumns >= MAX_PARAMETERS)
+	if (RES->ncolumns + 2 > MAX_PARAMETERS)
 		elog(ERROR, "resource \"runs\" has too many columns");
 	for (int i = 0; i < RES->ncolumns; i++)
 		types[i] = RES->columns[i].convert == DBX_CONVERT_WORKSPACE
 			? TEXTOID
 			: RES->columns[i].type;
 	types[RES->ncolumns] = TIMESTAMPTZOID;
+	types[RES->ncolumns + 1] = JSONBOID;
 
-	compare_plan = prepare_statement(compare_statement(), RES->ncolumns, types);
-	write_plan = prepare_statement(write_statement(), RES->ncolumns + 1, types);
+	compare_plan = prepare_statement(compare_statement(), RES->ncolumns + 2,
+									 types);
+	write_plan = prepare_statement(write_statement(), RES->ncolumns + 2, types);
 	gone_plan = prepare_statement(
 		"UPDATE databricks.run_history AS h"
 		" SET gone_at = $3, updated_at = $3"
@@ -189,6 +225,41 @@ prepare(void)
 		" (workspace, run_id, state, result_state, observed_at)"
 		" VALUES ($1, $2, $3, $4, $5)",
 		lengthof(transition_types), transition_types);
+	tasks_plan = prepare_statement(tasks_statement(), lengthof(tasks_types),
+								   tasks_types);
+
+	/* Whether "failed" is meant: what was cancelled or skipped did not fail. */
+	outputs_plan = prepare_statement(
+		"INSERT INTO databricks.history_fetches"
+		" (workspace, run_id, task_run_id, due_at)"
+		" SELECT t.workspace, t.run_id, t.task_run_id, now()"
+		" FROM databricks.task_history AS t"
+		" WHERE t.workspace = $1 AND t.run_id = $2 AND t.output_at IS NULL"
+		" AND t.start_time IS NOT NULL AND t.end_time IS NOT NULL"
+		" AND t.life_cycle_state IS DISTINCT FROM 'SKIPPED'"
+		" AND ($3 = 'all' OR ($3 = 'failed' AND (CASE WHEN t.result_state IS NULL"
+		"  THEN t.termination_code IS DISTINCT FROM 'SUCCESS'"
+		"   AND t.termination_code IS DISTINCT FROM 'USER_CANCELED'"
+		"  ELSE t.result_state NOT IN ('SUCCESS', 'SUCCESS_WITH_FAILURES',"
+		"   'CANCELED', 'UPSTREAM_CANCELED', 'UPSTREAM_FAILED', 'EXCLUDED',"
+		"   'DISABLED', 'MAXIMUM_CONCURRENT_RUNS_REACHED') END)))"
+		" AND NOT EXISTS (SELECT FROM databricks.history_fetches AS f"
+		"  WHERE f.workspace = t.workspace AND f.run_id = t.run_id"
+		"  AND f.task_run_id = t.task_run_id)",
+		lengthof(run_types), run_types);
+	fetch_plan = prepare_statement(
+		"INSERT INTO databricks.history_fetches"
+		" (workspace, run_id, task_run_id, due_at)"
+		" SELECT $1, $2, 0, now()"
+		" WHERE EXISTS (SELECT FROM databricks.tracking_settings AS s"
+		"  WHERE s.workspace = $1)"
+		" AND NOT EXISTS (SELECT FROM databricks.history_fetches AS f"
+		"  WHERE f.workspace = $1 AND f.run_id = $2 AND f.task_run_id = 0)",
+		lengthof(run_types), run_types);
+	fetched_plan = prepare_statement(
+		"DELETE FROM databricks.history_fetches AS f"
+		" WHERE f.workspace = $1 AND f.run_id = $2 AND f.task_run_id = 0",
+		lengthof(run_types), run_types);
 	active_plan = prepare_statement(
 		"SELECT h.run_id FROM databricks.run_history AS h"
 		" WHERE h.workspace = $1 AND h.gone_at IS NULL"
@@ -232,6 +303,11 @@ compare_statement(void)
 			appendStringInfo(&sql, " AND h.%s IS NOT DISTINCT FROM $%d",
 							 quote_identifier(RES->columns[i].name), i + 1);
 	}
+	appendStringInfo(&sql,
+					 ", h.repair_history IS NOT DISTINCT FROM $%d"
+					 " AND h.job_parameters IS NOT DISTINCT FROM $%d",
+					 RES->ncolumns + 2,
+					 dbx_resource_column(RES, "job_parameters") + 1);
 	appendStringInfo(
 		&sql,
 		" FROM databricks.run_history AS h WHERE h.workspace = $%d AND h.run_id = $%d",
@@ -264,12 +340,102 @@ write_statement(void)
 		else
 			appendStringInfo(&changes, "%s = excluded.%s, ", name, name);
 	}
-	return psprintf("INSERT INTO databricks.run_history AS h"
-					" (%sfirst_seen_at, updated_at) VALUES (%s$%d, $%d)"
-					" ON CONFLICT (workspace, run_id) DO UPDATE"
-					" SET %supdated_at = excluded.updated_at, gone_at = NULL",
-					names.data, values.data, RES->ncolumns + 1,
-					RES->ncolumns + 1, changes.data);
+	return psprintf(
+		"INSERT INTO databricks.run_history AS h"
+		" (%sfirst_seen_at, updated_at, repair_history)"
+		" VALUES (%s$%d, $%d, $%d)"
+		" ON CONFLICT (workspace, run_id) DO UPDATE"
+		" SET %supdated_at = excluded.updated_at, gone_at = NULL,"
+		" repair_history = coalesce(excluded.repair_history, h.repair_history)",
+		names.data, values.data, RES->ncolumns + 1, RES->ncolumns + 1,
+		RES->ncolumns + 2, changes.data);
+}
+
+/*
+ * Parameters: workspace, run_id, tasks, job_clusters.  An upsert of what is new
+ * or different only, since one that changes nothing would lock the row.
+ */
+static char *
+tasks_statement(void)
+{
+	static const char *const columns[][2] = {
+		{"task_key", "e.t ->> 'task_key'"},
+		{"attempt_number", "(e.t ->> 'attempt_number')::int4"},
+		{"is_latest",
+		 "row_number() OVER (PARTITION BY e.t ->> 'task_key' ORDER BY"
+		 " coalesce((e.t ->> 'start_time')::int8, 0) DESC,"
+		 " coalesce((e.t ->> 'attempt_number')::int4, 0) DESC, e.n DESC) = 1"},
+		{"state",
+		 "coalesce(e.t #>> '{status,state}',"
+		 " CASE WHEN e.t #>> '{state,life_cycle_state}' IN ('SKIPPED', 'INTERNAL_ERROR')"
+		 "  THEN 'TERMINATED'"
+		 " WHEN e.t #>> '{state,life_cycle_state}' = 'WAITING_FOR_RETRY' THEN 'WAITING'"
+		 " ELSE e.t #>> '{state,life_cycle_state}' END)"},
+		{"result_state", "e.t #>> '{state,result_state}'"},
+		{"life_cycle_state", "e.t #>> '{state,life_cycle_state}'"},
+		{"termination_code", "e.t #>> '{status,termination_details,code}'"},
+		{"termination_type", "e.t #>> '{status,termination_details,type}'"},
+		{"state_message",
+		 "coalesce(e.t #>> '{status,termination_details,message}',"
+		 " e.t #>> '{state,state_message}')"},
+		{"start_time",
+		 "'epoch'::timestamptz + nullif((e.t ->> 'start_time')::int8, 0)"
+		 " * interval '1 millisecond'"},
+		{"end_time",
+		 "'epoch'::timestamptz + nullif((e.t ->> 'end_time')::int8, 0)"
+		 " * interval '1 millisecond'"},
+		{"queue_duration",
+		 "(e.t ->> 'queue_duration')::int8 * interval '1 millisecond'"},
+		{"setup_duration",
+		 "(e.t ->> 'setup_duration')::int8 * interval '1 millisecond'"},
+		{"execution_duration",
+		 "(e.t ->> 'execution_duration')::int8 * interval '1 millisecond'"},
+		{"cleanup_duration",
+		 "(e.t ->> 'cleanup_duration')::int8 * interval '1 millisecond'"},
+		{"depends_on", "e.t -> 'depends_on'"},
+		{"cluster_id",
+		 "coalesce(e.t #>> '{cluster_instance,cluster_id}',"
+		 " e.t ->> 'existing_cluster_id')"},
+		{"new_cluster",
+		 "coalesce(e.t -> 'new_cluster', (SELECT c -> 'new_cluster'"
+		 " FROM jsonb_array_elements($4) AS c"
+		 " WHERE c ->> 'job_cluster_key' = e.t ->> 'job_cluster_key' LIMIT 1))"},
+		{"run_page_url", "e.t ->> 'run_page_url'"}};
+	StringInfoData names;
+	StringInfoData selected;
+	StringInfoData values;
+	StringInfoData changes;
+	StringInfoData different;
+
+	initStringInfo(&names);
+	initStringInfo(&selected);
+	initStringInfo(&values);
+	initStringInfo(&changes);
+	initStringInfo(&different);
+	for (int i = 0; i < lengthof(columns); i++)
+	{
+		const char *name = columns[i][0];
+		const char *comma = i > 0 ? ", " : "";
+
+		appendStringInfo(&names, "%s%s", comma, name);
+		appendStringInfo(&selected, "%sn.%s", comma, name);
+		appendStringInfo(&values, "%s%s AS %s", comma, columns[i][1], name);
+		appendStringInfo(&changes, "%s%s = excluded.%s", comma, name, name);
+		appendStringInfo(&different, "%sh.%s IS DISTINCT FROM n.%s",
+						 i > 0 ? " OR " : "", name, name);
+	}
+	return psprintf(
+		"INSERT INTO databricks.task_history"
+		" (workspace, run_id, task_run_id, %s)"
+		" SELECT $1, $2, n.task_run_id, %s FROM"
+		" (SELECT DISTINCT ON (task_run_id) (e.t ->> 'run_id')::int8 AS task_run_id, %s"
+		"  FROM jsonb_array_elements($3) WITH ORDINALITY AS e (t, n)"
+		"  WHERE e.t ->> 'run_id' IS NOT NULL) AS n"
+		" LEFT JOIN databricks.task_history AS h ON h.workspace = $1"
+		"  AND h.run_id = $2 AND h.task_run_id = n.task_run_id"
+		" WHERE h.task_run_id IS NULL OR %s"
+		" ON CONFLICT (workspace, run_id, task_run_id) DO UPDATE SET %s",
+		names.data, selected.data, values.data, different.data, changes.data);
 }
 
 /* ---- one run ---- */
@@ -292,27 +458,23 @@ write_run(DbxHistoryBatch *batch, const DbxSeenRun *run)
 	TimestampTz	  now = GetCurrentTimestamp();
 	char		 *state;
 	char		 *result_state;
-	char		 *life_cycle;
 	bool		  known;
+	bool		  news = true;
 	bool		  moved = true;
+	bool		  same = false;
 	MemoryContext row_context = CurrentMemoryContext;
 
 	if (run->element == NULL)
 		return write_gone(batch, run);
 
-	dbx_resource_values(RES, run->element, batch->workspace, values, nulls);
-	for (int i = 0; i < RES->ncolumns; i++)
-	{
-		if (RES->columns[i].convert == DBX_CONVERT_WORKSPACE)
-			values[i] = CStringGetTextDatum(batch->workspace);
-		null_marks[i] = nulls[i] ? 'n' : ' ';
-	}
+	take_values(run, batch->workspace, values, nulls);
 	values[RES->ncolumns] = TimestampTzGetDatum(now);
-	null_marks[RES->ncolumns] = ' ';
-	null_marks[RES->ncolumns + 1] = '\0';
+	nulls[RES->ncolumns] = false;
+	for (int i = 0; i < RES->ncolumns + 2; i++)
+		null_marks[i] = nulls[i] ? 'n' : ' ';
+	null_marks[RES->ncolumns + 2] = '\0';
 	state = text_value(values, nulls, column_state);
 	result_state = text_value(values, nulls, column_result_state);
-	life_cycle = text_value(values, nulls, column_life_cycle);
 
 	/* SPI leaves its own memory context behind, which lasts for the batch. */
 	if (SPI_execute_plan(compare_plan, values, null_marks, false, 1) !=
@@ -325,35 +487,131 @@ write_run(DbxHistoryBatch *batch, const DbxSeenRun *run)
 		HeapTuple tuple = SPI_tuptable->vals[0];
 		TupleDesc tupdesc = SPI_tuptable->tupdesc;
 		bool	  isnull;
-		bool same = DatumGetBool(SPI_getbinval(tuple, tupdesc, 3, &isnull));
 
+		news = !DatumGetBool(SPI_getbinval(tuple, tupdesc, 3, &isnull));
 		moved = !same_text(SPI_getvalue(tuple, tupdesc, 1), state) ||
 			!same_text(SPI_getvalue(tuple, tupdesc, 2), result_state);
+		same = !news &&
+			(!run->whole ||
+			 DatumGetBool(SPI_getbinval(tuple, tupdesc, 4, &isnull)));
 		SPI_freetuptable(SPI_tuptable);
-		if (same)
-			return false;
 	}
-
-	log_unknown_state("state", state, states);
-	log_unknown_state("life cycle state", life_cycle, life_cycles);
-
-	if (SPI_execute_plan(write_plan, values, null_marks, false, 0) !=
-		SPI_OK_INSERT)
-		elog(ERROR, "a run could not be written");
-	MemoryContextSwitchTo(row_context);
+	if (!same)
+	{
+		log_unknown_state("state", state, states);
+		log_unknown_state("life cycle state",
+						  text_value(values, nulls, column_life_cycle),
+						  life_cycles);
+		if (SPI_execute_plan(write_plan, values, null_marks, false, 0) !=
+			SPI_OK_INSERT)
+			elog(ERROR, "a run could not be written");
+		MemoryContextSwitchTo(row_context);
+	}
+	if (write_tasks(batch, run))
+		same = false;
 
 	/* What had ended before anybody looked did not change while we watched. */
-	if (batch->backfill && !known && dbx_history_ended(state, life_cycle))
+	if (batch->backfill && !known && run->ended)
 		return true;
-	if (moved)
+	plan_fetches(batch, run, news);
+	if (news && moved)
 		record_transition(batch->workspace, run->run_id, state, result_state,
 						  now);
-	dbx_history_notify(batch->workspace, run->run_id,
-					   nulls[column_job_id]
-						   ? NULL
-						   : int64_text(DatumGetInt64(values[column_job_id])),
-					   0, state, result_state, now);
-	return true;
+	if (news)
+		dbx_history_notify(batch->workspace, run->run_id,
+						   nulls[column_job_id]
+							   ? NULL
+							   : int64_text(DatumGetInt64(values[column_job_id])),
+						   0, state, result_state, now);
+	return !same;
+}
+
+/*
+ * The columns of the descriptor, and behind them room for the time of writing,
+ * and the repairs.  What a list shows cut is left as it is known.
+ */
+static void
+take_values(const DbxSeenRun *run, const char *workspace, Datum *values,
+			bool *nulls)
+{
+	const DbxJson *repairs = dbx_json_get(run->element, "repair_history");
+
+	dbx_resource_values(RES, run->element, workspace, values, nulls);
+	for (int i = 0; i < RES->ncolumns; i++)
+	{
+		const DbxColumn *column = &RES->columns[i];
+
+		if (column->convert == DBX_CONVERT_WORKSPACE)
+			values[i] = CStringGetTextDatum(workspace);
+		else if (!run->whole && column->convert != DBX_CONVERT_ELEMENT &&
+				 dbx_resource_incomplete(RES, run->element, column))
+			nulls[i] = true;
+	}
+	nulls[RES->ncolumns + 1] = dbx_json_type(repairs) != DBX_JSON_ARRAY;
+	if (!nulls[RES->ncolumns + 1])
+		values[RES->ncolumns + 1] = JsonbPGetDatum(dbx_json_to_jsonb(repairs));
+}
+
+/* Returns whether one of them was new or different. */
+static bool
+write_tasks(DbxHistoryBatch *batch, const DbxSeenRun *run)
+{
+	const DbxJson *tasks = dbx_json_get(run->element, "tasks");
+	const DbxJson *clusters = dbx_json_get(run->element, "job_clusters");
+	MemoryContext  row_context = CurrentMemoryContext;
+	Datum		   values[4];
+	char		   nulls[] = "    ";
+
+	if (dbx_json_type(tasks) != DBX_JSON_ARRAY)
+		return false;
+	values[0] = CStringGetTextDatum(batch->workspace);
+	values[1] = Int64GetDatum(run->run_id);
+	values[2] = JsonbPGetDatum(dbx_json_to_jsonb(tasks));
+	if (dbx_json_type(clusters) == DBX_JSON_ARRAY)
+		values[3] = JsonbPGetDatum(dbx_json_to_jsonb(clusters));
+	else
+		nulls[3] = 'n';
+	if (SPI_execute_plan(tasks_plan, values, nulls, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "the tasks of a run could not be written");
+	MemoryContextSwitchTo(row_context);
+	return SPI_processed > 0;
+}
+
+/*
+ * Note what is to be asked for, and forget what was.  Runs of requests may be
+ * of workspaces that nobody tracks; then nobody would ask.
+ */
+static void
+plan_fetches(DbxHistoryBatch *batch, const DbxSeenRun *run, bool news)
+{
+	if (run->whole)
+	{
+		(void) execute_for_run(fetched_plan, SPI_OK_DELETE, batch, run->run_id);
+		if (run->ended && batch->outputs != NULL &&
+			strcmp(batch->outputs, "none") != 0)
+			batch->fetches += execute_for_run(outputs_plan, SPI_OK_INSERT,
+											  batch, run->run_id);
+	}
+	else if (run->ended && news)
+		batch->fetches += execute_for_run(fetch_plan, SPI_OK_INSERT, batch,
+										  run->run_id);
+}
+
+/* Parameters: workspace, run_id, outputs.  Returns the number of rows. */
+static int
+execute_for_run(SPIPlanPtr plan, int expected, const DbxHistoryBatch *batch,
+				int64 run_id)
+{
+	MemoryContext row_context = CurrentMemoryContext;
+	Datum		  values[3];
+
+	values[0] = CStringGetTextDatum(batch->workspace);
+	values[1] = Int64GetDatum(run_id);
+	values[2] = CStringGetTextDatum(batch->outputs ? batch->outputs : "none");
+	if (SPI_execute_plan(plan, values, NULL, false, 0) != expected)
+		elog(ERROR, "what is to be fetched could not be noted");
+	MemoryContextSwitchTo(row_context);
+	return (int) SPI_processed;
 }
 
 /* As write_run, but an error concerns this run only. */

@@ -1,6 +1,6 @@
 /*
  * history.h
- *	  Writing what was seen of runs into run_history and run_transitions.
+ *	  Writing what was seen of runs into run_history, task_history and run_transitions.
  */
 #ifndef DBX_WORKER_HISTORY_H
 #define DBX_WORKER_HISTORY_H
@@ -15,6 +15,7 @@ typedef struct DbxSeenRun
 	int64		   run_id;	/* hash key where these are in a table */
 	const DbxJson *element; /* NULL: it does not know the run any more */
 	bool		   ended;
+	bool		   whole; /* all of it: from runs/get, not from a list */
 } DbxSeenRun;
 
 /* A run that could not be written, kept apart from the others. */
@@ -31,8 +32,11 @@ typedef struct DbxHistoryBatch
 	bool		  backfill; /* ended runs are news of the past: no
 								 * transition, no notification */
 	bool		  alone;	/* each run in a subtransaction of its own */
+	const char	 *outputs;	/* of which tasks: "failed", "none", "all";
+								 * NULL: not known here */
 	MemoryContext context;	/* for the results */
 	int			  changed;	/* result: runs written */
+	int			  fetches;	/* result: calls added to history_fetches */
 	List		 *bad;		/* result: of DbxBadRun *, with "alone" only */
 } DbxHistoryBatch;
 
@@ -60,6 +64,9 @@ extern void dbx_history_notify(const char *workspace, int64 run_id,
 							   const char *job_id, int64 request_id,
 							   const char *state, const char *result_state,
 							   TimestampTz at);
+
+/* Has anything been noted in history_fetches since it was last asked? */
+extern bool dbx_history_take_noted(void);
 
 /* Ids of the runs of a workspace not known to have ended: int64, palloc'd. */
 extern int dbx_history_active(const char *workspace, int64 **run_ids);

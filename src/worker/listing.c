@@ -1,6 +1,6 @@
 /*
  * listing.c
- *	  Pages of runs/list without waiting.
+ *	  Pages of runs/list and runs/get without waiting.
  *
  * Separate from the pager of src/api, which waits for its pages: the worker has
  * several lists under way at once and other things to do meanwhile.  The end
@@ -16,8 +16,13 @@
 #include "guc.h"
 #include "worker/tracked.h"
 
+/* 100 tasks each; a for-each task alone may have 5000 iterations. */
+#define RUN_PAGES 1000
+
 static void ask(DbxListing *listing, const char *token);
 static void check_progress(DbxListing *listing, const char *token);
+static void ask_run(DbxRunGet *get, const char *token);
+static void take_page(DbxRunGet *get);
 
 DbxListing *
 dbx_listing_start(const DbxWorkspace *workspace, const char *query)
@@ -113,4 +118,95 @@ check_progress(DbxListing *listing, const char *token)
 				 errmsg("runs/list of workspace \"%s\" has more than %d pages",
 						listing->workspace->name, dbx_guc_max_pages),
 				 errhint("Raise databricks.max_pages.")));
+}
+
+/* ---- one run ---- */
+
+DbxRunGet *
+dbx_run_get_start(const DbxWorkspace *workspace, int64 run_id)
+{
+	DbxRunGet *get = palloc0(sizeof(DbxRunGet));
+
+	get->workspace = workspace;
+	get->run_id = run_id;
+	get->context = CurrentMemoryContext;
+	ask_run(get, NULL);
+	return get;
+}
+
+bool
+dbx_run_get_done(DbxRunGet *get)
+{
+	while (get->call != NULL && dbx_call_done(get->call))
+	{
+		if (dbx_call_error(get->call) != NULL)
+			return true;
+		take_page(get);
+	}
+	return get->call == NULL;
+}
+
+const DbxApiError *
+dbx_run_get_error(const DbxRunGet *get)
+{
+	return get->call == NULL ? NULL : dbx_call_error(get->call);
+}
+
+static void
+ask_run(DbxRunGet *get, const char *token)
+{
+	MemoryContext  before = MemoryContextSwitchTo(get->context);
+	DbxCallSpec	   spec = {0};
+	StringInfoData query;
+
+	initStringInfo(&query);
+	dbx_query_add_int64(&query, "run_id", get->run_id);
+	dbx_query_add(&query, "include_history", "true");
+	if (token != NULL)
+		dbx_query_add(&query, "page_token", token);
+	spec.method = "GET";
+	spec.path = dbx_api_jobs_path(get->workspace, "runs/get");
+	spec.query = query.data;
+	spec.caller = "track";
+	get->call = dbx_call_start(get->workspace, &spec);
+	pfree(query.data);
+	MemoryContextSwitchTo(before);
+}
+
+/* The arrays of further pages are appended to those of the first one. */
+static void
+take_page(DbxRunGet *get)
+{
+	static const char *const arrays[] = {"tasks", "job_clusters",
+										 "job_parameters", "repair_history"};
+	DbxJson					*page = dbx_call_json(get->call);
+	const char				*token;
+	int64					 job_run_id;
+
+	dbx_call_free(get->call);
+	get->call = NULL;
+	token = dbx_json_string(dbx_json_get(page, "next_page_token"));
+	if (get->run == NULL)
+	{
+		get->run = page;
+		get->foreign = dbx_json_int64(dbx_json_get(page, "job_run_id"),
+									  &job_run_id) &&
+			job_run_id != get->run_id;
+	}
+	else
+	{
+		for (int i = 0; i < lengthof(arrays); i++)
+			dbx_json_append(get->run, page, arrays[i]);
+	}
+	if (token != NULL && *token != '\0' && !get->foreign)
+	{
+		if (++get->pages > RUN_PAGES)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("run " INT64_FORMAT
+							" of workspace \"%s\" has more than %d pages",
+							get->run_id, get->workspace->name, RUN_PAGES)));
+		ask_run(get, token);
+	}
+	dbx_json_remove(get->run, "next_page_token");
 }

@@ -41,7 +41,7 @@ static const char *const relations[] = {
 	"data_version",			"tracking_settings",   "run_history",
 	"run_transitions",		"active_runs",		   "run_requests",
 	"run_request_attempts", "run_request_cancels", "paused_workspaces",
-	"schedule_settings"};
+	"schedule_settings",	"task_history",		   "history_fetches"};
 
 static void check_owners(const DbxExtension *extension);
 static int	current_version(void);

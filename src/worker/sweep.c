@@ -41,14 +41,14 @@
 /* ... and else only this often. */
 #define WHOLE_WINDOW_USECS (5 * 60 * USECS_PER_SEC)
 
+/* Active runs are listed with their tasks as long as they fit on a page. */
+#define EXPANDED_PAGES 1
+
+/* Runs asked for at a time. */
+#define GETS_AT_ONCE 200
+
 /* A sweep repeats calls for a short time only: the next sweep repeats all. */
 #define SWEEP_PATIENCE_MS 10000
-
-typedef struct SweepGet
-{
-	int64	 run_id;
-	DbxCall *call; /* NULL: answered */
-} SweepGet;
 
 /* What this sweep has seen of a run; hash entry. */
 typedef struct SweepEntry
@@ -71,20 +71,23 @@ struct DbxSweep
 	HTAB		 *seen;	   /* of SweepEntry */
 	List		 *pending; /* of DbxSeenRun *, in "answers" */
 	bool		  gets_begun;
-	List		 *gets; /* of SweepGet * */
-	int			  gets_open;
+	int			  nwanted; /* runs in no list ... */
+	int64		 *wanted;
+	int			  asked;   /* ... and how many of them have been asked for */
+	List		 *gets;	   /* of DbxRunGet *, under way */
 	char		 *trouble; /* of a single run */
 };
 
 static void load_state(DbxTracked *tracked, DbxSweep *sweep);
 static void start_lists(DbxTracked *tracked, DbxSweep *sweep);
 static void take_rows(DbxTracked *tracked, const DbxJson *rows);
-static void take_run(DbxTracked *tracked, int64 run_id, const DbxJson *element);
+static void take_run(DbxTracked *tracked, int64 run_id, const DbxJson *element,
+					 bool whole);
 static bool read_lists(DbxTracked *tracked);
 static void start_gets(DbxTracked *tracked);
-static void start_get(DbxSweep *sweep, int64 run_id);
-static void take_gets(DbxTracked *tracked);
-static void take_get(DbxTracked *tracked, SweepGet *get);
+static void want(DbxSweep *sweep, int64 run_id);
+static bool take_gets(DbxTracked *tracked);
+static void take_get(DbxTracked *tracked, DbxRunGet *get);
 static bool write_pending(DbxTracked *tracked, bool last);
 static int	count_active(DbxTracked *tracked);
 static void finish(DbxTracked *tracked);
@@ -157,6 +160,8 @@ start_lists(DbxTracked *tracked, DbxSweep *sweep)
 
 	initStringInfo(&query);
 	dbx_query_add(&query, "active_only", "true");
+	if (tracked->active_pages > 0 && tracked->active_pages <= EXPANDED_PAGES)
+		dbx_query_add(&query, "expand_tasks", "true");
 	sweep->active = dbx_listing_start(sweep->workspace, query.data);
 
 	resetStringInfo(&query);
@@ -183,8 +188,7 @@ dbx_sweep_advance(DbxTracked *tracked)
 	{
 		if (!sweep->gets_begun)
 			start_gets(tracked);
-		take_gets(tracked);
-		if (sweep->gets_open == 0)
+		if (take_gets(tracked))
 		{
 			finish(tracked);
 			done = true;
@@ -238,7 +242,7 @@ take_rows(DbxTracked *tracked, const DbxJson *rows)
 				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
 				 errmsg("runs/list of workspace \"%s\" holds a run without run_id",
 						tracked->name)));
-		take_run(tracked, run_id, row);
+		take_run(tracked, run_id, row, false);
 	}
 }
 
@@ -246,7 +250,7 @@ take_rows(DbxTracked *tracked, const DbxJson *rows)
  * Note what was said of a run; element NULL: that it is not known.  In "answers".
  */
 static void
-take_run(DbxTracked *tracked, int64 run_id, const DbxJson *element)
+take_run(DbxTracked *tracked, int64 run_id, const DbxJson *element, bool whole)
 {
 	DbxSweep   *sweep = tracked->sweep;
 	DbxSeenRun *run;
@@ -274,6 +278,7 @@ take_run(DbxTracked *tracked, int64 run_id, const DbxJson *element)
 	run->run_id = run_id;
 	run->element = element;
 	run->ended = ended;
+	run->whole = whole;
 	sweep->pending = lappend(sweep->pending, run);
 }
 
@@ -286,6 +291,10 @@ start_gets(DbxTracked *tracked)
 	HASH_SEQ_STATUS status;
 	DbxAside	   *aside;
 
+	sweep->wanted = MemoryContextAlloc(
+		sweep->context,
+		sizeof(int64) *
+			(sweep->nknown + hash_get_num_entries(tracked->aside) + 1));
 	for (int i = 0; i < sweep->nknown; i++)
 	{
 		int64 run_id = sweep->known[i];
@@ -294,7 +303,7 @@ start_gets(DbxTracked *tracked)
 			continue;
 		aside = hash_search(tracked->aside, &run_id, HASH_FIND, NULL);
 		if (aside == NULL || (!aside->bad && aside->retry_at <= sweep->begun))
-			start_get(sweep, run_id);
+			want(sweep, run_id);
 	}
 
 	/* Those that could not be written are tried again, listed or not. */
@@ -303,65 +312,66 @@ start_gets(DbxTracked *tracked)
 	{
 		if (aside->bad && aside->retry_at <= sweep->begun &&
 			hash_search(sweep->seen, &aside->run_id, HASH_FIND, NULL) == NULL)
-			start_get(sweep, aside->run_id);
+			want(sweep, aside->run_id);
 	}
 	sweep->gets_begun = true;
 }
 
 static void
-start_get(DbxSweep *sweep, int64 run_id)
+want(DbxSweep *sweep, int64 run_id)
 {
-	MemoryContext  before = MemoryContextSwitchTo(sweep->context);
-	SweepGet	  *get = palloc0(sizeof(SweepGet));
-	DbxCallSpec	   spec = {0};
-	StringInfoData query;
-
-	initStringInfo(&query);
-	dbx_query_add_int64(&query, "run_id", run_id);
-	spec.method = "GET";
-	spec.path = dbx_api_jobs_path(sweep->workspace, "runs/get");
-	spec.query = query.data;
-	spec.caller = "track";
-	get->run_id = run_id;
-	get->call = dbx_call_start(sweep->workspace, &spec);
-	sweep->gets = lappend(sweep->gets, get);
-	sweep->gets_open++;
-	pfree(query.data);
-	MemoryContextSwitchTo(before);
+	sweep->wanted[sweep->nwanted++] = run_id;
 }
 
-static void
+/*
+ * True when all have been answered.  Many are asked for in turns, and written in
+ * between, so that a thousand that end together need not fit into memory.
+ */
+static bool
 take_gets(DbxTracked *tracked)
 {
 	DbxSweep *sweep = tracked->sweep;
 	ListCell *cell;
 
-	MemoryContextSwitchTo(sweep->answers);
-	foreach(cell, sweep->gets)
+	for (;;)
 	{
-		SweepGet *get = lfirst(cell);
-
-		if (get->call != NULL && dbx_call_done(get->call))
+		MemoryContextSwitchTo(sweep->answers);
+		foreach(cell, sweep->gets)
 		{
+			DbxRunGet *get = lfirst(cell);
+
+			if (!dbx_run_get_done(get))
+				continue;
 			take_get(tracked, get);
-			dbx_call_free(get->call);
-			get->call = NULL;
-			sweep->gets_open--;
+			if (get->call != NULL)
+				dbx_call_free(get->call);
+			sweep->gets = foreach_delete_current(sweep->gets, cell);
 		}
+		if (sweep->gets != NIL)
+			return false;
+		if (sweep->asked == sweep->nwanted)
+			return true;
+
+		if (sweep->asked > 0)
+			(void) write_pending(tracked, false);
+		MemoryContextSwitchTo(sweep->context);
+		for (int i = 0; i < GETS_AT_ONCE && sweep->asked < sweep->nwanted; i++)
+			sweep->gets = lappend(
+				sweep->gets,
+				dbx_run_get_start(sweep->workspace,
+								  sweep->wanted[sweep->asked++]));
 	}
 }
 
 static void
-take_get(DbxTracked *tracked, SweepGet *get)
+take_get(DbxTracked *tracked, DbxRunGet *get)
 {
 	DbxSweep		  *sweep = tracked->sweep;
-	const DbxApiError *error = dbx_call_error(get->call);
-	DbxJson			  *run;
-	int64			   job_run_id;
+	const DbxApiError *error = dbx_run_get_error(get);
 
 	if (error != NULL && error->not_found)
 	{
-		take_run(tracked, get->run_id, NULL);
+		take_run(tracked, get->run_id, NULL, true);
 		return;
 	}
 	if (error != NULL)
@@ -376,20 +386,13 @@ take_get(DbxTracked *tracked, SweepGet *get)
 						 get->run_id, error->message));
 		return;
 	}
-
-	run = dbx_call_json(get->call);
-	if (dbx_json_int64(dbx_json_get(run, "job_run_id"), &job_run_id) &&
-		job_run_id != get->run_id)
+	if (get->foreign)
 	{
 		dbx_tracked_put_aside(tracked, get->run_id, false);
 		return;
 	}
-
-	/* More than a page of tasks: better none than some. */
-	if (dbx_json_string(dbx_json_get(run, "next_page_token")) != NULL)
-		dbx_json_remove(run, "tasks");
-	take_run(tracked, get->run_id, run);
-	if (!dbx_history_element_ended(run))
+	take_run(tracked, get->run_id, get->run, true);
+	if (!dbx_history_element_ended(get->run))
 		dbx_tracked_put_aside(tracked, get->run_id, false);
 }
 
@@ -448,6 +451,7 @@ finish(DbxTracked *tracked)
 	if (!write_pending(tracked, true))
 		return;
 	tracked->ended_seen_to = sweep->begun;
+	tracked->active_pages = sweep->active->pages;
 	if (sweep->recent_whole)
 	{
 		tracked->all_seen_to = sweep->begun;

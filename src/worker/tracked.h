@@ -5,7 +5,8 @@
  *	  tracker.c		which workspaces are tracked, when what is due, errors
  *	  sweep.c		one look at the active and the recent runs
  *	  backfill.c	reading back older runs, beside the sweeps
- *	  listing.c		pages of runs/list without waiting
+ *	  outputs.c		what lists do not tell of runs that ended, outputs of tasks
+ *	  listing.c		pages of runs/list and runs/get without waiting
  */
 #ifndef DBX_WORKER_TRACKED_H
 #define DBX_WORKER_TRACKED_H
@@ -42,6 +43,31 @@ extern DbxListing *dbx_listing_start(const DbxWorkspace *workspace,
 extern bool dbx_listing_next(DbxListing *listing, const DbxJson **rows);
 extern bool dbx_listing_done(const DbxListing *listing);
 
+/*
+ * A run with all pages of its arrays and its repairs.  Belongs to the memory
+ * context that was current when it was started.
+ */
+typedef struct DbxRunGet
+{
+	int64				run_id;
+	const DbxWorkspace *workspace;
+	MemoryContext		context;
+	DbxCall			   *call; /* NULL: over, without an error */
+	DbxJson			   *run;  /* as far as it has come */
+	int					pages;
+	bool				foreign; /* the id is not one of a job run */
+} DbxRunGet;
+
+extern DbxRunGet *dbx_run_get_start(const DbxWorkspace *workspace, int64 run_id);
+
+/*
+ * Is it over?  What has come is parsed into the current memory context, which
+ * must be the same each time.  Then the error is dbx_run_get_error(), NULL when
+ * get->run is whole.
+ */
+extern bool				  dbx_run_get_done(DbxRunGet *get);
+extern const DbxApiError *dbx_run_get_error(const DbxRunGet *get);
+
 /* A run that is not asked for, or not written, at each sweep. */
 typedef struct DbxAside
 {
@@ -51,8 +77,23 @@ typedef struct DbxAside
 	TimestampTz retry_at;
 } DbxAside;
 
-typedef struct DbxSweep	   DbxSweep;
-typedef struct DbxBackfill DbxBackfill;
+/* What is done beside the sweeps, a portion at a time. */
+typedef enum DbxActivityKind
+{
+	DBX_BACKFILL, /* reading back older runs */
+	DBX_FETCH,	  /* calls for single runs and tasks, see history_fetches */
+	DBX_ACTIVITIES
+} DbxActivityKind;
+
+typedef struct DbxActivity
+{
+	void	   *portion; /* under way, or NULL */
+	TimestampTz due;	 /* of the next portion, 0: none */
+	int			failures;
+	char	   *error; /* as far as the log knows; NULL: all is well */
+} DbxActivity;
+
+typedef struct DbxSweep DbxSweep;
 
 typedef struct DbxTracked
 {
@@ -60,24 +101,23 @@ typedef struct DbxTracked
 	bool		  listed;  /* found by the last dbx_tracker_load() */
 	MemoryContext context; /* this struct and what hangs off it */
 	int64		  poll;	   /* microseconds */
+	char		  outputs[8];
 
 	/* Runs that started before these have been seen: ended ones, all. */
 	TimestampTz ended_seen_to;
 	TimestampTz all_seen_to;
-	int			all_pages; /* pages of the last look at all of them */
+	int			all_pages;	  /* pages of the last look at all of them */
+	int			active_pages; /* of the last list of active ones; 0: none yet */
 
 	DbxSweep   *sweep; /* under way, or NULL */
 	TimestampTz sweep_due;
 	int			sweep_failures;
 	HTAB	   *aside; /* of DbxAside */
 
-	DbxBackfill *backfill;	   /* under way, or NULL */
-	TimestampTz	 backfill_due; /* 0: finished */
-	int			 backfill_failures;
+	DbxActivity activities[DBX_ACTIVITIES];
 
 	DbxSharedWorkspace status;
-	char *logged_error;	  /* NULL: all is well, as far as the log knows */
-	char *backfill_error; /* likewise, of the backfill */
+	char *logged_error; /* NULL: all is well, as far as the log knows */
 } DbxTracked;
 
 /*
@@ -92,6 +132,11 @@ extern void dbx_sweep_end(DbxTracked *tracked);
 extern void dbx_backfill_begin(DbxTracked *tracked);
 extern bool dbx_backfill_advance(DbxTracked *tracked);
 extern void dbx_backfill_end(DbxTracked *tracked);
+
+/* The calls noted in history_fetches, some at a time, in the same way. */
+extern void dbx_outputs_begin(DbxTracked *tracked);
+extern bool dbx_outputs_advance(DbxTracked *tracked);
+extern void dbx_outputs_end(DbxTracked *tracked);
 
 /*
  * Write a batch in a transaction of its own, "also" being executed in it with

@@ -2,7 +2,7 @@
  * tracker.c
  *	  Which workspaces are tracked, when what is due, what went wrong.
  *
- * Each workspace has two activities, the sweep and the backfill, and each is a
+ * Each workspace has its sweep and some activities beside it, and each is a
  * state that is moved on whenever calls have come back.  So the workspaces and
  * activities share one connection pool and one loop, and one that waits out
  * the trouble of its service never holds up another.
@@ -48,21 +48,42 @@ typedef struct WriteJob
 	bool			lost; /* result: extension or tables are gone */
 } WriteJob;
 
+typedef struct ActivityMethods
+{
+	const char *name; /* for the log */
+	const char *phase;
+	void (*begin)(DbxTracked *tracked);
+	bool (*advance)(DbxTracked *tracked);
+	void (*end)(DbxTracked *tracked);
+} ActivityMethods;
+
+typedef struct ActivityStep
+{
+	DbxTracked *tracked;
+	int			kind;
+} ActivityStep;
+
+static const ActivityMethods activity_methods[DBX_ACTIVITIES] = {
+	{"backfill", "backfilling", dbx_backfill_begin, dbx_backfill_advance,
+	 dbx_backfill_end},
+	{"reading of single runs", "completing", dbx_outputs_begin,
+	 dbx_outputs_advance, dbx_outputs_end}};
+
 static List *workspaces = NIL; /* of DbxTracked *, in TopMemoryContext */
 
 static DbxTracked *find_or_add(const char *name);
 static void		   load_row(HeapTuple tuple, TupleDesc tupdesc);
 static void		   forget(DbxTracked *tracked);
 static void		   step_sweep(void *arg);
-static void		   step_backfill(void *arg);
+static void		   step_activity(void *arg);
 static void		   sweep_failed(DbxTracked *tracked, ErrorData *error);
-static void		   backfill_failed(DbxTracked *tracked, ErrorData *error);
-static int64	   back_off(int failures, int64 first);
-static void		   write_in_transaction(void *arg);
-static void settle_batch(DbxTracked *tracked, const DbxHistoryBatch *batch);
-static void log_change(DbxTracked *tracked, const char *what, char **logged,
-					   const char *text);
-static void show_phase(void);
+static void	 activity_failed(DbxTracked *tracked, int kind, ErrorData *error);
+static int64 back_off(int failures, int64 first);
+static void	 write_in_transaction(void *arg);
+static void	 settle_batch(DbxTracked *tracked, const DbxHistoryBatch *batch);
+static void	 log_change(DbxTracked *tracked, const char *what, char **logged,
+						const char *text);
+static void	 show_phase(void);
 
 int
 dbx_tracker_load(void)
@@ -76,7 +97,8 @@ dbx_tracker_load(void)
 	{
 		if (SPI_execute("SELECT t.workspace,"
 						" (extract(epoch FROM t.poll_interval) * 1000000)::int8,"
-						" t.caught_up_at, t.backfill_finished_at IS NOT NULL"
+						" t.caught_up_at, t.backfill_finished_at IS NOT NULL,"
+						" t.outputs"
 						" FROM databricks.tracking_settings AS t"
 						" ORDER BY t.workspace",
 						true, 0) != SPI_OK_SELECT)
@@ -115,10 +137,12 @@ load_row(HeapTuple tuple, TupleDesc tupdesc)
 	tracked->poll = poll;
 	if (tracked->all_seen_to == 0)
 		tracked->all_seen_to = tracked->ended_seen_to = seen_to;
+	strlcpy(tracked->outputs, SPI_getvalue(tuple, tupdesc, 5),
+			sizeof(tracked->outputs));
 	if (filled)
-		tracked->backfill_due = 0;
-	else if (tracked->backfill_due == 0)
-		tracked->backfill_due = GetCurrentTimestamp();
+		tracked->activities[DBX_BACKFILL].due = 0;
+	else if (tracked->activities[DBX_BACKFILL].due == 0)
+		tracked->activities[DBX_BACKFILL].due = GetCurrentTimestamp();
 }
 
 static DbxTracked *
@@ -145,6 +169,7 @@ find_or_add(const char *name)
 	tracked->context = context;
 	strlcpy(tracked->name, name, NAMEDATALEN);
 	tracked->sweep_due = GetCurrentTimestamp();
+	tracked->activities[DBX_FETCH].due = tracked->sweep_due;
 	control.keysize = sizeof(int64);
 	control.entrysize = sizeof(DbxAside);
 	control.hcxt = context;
@@ -171,6 +196,7 @@ dbx_tracker_run(void)
 {
 	TimestampTz next = 0;
 	ListCell   *cell;
+	bool		noted;
 
 	foreach(cell, workspaces)
 	{
@@ -180,16 +206,35 @@ dbx_tracker_run(void)
 		error = dbx_session_try(step_sweep, tracked);
 		if (error != NULL)
 			sweep_failed(tracked, error);
-		error = dbx_session_try(step_backfill, tracked);
-		if (error != NULL)
-			backfill_failed(tracked, error);
+		for (int kind = 0; kind < DBX_ACTIVITIES; kind++)
+		{
+			ActivityStep step = {tracked, kind};
+
+			error = dbx_session_try(step_activity, &step);
+			if (error != NULL)
+				activity_failed(tracked, kind, error);
+		}
+	}
+
+	/* One may have made another due, as may those who follow requests. */
+	noted = dbx_history_take_noted();
+	foreach(cell, workspaces)
+	{
+		DbxTracked *tracked = lfirst(cell);
 
 		if (tracked->sweep == NULL && (next == 0 || tracked->sweep_due < next))
 			next = tracked->sweep_due;
-		if (tracked->backfill == NULL && tracked->backfill_due != 0 &&
-			tracked->status.sweeps > 0 &&
-			(next == 0 || tracked->backfill_due < next))
-			next = tracked->backfill_due;
+		for (int kind = 0; kind < DBX_ACTIVITIES; kind++)
+		{
+			DbxActivity *activity = &tracked->activities[kind];
+
+			if (kind == DBX_FETCH && noted)
+				activity->due = GetCurrentTimestamp();
+			if (activity->portion == NULL && activity->due != 0 &&
+				tracked->status.sweeps > 0 &&
+				(next == 0 || activity->due < next))
+				next = activity->due;
+		}
 	}
 	show_phase();
 	return next;
@@ -205,7 +250,8 @@ dbx_tracker_abandon(void)
 		DbxTracked *tracked = lfirst(cell);
 
 		dbx_sweep_end(tracked);
-		dbx_backfill_end(tracked);
+		for (int kind = 0; kind < DBX_ACTIVITIES; kind++)
+			activity_methods[kind].end(tracked);
 	}
 }
 
@@ -259,23 +305,26 @@ step_sweep(void *arg)
 
 /* Not before the first sweep: what is active comes first. */
 static void
-step_backfill(void *arg)
+step_activity(void *arg)
 {
-	DbxTracked *tracked = arg;
+	ActivityStep		  *step = arg;
+	DbxTracked			  *tracked = step->tracked;
+	DbxActivity			  *activity = &tracked->activities[step->kind];
+	const ActivityMethods *methods = &activity_methods[step->kind];
 
-	if (tracked->backfill == NULL)
+	if (activity->portion == NULL)
 	{
-		if (tracked->backfill_due == 0 || tracked->status.sweeps == 0 ||
-			GetCurrentTimestamp() < tracked->backfill_due)
+		if (activity->due == 0 || tracked->status.sweeps == 0 ||
+			GetCurrentTimestamp() < activity->due)
 			return;
-		dbx_backfill_begin(tracked);
+		methods->begin(tracked);
 		show_phase();
 	}
-	if (dbx_backfill_advance(tracked))
+	if (methods->advance(tracked))
 	{
-		dbx_backfill_end(tracked);
-		tracked->backfill_failures = 0;
-		log_change(tracked, "backfill", &tracked->backfill_error, NULL);
+		methods->end(tracked);
+		activity->failures = 0;
+		log_change(tracked, methods->name, &activity->error, NULL);
 	}
 }
 
@@ -297,12 +346,15 @@ sweep_failed(DbxTracked *tracked, ErrorData *error)
 }
 
 static void
-backfill_failed(DbxTracked *tracked, ErrorData *error)
+activity_failed(DbxTracked *tracked, int kind, ErrorData *error)
 {
-	dbx_backfill_end(tracked);
-	tracked->backfill_due = GetCurrentTimestamp() +
-		back_off(tracked->backfill_failures++, BACKOFF_FIRST_USECS);
-	log_change(tracked, "backfill", &tracked->backfill_error, error->message);
+	DbxActivity *activity = &tracked->activities[kind];
+
+	activity_methods[kind].end(tracked);
+	activity->due = GetCurrentTimestamp() +
+		back_off(activity->failures++, BACKOFF_FIRST_USECS);
+	log_change(tracked, activity_methods[kind].name, &activity->error,
+			   error->message);
 }
 
 /* "first", doubled with each failure, but no more than the longest if that is more. */
@@ -371,6 +423,7 @@ dbx_tracked_write(DbxTracked *tracked, List *runs, bool backfill,
 	job.batch.workspace = tracked->name;
 	job.batch.runs = runs;
 	job.batch.backfill = backfill;
+	job.batch.outputs = tracked->outputs;
 	job.batch.context = CurrentMemoryContext;
 	job.also = also;
 	job.time = time;
@@ -504,8 +557,12 @@ show_phase(void)
 			snprintf(phase, sizeof(phase), "sweeping %s", tracked->name);
 			break;
 		}
-		if (tracked->backfill != NULL)
-			snprintf(phase, sizeof(phase), "backfilling %s", tracked->name);
+		for (int kind = 0; kind < DBX_ACTIVITIES; kind++)
+		{
+			if (tracked->activities[kind].portion != NULL)
+				snprintf(phase, sizeof(phase), "%s %s",
+						 activity_methods[kind].phase, tracked->name);
+		}
 	}
 	if (strcmp(phase, shown) == 0)
 		return;
