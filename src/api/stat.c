@@ -12,14 +12,11 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/memutils.h"
 
 #include "api/stat.h"
-
-#define TRANCHE "databricks_stat_api"
+#include "shmem.h"
 
 #define SHARED_ENTRIES 1024
 #define OWN_ENTRIES	   128
@@ -40,45 +37,24 @@ typedef struct State
 static State  *state = NULL;
 static LWLock *lock = NULL;
 
-static shmem_request_hook_type previous_shmem_request_hook = NULL;
-static shmem_startup_hook_type previous_shmem_startup_hook = NULL;
-
 static void
-request_memory(void)
+init_shared(void *area)
 {
-	if (previous_shmem_request_hook)
-		previous_shmem_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(STATE_SIZE(SHARED_ENTRIES)));
-	RequestNamedLWLockTranche(TRANCHE, 1);
-}
-
-static void
-startup_memory(void)
-{
-	bool found;
-
-	if (previous_shmem_startup_hook)
-		previous_shmem_startup_hook();
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	state = ShmemInitStruct("databricks statistics of calls",
-							STATE_SIZE(SHARED_ENTRIES), &found);
-	lock = &GetNamedLWLockTranche(TRANCHE)->lock;
-	if (!found)
-	{
-		state->size = SHARED_ENTRIES;
-		state->used = 0;
-	}
-	LWLockRelease(AddinShmemInitLock);
+	((State *) area)->size = SHARED_ENTRIES;
 }
 
 void
 dbx_stat_init(void)
 {
-	previous_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = request_memory;
-	previous_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = startup_memory;
+	static const DbxShmemArea area = {
+		.name = "databricks_stat",
+		.size = STATE_SIZE(SHARED_ENTRIES),
+		.area = (void **) &state,
+		.lock = &lock,
+		.init = init_shared,
+	};
+
+	dbx_shmem_register(&area);
 }
 
 /* May raise for lack of memory, before the lock is held. */

@@ -21,15 +21,12 @@
 
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
-#include "storage/shmem.h"
 #include "utils/timestamp.h"
 
 #include "http/limiter.h"
-
-#define TRANCHE "databricks_limiter"
+#include "shmem.h"
 
 /* Hosts times classes in use; with more, the one unused longest is forgotten. */
 #define ENTRIES 256
@@ -66,41 +63,17 @@ static State   own;
 static State  *state = &own;
 static LWLock *lock = NULL;
 
-static shmem_request_hook_type previous_shmem_request_hook = NULL;
-static shmem_startup_hook_type previous_shmem_startup_hook = NULL;
-
-static void
-request_memory(void)
-{
-	if (previous_shmem_request_hook)
-		previous_shmem_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(State)));
-	RequestNamedLWLockTranche(TRANCHE, 1);
-}
-
-static void
-startup_memory(void)
-{
-	bool found;
-
-	if (previous_shmem_startup_hook)
-		previous_shmem_startup_hook();
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	state = ShmemInitStruct("databricks rate limits", sizeof(State), &found);
-	lock = &GetNamedLWLockTranche(TRANCHE)->lock;
-	if (!found)
-		memset(state, 0, sizeof(State));
-	LWLockRelease(AddinShmemInitLock);
-}
-
 void
 dbx_limiter_init(void)
 {
-	previous_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = request_memory;
-	previous_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = startup_memory;
+	static const DbxShmemArea area = {
+		.name = "databricks_limiter",
+		.size = sizeof(State),
+		.area = (void **) &state,
+		.lock = &lock,
+	};
+
+	dbx_shmem_register(&area);
 }
 
 static uint64

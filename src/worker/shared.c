@@ -28,13 +28,11 @@
 #include "storage/lwlock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
-#include "storage/shmem.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "shmem.h"
 #include "worker/shared.h"
-
-#define TRANCHE "databricks_worker"
 
 /* Core waits 5 s for a database to become empty before it gives up. */
 #define SUSPEND_PATIENCE_MS 5000
@@ -63,11 +61,7 @@ static LWLock	   *lock = NULL;
 static Oid			my_dboid = InvalidOid;
 static DbxWorkerEnd my_end = DBX_WORKER_END_ERROR;
 
-static shmem_request_hook_type previous_shmem_request_hook = NULL;
-static shmem_startup_hook_type previous_shmem_startup_hook = NULL;
-
-static void				   request_memory(void);
-static void				   startup_memory(void);
+static void				   init_shared(void *area);
 static DbxSlot			  *find_slot(Oid dboid);
 static DbxSlot			  *find_or_make_slot(Oid dboid);
 static void				   free_slot(DbxSlot *slot);
@@ -83,38 +77,21 @@ static void				   worker_left(int code, Datum arg);
 void
 dbx_shared_init(void)
 {
-	previous_shmem_request_hook = shmem_request_hook;
-	shmem_request_hook = request_memory;
-	previous_shmem_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = startup_memory;
+	static const DbxShmemArea area = {
+		.name = "databricks_worker",
+		.size = sizeof(SharedState),
+		.area = (void **) &shared,
+		.lock = &lock,
+		.init = init_shared,
+	};
+
+	dbx_shmem_register(&area);
 }
 
 static void
-request_memory(void)
+init_shared(void *area)
 {
-	if (previous_shmem_request_hook)
-		previous_shmem_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedState)));
-	RequestNamedLWLockTranche(TRANCHE, 1);
-}
-
-static void
-startup_memory(void)
-{
-	bool found;
-
-	if (previous_shmem_startup_hook)
-		previous_shmem_startup_hook();
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("databricks workers", sizeof(SharedState), &found);
-	lock = &GetNamedLWLockTranche(TRANCHE)->lock;
-	if (!found)
-	{
-		memset(shared, 0, sizeof(SharedState));
-		ConditionVariableInit(&shared->gone);
-	}
-	LWLockRelease(AddinShmemInitLock);
+	ConditionVariableInit(&((SharedState *) area)->gone);
 }
 
 bool
