@@ -280,3 +280,23 @@ LANGUAGE C;
 REVOKE ALL ON PROCEDURE databricks.run_worker_once() FROM PUBLIC;
 COMMENT ON PROCEDURE databricks.run_worker_once() IS
 	'Does one round of the background worker where none runs: sends the requests that are due, looks once at the runs they have started and at those of tracked workspaces. For pg_cron or a client to call again and again. Takes a background worker slot for the time. Where a worker or another such round sends the requests of this database it leaves them to that. Not inside a transaction block (2D000); errors are in last_error of the requests and in the log.';
+
+CREATE FUNCTION databricks.wait_for_request(
+	request_id pg_catalog.int8,
+	timeout pg_catalog.interval DEFAULT NULL,
+	raise_on_failure pg_catalog.bool DEFAULT true)
+RETURNS databricks.run_result
+AS 'MODULE_PATHNAME', 'databricks_wait_for_request'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION databricks.wait_for_request(pg_catalog.int8, pg_catalog.interval, pg_catalog.bool) IS
+	'Waits until a request has come to its end, all its attempts included, and returns how its run ended, as wait_for_run(); without a run state is that of the request and state_message the reason. The request must have been committed before. Looks at run_requests, and at the end asks GET /api/2.2/jobs/runs/get. With raise_on_failure what did not succeed is an error: as wait_for_run(), RUN01 rejected, RUN02 canceled, RUN04 expired or skipped, RUN06 timeout. 42704 no such request of yours, 55000 made by this transaction, or an isolation level that would not see it change. For waits of hours: CALL databricks.await_request().';
+
+CREATE PROCEDURE databricks.await_request(
+	request_id pg_catalog.int8,
+	timeout pg_catalog.interval DEFAULT NULL,
+	raise_on_failure pg_catalog.bool DEFAULT true,
+	cancel_on_timeout pg_catalog.bool DEFAULT false)
+AS 'MODULE_PATHNAME', 'databricks_await_request'
+LANGUAGE C;
+COMMENT ON PROCEDURE databricks.await_request(pg_catalog.int8, pg_catalog.interval, pg_catalog.bool, pg_catalog.bool) IS
+	'wait_for_request() for waits of hours: commits before it waits and holds no snapshot meanwhile. cancel_on_timeout: cancel_request() when the time is up. Not inside a transaction block (2D000).';

@@ -42,9 +42,14 @@
 /* A request as the functions on existing ones need it. */
 typedef struct Found
 {
-	char *workspace;
-	char *requested_by;
-	char *state;
+	char		 *workspace;
+	char		 *requested_by;
+	char		 *state;
+	char		 *result_state;
+	char		 *last_error;
+	int64		  run_id; /* 0: none */
+	bool		  finished;
+	TransactionId xmin;
 } Found;
 
 static void	  check_arguments(const DbxEnqueue *request);
@@ -493,6 +498,25 @@ dbx_outbox_retry(int64 request_id)
 	warn_without_worker();
 }
 
+void
+dbx_outbox_look(int64 request_id, DbxRequestLook *look)
+{
+	DbxExtension extension;
+	Found		 found;
+
+	if (!dbx_extension_find(&extension) || !dbx_data_exists(&extension))
+		no_such_request(request_id);
+	find_request(request_id, true, &extension, &found);
+	look->finished = found.finished;
+	look->uncommitted = strcmp(found.state, "queued") == 0 &&
+		TransactionIdIsCurrentTransactionId(found.xmin);
+	look->workspace = found.workspace;
+	look->state = found.state;
+	look->result_state = found.result_state;
+	look->last_error = found.last_error;
+	look->run_id = found.run_id;
+}
+
 /*
  * The request, if it is the current role's, or if the role owns its workspace
  * and "owner_too"; for everybody else it does not exist.
@@ -506,11 +530,14 @@ find_request(int64 request_id, bool owner_too, const DbxExtension *extension,
 	DbxDataRole	  role;
 	MemoryContext context = CurrentMemoryContext;
 	bool		  exists;
+	bool		  isnull;
 
 	values[0] = Int64GetDatum(request_id);
 	dbx_data_enter(extension, &role);
 	SPI_connect();
-	exists = execute("SELECT r.workspace, r.requested_by, r.state"
+	exists = execute("SELECT r.workspace, r.requested_by, r.state,"
+					 " r.result_state, r.last_error, r.run_id,"
+					 " r.finished_at IS NOT NULL, r.xmin"
 					 " FROM databricks.run_requests AS r"
 					 " WHERE r.request_id = $1",
 					 1, types, values, SPI_OK_SELECT);
@@ -523,6 +550,14 @@ find_request(int64 request_id, bool owner_too, const DbxExtension *extension,
 		found->workspace = SPI_getvalue(tuple, desc, 1);
 		found->requested_by = SPI_getvalue(tuple, desc, 2);
 		found->state = SPI_getvalue(tuple, desc, 3);
+		found->result_state = SPI_getvalue(tuple, desc, 4);
+		found->last_error = SPI_getvalue(tuple, desc, 5);
+		found->run_id = DatumGetInt64(SPI_getbinval(tuple, desc, 6, &isnull));
+		if (isnull)
+			found->run_id = 0;
+		found->finished = DatumGetBool(SPI_getbinval(tuple, desc, 7, &isnull));
+		found->xmin = DatumGetTransactionId(
+			SPI_getbinval(tuple, desc, 8, &isnull));
 		MemoryContextSwitchTo(before);
 	}
 	SPI_finish();

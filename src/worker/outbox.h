@@ -65,4 +65,19 @@ extern const char *dbx_outbox_cancel(int64 request_id);
 /* Have one more attempt made at a request that ended without success. */
 extern void dbx_outbox_retry(int64 request_id);
 
+/* How far a request is; strings in the current memory context. */
+typedef struct DbxRequestLook
+{
+	bool  finished;
+	bool  uncommitted; /* made by this very transaction */
+	char *workspace;
+	char *state;
+	char *result_state;
+	char *last_error;
+	int64 run_id; /* 0: none */
+} DbxRequestLook;
+
+/* For the requester and the owner of the workspace; else error 42704. */
+extern void dbx_outbox_look(int64 request_id, DbxRequestLook *look);
+
 #endif /* DBX_WORKER_OUTBOX_H */

@@ -279,6 +279,47 @@ value("SELECT databricks.retry_request($id)");
 wait_for_value('but for one more that is asked for', "SELECT state, attempt FROM databricks.run_requests WHERE request_id = $id", 'succeeded|3');
 is(sql_error($node, "SELECT databricks.retry_request($id)")->{state}, '55000', 'success is not tried again');
 
+# --- waiting -----------------------------------------------------------------------
+
+$id = value("SELECT databricks.enqueue_run_now($job)");
+is(value("SELECT state, result_state, run_id IS NOT NULL FROM databricks.wait_for_request($id)"), 'TERMINATED|SUCCESS|t', 'wait_for_request tells the end of the run');
+value("CALL databricks.await_request($id)");
+$workspace->post('plans', { match => { job_id => $flaky }, plan => { setup_ms => 0, duration_ms => 10, result => 'FAILED' }, count => 1 });
+$id = value("SELECT databricks.enqueue_run_now($flaky)");
+is(sql_error($node, "SELECT databricks.wait_for_request($id)")->{state}, 'RUN01', 'a failed run is an error');
+is(sql_error($node, "CALL databricks.await_request($id)")->{state}, 'RUN01', 'for the procedure too');
+is(value("SELECT result_state FROM databricks.wait_for_request($id, raise_on_failure => false)"), 'FAILED', 'unless that is not wanted');
+$id = value('SELECT databricks.enqueue_run_now(1)');
+my $error = sql_error($node, "SELECT databricks.wait_for_request($id)");
+is($error->{state}, 'RUN01', 'a rejected request is an error');
+like($error->{message}, qr/ended rejected: /, 'with its reason');
+is(value("SELECT state, state_message <> '' FROM databricks.wait_for_request($id, raise_on_failure => false)"), 'rejected|t', 'or a row');
+$id = value("SELECT databricks.enqueue_run_now($long)");
+is(sql_error($node, "SELECT databricks.wait_for_request($id, '300 ms')")->{state}, 'RUN06', 'the wait can time out');
+is(sql_error($node, "CALL databricks.await_request($id, '300 ms', cancel_on_timeout => true)")->{state}, 'RUN06', 'and cancel the request');
+is(sql_error($node, "SELECT databricks.wait_for_request($id)")->{state}, 'RUN02', 'which is an error of its own');
+is(sql_error($node, "BEGIN; SELECT databricks.wait_for_request(databricks.enqueue_run_now($job))")->{state}, '55000', 'what is not committed cannot be waited for');
+is(sql_error($node, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT databricks.wait_for_request($id)")->{state}, '55000', 'nor what could not be seen');
+is(sql_error($node, "SET ROLE bob; SELECT databricks.wait_for_request($id)")->{state}, '42704', 'nor the requests of others');
+is(sql_error($node, "BEGIN; CALL databricks.await_request($id)")->{state}, '2D000', 'the procedure is not for transaction blocks');
+$at = time;
+is(sql_error($node, "SET statement_timeout = '500ms'; SELECT databricks.wait_for_request(" . value("SELECT databricks.enqueue_run_now($job, not_before => now() + interval '1 hour', request_key => 'never')") . ')')->{state}, '57014', 'a wait can be interrupted');
+cmp_ok(time - $at, '<', 2, 'within a second (case 51)');
+value(q{SELECT databricks.cancel_request(request_id) FROM databricks.run_requests WHERE request_key = 'never'});
+
+# --- dependencies -------------------------------------------------------------------
+
+my $before = value("SELECT databricks.enqueue_run_now($job)");
+$id = value("SELECT databricks.enqueue_run_now($job, depends_on => '{$before}')");
+wait_for_value('a request that depends on another one is sent', "SELECT state FROM databricks.run_requests WHERE request_id = $id", 'succeeded');
+is(value("SELECT d.triggered_at >= b.finished_at FROM databricks.run_requests d, databricks.run_requests b WHERE d.request_id = $id AND b.request_id = $before"), 't', 'after that has succeeded');
+$workspace->post('plans', { match => { job_id => $flaky }, plan => { setup_ms => 0, duration_ms => 300, result => 'FAILED' }, count => 1 });
+$mark = $workspace->mark;
+$id = value("BEGIN; SELECT databricks.enqueue_run_now($flaky, request_key => 'a'); SELECT databricks.enqueue_run_now($job, request_key => 'b', depends_on => ARRAY[(SELECT request_id FROM databricks.run_requests WHERE request_key = 'a')]); SELECT databricks.enqueue_run_now($job, request_key => 'c', depends_on => ARRAY[(SELECT request_id FROM databricks.run_requests WHERE request_key = 'b')]); COMMIT");
+wait_for_value('when it fails, all that depend on it are canceled', q{SELECT string_agg(state, ' ' ORDER BY request_key) FROM databricks.run_requests WHERE request_key IN ('a', 'b', 'c')}, 'failed canceled canceled');
+like(value(q{SELECT last_error FROM databricks.run_requests WHERE request_key = 'b'}), qr/request \d+, which it depends on, ended failed/, 'with the reason');
+is(sent($mark), 1, 'and never sent');
+
 # --- notifications ---------------------------------------------------------------------------------
 
 $one = $node->background_psql('postgres');

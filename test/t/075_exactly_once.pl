@@ -21,6 +21,7 @@ my $requests = $ENV{DBX_PROVE_REQUESTS} || 300;
 my $kills = $ENV{DBX_PROVE_KILLS} || 15;
 my $seed = $ENV{DBX_PROVE_SEED} || int(rand(1_000_000));
 my $sessions = 4;
+my $max_attempts = 6;
 my $pause = 0.9;    # seconds between two kills, on average
 srand($seed);
 note("seed $seed");
@@ -31,10 +32,6 @@ my $job = $workspace->create_job(
 	name => 'job',
 	max_concurrent_runs => 1000,
 	parameters => [ { name => 'n', default => '' } ]);
-
-# Some runs fail, so that there are second attempts.
-$workspace->post('plans',
-	{ match => { job_id => $job }, plan => { setup_ms => 0, duration_ms => 5, result => 'FAILED' }, count => int($requests / 10) });
 
 my $node = new_node(
 	'main',
@@ -73,7 +70,7 @@ sub wait_a_while
 
 # --- those who ask ------------------------------------------------------------------
 
-sub enqueue { return "SELECT databricks.enqueue_run_now($job, jsonb_build_object('n', '$_[0]'), max_attempts => 5, retry_delay => '50 ms')"; }
+sub enqueue { return "SELECT databricks.enqueue_run_now($job, jsonb_build_object('n', '$_[0]'), max_attempts => $max_attempts, retry_delay => '50 ms')"; }
 
 my @kinds = (
 	sub { enqueue($_[0]) },
@@ -116,6 +113,10 @@ for (my $i = 0; $i < $kills; $i++)
 	$workspace->post('faults', { faults => [
 		{ kind => 'lost', path => '/api/2.2/jobs/run-now', count => 2 },
 		{ kind => 'delay', ms => 80, work => JSON::PP::true, path => '/api/2.2/jobs/run-now', count => 10 } ] });
+
+	# Some runs fail, so that there are second attempts.
+	$workspace->post('plans',
+		{ match => { job_id => $job }, plan => { setup_ms => 0, duration_ms => 5, result => 'FAILED' }, count => 2 });
 	wait_a_while($pause);
 
 	my $victim = (qw(worker backend postmaster))[ int(rand(3)) ];
@@ -197,7 +198,8 @@ foreach my $n (sort keys %known)
 	my @here = sort { $a <=> $b } @{ $known{$n}{runs} };
 	my @there = sort { $a <=> $b } @{ $runs_of{$n} || [] };
 	push @wrong, "$n: attempt $known{$n}{attempt}, runs @here here, @there there"
-	  if "@here" ne "@there" || @there != $known{$n}{attempt} || $known{$n}{state} ne 'succeeded';
+	  if "@here" ne "@there" || @there != $known{$n}{attempt} ||
+	  !($known{$n}{state} eq 'succeeded' || ($known{$n}{state} eq 'failed' && @there == $max_attempts));
 }
 my @strangers = grep { !$known{$_} } sort keys %runs_of;
 my $repeated = 0;
@@ -211,7 +213,7 @@ diag(sprintf('%d requests asked for, %d in the database, %d attempts, %d runs; %
 	$killed{worker} + $killed{backend} + $killed{postmaster}, @killed{qw(worker backend postmaster)}, $repeated, time - $start));
 cmp_ok(scalar(keys %known), '>', $requests / 4, 'many requests survived');
 cmp_ok($attempts, '>', scalar(keys %known), 'some in several attempts');
-is(scalar(@wrong), 0, 'exactly one run per attempt of each request (cases 38, 39)') or diag("seed $seed", map { "\n$_" } @wrong);
+is(scalar(@wrong), 0, 'exactly one run per attempt of each request (cases 38, 39)') or diag("seed $seed", map { "\n$_" } grep { defined } @wrong[ 0 .. 9 ]);
 is(scalar(@strangers), 0, 'and no run that the database does not know of') or diag("seed $seed\n@strangers");
 
 log_lacks($node, 'no token in the log', $workspace->token);
