@@ -56,10 +56,14 @@ EXPLAIN (COSTS OFF) SELECT job_id FROM jobs;
 CREATE FOREIGN TABLE nothing () SERVER "Fdw Table" OPTIONS (resource 'jobs');
 EXPLAIN (COSTS OFF) SELECT count(*) FROM nothing;
 
--- nothing is written or locked
+-- nothing is written without credentials, copied or locked
+CREATE ROLE regress_fdw_writer SUPERUSER;
+SET ROLE regress_fdw_writer;
 INSERT INTO jobs (tags) VALUES ('{}');
 UPDATE jobs SET tags = '{}';
 DELETE FROM jobs;
+RESET ROLE;
+DROP ROLE regress_fdw_writer;
 COPY jobs FROM STDIN;
 \.
 SELECT * FROM jobs FOR UPDATE;

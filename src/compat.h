@@ -13,6 +13,7 @@
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_tablespace.h"
+#include "miscadmin.h"
 #include "nodes/pathnodes.h"
 #include "parser/parsetree.h"
 #include "storage/latch.h"
@@ -116,6 +117,24 @@ dbx_object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 #define dbx_scan_check_as_user(scan, rte) ((scan)->checkAsUser)
 #else
 #define dbx_scan_check_as_user(scan, rte) ((rte)->checkAsUser)
+#endif
+
+/* As whom a row is written: the owner of the view it goes through, or the user. */
+#if PG_VERSION_NUM >= 160000
+#define dbx_result_check_as_user(info, mtstate) \
+	ExecGetResultRelCheckAsUser(info, (mtstate)->ps.state)
+#else
+static inline Oid
+dbx_rte_user(const RangeTblEntry *rte)
+{
+	return OidIsValid(rte->checkAsUser) ? rte->checkAsUser : GetUserId();
+}
+#define dbx_result_check_as_user(info, mtstate)                              \
+	dbx_rte_user(                                                            \
+		exec_rt_fetch((info)->ri_RootResultRelInfo                           \
+						  ? (info)->ri_RootResultRelInfo->ri_RangeTableIndex \
+						  : (info)->ri_RangeTableIndex,                      \
+					  (mtstate)->ps.state))
 #endif
 
 /* 18 tells bytes from characters. */

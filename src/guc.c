@@ -20,6 +20,7 @@ int	  dbx_guc_history_overlap;
 int	  dbx_guc_json_max_depth;
 int	  dbx_guc_max_buffer_size;
 int	  dbx_guc_max_pages;
+int	  dbx_guc_max_writes_per_statement;
 int	  dbx_guc_request_retention;
 bool  dbx_guc_success_with_failures;
 int	  dbx_guc_wait_max_interval;
@@ -65,6 +66,13 @@ dbx_guc_define(void)
 							"A longer list is an error, never a shortened result.",
 							&dbx_guc_max_pages, 100000, 1, INT_MAX, PGC_USERSET,
 							0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable(
+		"databricks.max_writes_per_statement",
+		"Largest number of rows of a foreign table that one statement writes.",
+		"Each is a call that acts at once and that no rollback undoes.",
+		&dbx_guc_max_writes_per_statement, 100, 0, INT_MAX, PGC_USERSET, 0,
+		NULL, NULL, NULL);
 
 	DefineCustomIntVariable(
 		"databricks.request_retention",

@@ -33,7 +33,7 @@ typedef struct ConversionPosition
 
 const DbxResource *const dbx_resources[] = {&dbx_resource_jobs,
 											&dbx_resource_job_tasks,
-											&dbx_resource_runs,
+											&dbx_resource_runs_table,
 											&dbx_resource_run_tasks,
 											&dbx_resource_clusters,
 											&dbx_resource_cluster_events,

@@ -37,9 +37,10 @@ typedef enum DbxConvert
 /* What has to be asked for so that a column is there. */
 #define DBX_COLUMN_EXPANDED 0x01 /* in lists only with expand_param */
 #define DBX_COLUMN_PAGED \
-	0x02					   /* lists may show only its beginning: the
+	0x02						   /* lists may show only its beginning: the
 									 * get call where the element says so */
-#define DBX_COLUMN_DETAIL 0x04 /* only the get call gives it */
+#define DBX_COLUMN_DETAIL	  0x04 /* only the get call gives it */
+#define DBX_COLUMN_WRITE_ONLY 0x08 /* never given back */
 
 #define DBX_COLUMN_PATHS 3
 
@@ -156,6 +157,7 @@ typedef struct DbxResource
 
 extern PGDLLIMPORT const DbxResource dbx_resource_jobs;
 extern PGDLLIMPORT const DbxResource dbx_resource_runs;
+extern PGDLLIMPORT const DbxResource dbx_resource_runs_table;
 extern PGDLLIMPORT const DbxResource dbx_resource_job_tasks;
 extern PGDLLIMPORT const DbxResource dbx_resource_run_tasks;
 extern PGDLLIMPORT const DbxResource dbx_resource_clusters;

@@ -37,7 +37,7 @@ static const DbxColumn secret_columns[] = {
 	"Scope of the secret; must be given."},
 	{"key", TEXTOID, DBX_CONVERT_TEXT, 0, {"key"},
 	"Name of the secret."},
-	{"value", TEXTOID, DBX_CONVERT_TEXT, 0, {"value"},
+	{"value", TEXTOID, DBX_CONVERT_TEXT, DBX_COLUMN_WRITE_ONLY, {"value"},
 	"To be written only; reads NULL."},
 	{"last_updated_time", TIMESTAMPTZOID, DBX_CONVERT_TIME_MS, 0, {"last_updated_timestamp"},
 	"When it was last written."},

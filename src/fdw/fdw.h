@@ -112,8 +112,10 @@ enum DbxPlanPrivate
 };
 
 /* table.c */
-extern DbxTable		*dbx_fdw_table(Relation rel);
-extern DbxWorkspace *dbx_fdw_server(Oid serverid);
+extern DbxTable			 *dbx_fdw_table(Relation rel);
+extern const DbxResource *dbx_fdw_table_resource(Relation	  rel,
+												 const char **name);
+extern DbxWorkspace		 *dbx_fdw_server(Oid serverid);
 extern bool *dbx_fdw_needed_columns(const DbxTable *table, List *attnos);
 
 /* condition.c */
@@ -251,6 +253,38 @@ typedef struct DbxScanInfo
 } DbxScanInfo;
 
 extern const DbxScanInfo *dbx_fdw_scan_info(ForeignScanState *node);
+
+/* write.c */
+extern int	 databricksIsForeignRelUpdatable(Relation rel);
+extern void	 databricksAddForeignUpdateTargets(PlannerInfo *root, Index rtindex,
+											   RangeTblEntry *target_rte,
+											   Relation		  target_relation);
+extern List *databricksPlanForeignModify(PlannerInfo *root, ModifyTable *plan,
+										 Index resultRelation,
+										 int   subplan_index);
+extern void	 databricksBeginForeignModify(ModifyTableState *mtstate,
+										  ResultRelInfo *info, List *fdw_private,
+										  int subplan_index, int eflags);
+extern void	 databricksBeginForeignInsert(ModifyTableState *mtstate,
+										  ResultRelInfo	   *info);
+extern TupleTableSlot *databricksExecForeignInsert(EState		  *estate,
+												   ResultRelInfo  *info,
+												   TupleTableSlot *slot,
+												   TupleTableSlot *planSlot);
+extern TupleTableSlot *databricksExecForeignUpdate(EState		  *estate,
+												   ResultRelInfo  *info,
+												   TupleTableSlot *slot,
+												   TupleTableSlot *planSlot);
+extern TupleTableSlot *databricksExecForeignDelete(EState		  *estate,
+												   ResultRelInfo  *info,
+												   TupleTableSlot *slot,
+												   TupleTableSlot *planSlot);
+extern void databricksEndForeignModify(EState *estate, ResultRelInfo *info);
+extern void databricksEndForeignInsert(EState *estate, ResultRelInfo *info);
+extern void databricksExplainForeignModify(ModifyTableState *mtstate,
+										   ResultRelInfo	*info,
+										   List *fdw_private, int subplan_index,
+										   struct ExplainState *es);
 
 /* explain.c */
 extern void databricksExplainForeignScan(ForeignScanState	 *node,

@@ -14,7 +14,6 @@
 
 PG_FUNCTION_INFO_V1(databricks_fdw_handler);
 
-static int		   databricksIsForeignRelUpdatable(Relation rel);
 static RowMarkType databricksGetForeignRowMarkType(RangeTblEntry	 *rte,
 												   LockClauseStrength strength);
 
@@ -32,17 +31,20 @@ databricks_fdw_handler(PG_FUNCTION_ARGS)
 	routine->EndForeignScan = databricksEndForeignScan;
 	routine->ExplainForeignScan = databricksExplainForeignScan;
 	routine->IsForeignRelUpdatable = databricksIsForeignRelUpdatable;
+	routine->AddForeignUpdateTargets = databricksAddForeignUpdateTargets;
+	routine->PlanForeignModify = databricksPlanForeignModify;
+	routine->BeginForeignModify = databricksBeginForeignModify;
+	routine->ExecForeignInsert = databricksExecForeignInsert;
+	routine->ExecForeignUpdate = databricksExecForeignUpdate;
+	routine->ExecForeignDelete = databricksExecForeignDelete;
+	routine->EndForeignModify = databricksEndForeignModify;
+	routine->BeginForeignInsert = databricksBeginForeignInsert;
+	routine->EndForeignInsert = databricksEndForeignInsert;
+	routine->ExplainForeignModify = databricksExplainForeignModify;
 	routine->GetForeignRowMarkType = databricksGetForeignRowMarkType;
 	routine->ImportForeignSchema = databricksImportForeignSchema;
 
 	PG_RETURN_POINTER(routine);
-}
-
-/* Nothing is written through foreign tables. */
-static int
-databricksIsForeignRelUpdatable(Relation rel)
-{
-	return 0;
 }
 
 /* There is nothing to lock with the service, and pretending would be worse. */

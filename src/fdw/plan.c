@@ -41,6 +41,7 @@ typedef struct DbxPlanTable
 	DbxTable	 *table;
 	DbxWorkspace *server; /* its costs */
 	bool		 *needed; /* columns, over res->columns */
+	bool		  has_triggers;
 } DbxPlanTable;
 
 /* What some conditions make of a scan. */
@@ -54,7 +55,9 @@ typedef struct DbxEstimate
 	Cost   all;
 } DbxEstimate;
 
-static List *used_attributes(RelOptInfo *baserel, List *clauses);
+static bool	 is_whole_row_unused(PlannerInfo *root, RelOptInfo *baserel);
+static List *used_attributes(PlannerInfo *root, RelOptInfo *baserel,
+							 List *clauses);
 static void estimate_scan(PlannerInfo *root, RelOptInfo *baserel, List *clauses,
 						  List *conditions, DbxEstimate *estimate);
 static double count_values(PlannerInfo *root, List *conditions);
@@ -79,11 +82,12 @@ databricksGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 
 	rel = table_open(foreigntableid, NoLock);
 	plan->table = dbx_fdw_table(rel);
+	plan->has_triggers = rel->trigdesc != NULL;
 	table_close(rel, NoLock);
 	plan->server = dbx_fdw_server(plan->table->serverid);
-	plan->needed = dbx_fdw_needed_columns(
-		plan->table, used_attributes(baserel, baserel->baserestrictinfo));
 	baserel->fdw_private = plan;
+	plan->needed = dbx_fdw_needed_columns(
+		plan->table, used_attributes(root, baserel, baserel->baserestrictinfo));
 
 	if (baserel->tuples < 0)
 		baserel->tuples = plan->table->res->rows;
@@ -176,7 +180,7 @@ databricksGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
 	return make_foreignscan(
 		tlist, quals, baserel->relid, values,
 		list_make5(dbx_fdw_save_conditions(conditions),
-				   used_attributes(baserel, scan_clauses), local,
+				   used_attributes(root, baserel, scan_clauses), local,
 				   makeFloat(psprintf("%.0f", estimate.calls)),
 				   manner_of(root, best_path)),
 		NIL, NIL, outer_plan);
@@ -278,9 +282,39 @@ manner_of(PlannerInfo *root, ForeignPath *path)
 	return list_make3_int(reading, order, (int) Min(enough, 100000));
 }
 
+/*
+ * For an UPDATE the server asks for the whole old row, to make the new one of it.
+ * All columns of a row can be dear, and where nobody looks at the new row we do
+ * not need it: only what is set is written.
+ */
+static bool
+is_whole_row_unused(PlannerInfo *root, RelOptInfo *baserel)
+{
+	DbxPlanTable *plan = (DbxPlanTable *) baserel->fdw_private;
+	Bitmapset	 *used = NULL;
+	ListCell	 *cell;
+
+	if (root->parse->commandType != CMD_UPDATE || plan->has_triggers ||
+		root->parse->resultRelation != (int) baserel->relid ||
+		root->parse->returningList != NIL ||
+		root->parse->withCheckOptions != NIL)
+		return false;
+	foreach(cell, root->processed_tlist)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, cell);
+
+		if (!entry->resjunk || strcmp(entry->resname, "wholerow") != 0)
+			pull_varattnos((Node *) entry->expr, baserel->relid, &used);
+	}
+	foreach(cell, baserel->joininfo)
+		pull_varattnos((Node *) lfirst_node(RestrictInfo, cell)->clause,
+					   baserel->relid, &used);
+	return !bms_is_member(-FirstLowInvalidHeapAttributeNumber, used);
+}
+
 /* Attribute numbers (0: the whole row) used above the scan or in its conditions. */
 static List *
-used_attributes(RelOptInfo *baserel, List *clauses)
+used_attributes(PlannerInfo *root, RelOptInfo *baserel, List *clauses)
 {
 	Bitmapset *used = NULL;
 	List	  *attnos = NIL;
@@ -291,6 +325,8 @@ used_attributes(RelOptInfo *baserel, List *clauses)
 	foreach(cell, clauses)
 		pull_varattnos((Node *) lfirst_node(RestrictInfo, cell)->clause,
 					   baserel->relid, &used);
+	if (is_whole_row_unused(root, baserel))
+		used = bms_del_member(used, -FirstLowInvalidHeapAttributeNumber);
 	while ((i = bms_next_member(used, i)) >= 0)
 	{
 		if (i + FirstLowInvalidHeapAttributeNumber >= 0)

@@ -20,7 +20,7 @@
 #include "fdw/fdw.h"
 #include "workspace/option.h"
 
-static const DbxResource *table_resource(Relation rel, ForeignTable *foreign);
+static const DbxResource *table_resource(Relation rel);
 static int				  match_column(Relation rel, const DbxResource *res,
 									   Form_pg_attribute attribute);
 
@@ -39,7 +39,7 @@ dbx_fdw_table(Relation rel)
 	table->relid = RelationGetRelid(rel);
 	table->name = pstrdup(RelationGetRelationName(rel));
 	table->serverid = foreign->serverid;
-	table->res = table_resource(rel, foreign);
+	table->res = table_resource(rel);
 	table->pushdown = true;
 	foreach(cell, foreign->options)
 	{
@@ -62,24 +62,32 @@ dbx_fdw_table(Relation rel)
 	return table;
 }
 
-static const DbxResource *
-table_resource(Relation rel, ForeignTable *foreign)
+/* The resource of a table, NULL if there is none of that name. */
+const DbxResource *
+dbx_fdw_table_resource(Relation rel, const char **name)
 {
-	const char		  *name = RelationGetRelationName(rel);
-	const DbxResource *res;
-	StringInfoData	   names;
-	ListCell		  *cell;
-	int				   i;
+	ForeignTable *foreign = GetForeignTable(RelationGetRelid(rel));
+	ListCell	 *cell;
 
+	*name = RelationGetRelationName(rel);
 	foreach(cell, foreign->options)
 	{
 		DefElem *def = lfirst_node(DefElem, cell);
 
 		if (strcmp(def->defname, "resource") == 0)
-			name = defGetString(def);
+			*name = defGetString(def);
 	}
+	return dbx_resource_find(*name);
+}
 
-	res = dbx_resource_find(name);
+static const DbxResource *
+table_resource(Relation rel)
+{
+	const char		  *name;
+	const DbxResource *res = dbx_fdw_table_resource(rel, &name);
+	StringInfoData	   names;
+	int				   i;
+
 	if (res != NULL)
 		return res;
 

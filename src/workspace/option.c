@@ -167,6 +167,8 @@ static const Option options[] = {
 	/* where OAuth tokens are given out; else the workspace is asked */
 	{"token_url", SERVER, OPTION_URL, 0, IN_WORKSPACE(token_url), 0, 0, NULL,
 	 NULL},
+	/* may the table be written to? */
+	{"updatable", TABLE, OPTION_BOOL, 0, -1, 0, 0, NULL, NULL},
 	/* for hosts that serve several workspaces */
 	TEXT_OPTION(workspace_id, SERVER, ONE_WORD),
 };
