@@ -17,6 +17,7 @@ char *dbx_guc_workspace;
 bool  dbx_guc_dispatch;
 int	  dbx_guc_follow_interval;
 int	  dbx_guc_history_overlap;
+int	  dbx_guc_history_reconcile_interval;
 int	  dbx_guc_json_max_depth;
 int	  dbx_guc_max_buffer_size;
 int	  dbx_guc_max_pages;
@@ -46,6 +47,13 @@ dbx_guc_define(void)
 		"How far each sweep of the run history looks back beyond the start of the one before.",
 		"More than the clocks of this server and of the service may differ, and than a new run may take to be listed.",
 		&dbx_guc_history_overlap, 2 * 60 * 1000, 0, 24 * 60 * 60 * 1000,
+		PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomIntVariable(
+		"databricks.history_reconcile_interval",
+		"Time in which all runs of the last 60 days are compared with what the service says now.",
+		"Finds repairs of old runs and deletions. 0: never.",
+		&dbx_guc_history_reconcile_interval, 6 * 60 * 60 * 1000, 0, INT_MAX,
 		PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 
 	DefineCustomIntVariable(

@@ -7,8 +7,9 @@
 
 extern char *dbx_guc_workspace;
 extern bool	 dbx_guc_dispatch;
-extern int	 dbx_guc_follow_interval; /* ms */
-extern int	 dbx_guc_history_overlap; /* ms */
+extern int	 dbx_guc_follow_interval;			 /* ms */
+extern int	 dbx_guc_history_overlap;			 /* ms */
+extern int	 dbx_guc_history_reconcile_interval; /* ms */
 extern int	 dbx_guc_json_max_depth;
 extern int	 dbx_guc_max_buffer_size; /* kB */
 extern int	 dbx_guc_max_pages;

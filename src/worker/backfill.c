@@ -30,8 +30,7 @@ typedef struct DbxBackfill
 	DbxListing	 *listing;
 } DbxBackfill;
 
-static bool	 load_window(DbxTracked *tracked, DbxBackfill *backfill);
-static List *page_runs(DbxTracked *tracked, const DbxJson *rows);
+static bool load_window(DbxTracked *tracked, DbxBackfill *backfill);
 
 void
 dbx_backfill_begin(DbxTracked *tracked)
@@ -66,10 +65,10 @@ load_window(DbxTracked *tracked, DbxBackfill *backfill)
 {
 	static const char *sql =
 		"SELECT t.backfilled_to,"
-		" greatest(t.tracked_at - t.backfill, t.backfilled_to - interval '1 day')"
+		" greatest(t.tracked_at - t.backfill, now() - t.retention, t.backfilled_to - interval '1 day')"
 		" FROM databricks.tracking_settings AS t"
 		" WHERE t.workspace = $1 AND t.backfill_finished_at IS NULL"
-		" AND t.backfilled_to > t.tracked_at - t.backfill";
+		" AND t.backfilled_to > greatest(t.tracked_at - t.backfill, now() - t.retention)";
 	Oid	  types[] = {TEXTOID};
 	Datum values[1];
 	bool  found;
@@ -130,7 +129,8 @@ dbx_backfill_advance(DbxTracked *tracked)
 		bool last = dbx_listing_done(backfill->listing);
 
 		if (!dbx_tracked_write(
-				tracked, page_runs(tracked, rows), true,
+				tracked, dbx_listing_runs(backfill->listing, rows),
+				DBX_WRITE_BACKFILL,
 				last ? "UPDATE databricks.tracking_settings AS t SET backfilled_to = $2 WHERE t.workspace = $1"
 					 : NULL,
 				backfill->from, false))
@@ -143,29 +143,6 @@ dbx_backfill_advance(DbxTracked *tracked)
 		return false;
 	tracked->activities[DBX_BACKFILL].due = GetCurrentTimestamp();
 	return true;
-}
-
-static List *
-page_runs(DbxTracked *tracked, const DbxJson *rows)
-{
-	List *runs = NIL;
-
-	for (const DbxJson *row = dbx_json_first(rows); row != NULL;
-		 row = dbx_json_next(row))
-	{
-		DbxSeenRun *run = palloc0(sizeof(DbxSeenRun));
-
-		if (!dbx_json_int64(dbx_json_get(row, "run_id"), &run->run_id))
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
-				 errmsg("runs/list of workspace \"%s\" holds a run without run_id",
-						tracked->name)));
-		run->element = row;
-		run->ended = dbx_history_element_ended(row);
-		runs = lappend(runs, run);
-	}
-	return runs;
 }
 
 void

@@ -462,6 +462,7 @@ write_run(DbxHistoryBatch *batch, const DbxSeenRun *run)
 	bool		  news = true;
 	bool		  moved = true;
 	bool		  same = false;
+	bool		  stale;
 	MemoryContext row_context = CurrentMemoryContext;
 
 	if (run->element == NULL)
@@ -494,7 +495,12 @@ write_run(DbxHistoryBatch *batch, const DbxSeenRun *run)
 		same = !news &&
 			(!run->whole ||
 			 DatumGetBool(SPI_getbinval(tuple, tupdesc, 4, &isnull)));
+		stale = batch->mode != DBX_WRITE_SWEEP &&
+			(!run->ended ||
+			 DatumGetBool(SPI_getbinval(tuple, tupdesc, 5, &isnull)));
 		SPI_freetuptable(SPI_tuptable);
+		if (stale)
+			return false;
 	}
 	if (!same)
 	{
@@ -511,7 +517,7 @@ write_run(DbxHistoryBatch *batch, const DbxSeenRun *run)
 		same = false;
 
 	/* What had ended before anybody looked did not change while we watched. */
-	if (batch->backfill && !known && run->ended)
+	if (batch->mode == DBX_WRITE_BACKFILL && !known && run->ended)
 		return true;
 	plan_fetches(batch, run, news);
 	if (news && moved)

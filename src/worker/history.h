@@ -25,19 +25,31 @@ typedef struct DbxBadRun
 	char *message;
 } DbxBadRun;
 
+/*
+ * Whose news a batch is.  What is read beside the sweeps may be older than what
+ * they have written since, so it never touches a run known as active, nor says
+ * that a known one is.
+ */
+typedef enum DbxWriteMode
+{
+	DBX_WRITE_SWEEP,
+	DBX_WRITE_BESIDE,
+	DBX_WRITE_BACKFILL /* beside; what had ended before it was known is of the
+						* past: no transition, no notification */
+} DbxWriteMode;
+
 typedef struct DbxHistoryBatch
 {
 	const char	 *workspace;
-	List		 *runs;		/* of DbxSeenRun * */
-	bool		  backfill; /* ended runs are news of the past: no
-								 * transition, no notification */
-	bool		  alone;	/* each run in a subtransaction of its own */
-	const char	 *outputs;	/* of which tasks: "failed", "none", "all";
+	List		 *runs; /* of DbxSeenRun * */
+	DbxWriteMode  mode;
+	bool		  alone;   /* each run in a subtransaction of its own */
+	const char	 *outputs; /* of which tasks: "failed", "none", "all";
 								 * NULL: not known here */
-	MemoryContext context;	/* for the results */
-	int			  changed;	/* result: runs written */
-	int			  fetches;	/* result: calls added to history_fetches */
-	List		 *bad;		/* result: of DbxBadRun *, with "alone" only */
+	MemoryContext context; /* for the results */
+	int			  changed; /* result: runs written */
+	int			  fetches; /* result: calls added to history_fetches */
+	List		 *bad;	   /* result: of DbxBadRun *, with "alone" only */
 } DbxHistoryBatch;
 
 /*

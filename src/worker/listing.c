@@ -69,6 +69,29 @@ dbx_listing_done(const DbxListing *listing)
 	return listing->call == NULL;
 }
 
+List *
+dbx_listing_runs(const DbxListing *listing, const DbxJson *rows)
+{
+	List *runs = NIL;
+
+	for (const DbxJson *row = dbx_json_first(rows); row != NULL;
+		 row = dbx_json_next(row))
+	{
+		DbxSeenRun *run = palloc0(sizeof(DbxSeenRun));
+
+		if (!dbx_json_int64(dbx_json_get(row, "run_id"), &run->run_id))
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+				 errmsg("runs/list of workspace \"%s\" holds a run without run_id",
+						listing->workspace->name)));
+		run->element = row;
+		run->ended = dbx_history_element_ended(row);
+		runs = lappend(runs, run);
+	}
+	return runs;
+}
+
 static void
 ask(DbxListing *listing, const char *token)
 {

@@ -259,7 +259,7 @@ finish_runs(DbxTracked *tracked, DbxOutputs *fetch)
 			dbx_history_element_ended(run->element);
 		runs = lappend(runs, run);
 	}
-	if (dbx_tracked_write(tracked, runs, false, NULL, 0, true))
+	if (dbx_tracked_write(tracked, runs, DBX_WRITE_BESIDE, NULL, 0, true))
 		postpone(fetch, false);
 }
 

@@ -411,7 +411,7 @@ write_pending(DbxTracked *tracked, bool last)
 	DbxSweep *sweep = tracked->sweep;
 	bool	  kept;
 
-	kept = dbx_tracked_write(tracked, sweep->pending, false,
+	kept = dbx_tracked_write(tracked, sweep->pending, DBX_WRITE_SWEEP,
 							 last && sweep->recent_whole ? sql : NULL,
 							 sweep->begun, true);
 	sweep->pending = NIL;

@@ -6,6 +6,8 @@
  *	  sweep.c		one look at the active and the recent runs
  *	  backfill.c	reading back older runs, beside the sweeps
  *	  outputs.c		what lists do not tell of runs that ended, outputs of tasks
+ *	  retention_history.c	removing what is older than the retention
+ *	  reconcile.c	comparing older runs with what the service says now
  *	  listing.c		pages of runs/list and runs/get without waiting
  */
 #ifndef DBX_WORKER_TRACKED_H
@@ -42,6 +44,9 @@ extern DbxListing *dbx_listing_start(const DbxWorkspace *workspace,
  */
 extern bool dbx_listing_next(DbxListing *listing, const DbxJson **rows);
 extern bool dbx_listing_done(const DbxListing *listing);
+
+/* The runs of a page as a List of DbxSeenRun *; raises for one without an id. */
+extern List *dbx_listing_runs(const DbxListing *listing, const DbxJson *rows);
 
 /*
  * A run with all pages of its arrays and its repairs.  Belongs to the memory
@@ -80,8 +85,10 @@ typedef struct DbxAside
 /* What is done beside the sweeps, a portion at a time. */
 typedef enum DbxActivityKind
 {
-	DBX_BACKFILL, /* reading back older runs */
-	DBX_FETCH,	  /* calls for single runs and tasks, see history_fetches */
+	DBX_BACKFILL,  /* reading back older runs */
+	DBX_FETCH,	   /* calls for single runs and tasks, see history_fetches */
+	DBX_EXPIRY,	   /* removing what is older than the retention */
+	DBX_RECONCILE, /* comparing older runs with what the service says now */
 	DBX_ACTIVITIES
 } DbxActivityKind;
 
@@ -102,6 +109,7 @@ typedef struct DbxTracked
 	MemoryContext context; /* this struct and what hangs off it */
 	int64		  poll;	   /* microseconds */
 	char		  outputs[8];
+	int64		  retention; /* microseconds, 0: for ever */
 
 	/* Runs that started before these have been seen: ended ones, all. */
 	TimestampTz ended_seen_to;
@@ -115,6 +123,12 @@ typedef struct DbxTracked
 	HTAB	   *aside; /* of DbxAside */
 
 	DbxActivity activities[DBX_ACTIVITIES];
+
+	/* Expiry: the last one looked at in this pass. */
+	TimestampTz expired_time;
+	int64		expired_id;
+
+	TimestampTz reconciled_to; /* in this pass; 0: it begins anew */
 
 	DbxSharedWorkspace status;
 	char *logged_error; /* NULL: all is well, as far as the log knows */
@@ -138,15 +152,28 @@ extern void dbx_outputs_begin(DbxTracked *tracked);
 extern bool dbx_outputs_advance(DbxTracked *tracked);
 extern void dbx_outputs_end(DbxTracked *tracked);
 
+/* Retention, a batch at a time; needs no call. */
+extern void dbx_expiry_begin(DbxTracked *tracked);
+extern bool dbx_expiry_advance(DbxTracked *tracked);
+extern void dbx_expiry_end(DbxTracked *tracked);
+
+/* Reconciliation, one window of time after the other. */
+extern void dbx_reconcile_begin(DbxTracked *tracked);
+extern bool dbx_reconcile_advance(DbxTracked *tracked);
+extern void dbx_reconcile_end(DbxTracked *tracked);
+
+/* When the next window is due; 0: never. */
+extern TimestampTz dbx_reconcile_next(void);
+
 /*
  * Write a batch in a transaction of its own, "also" being executed in it with
  * the workspace as $1 and a time as $2 (NULL: nothing); only_if_changed: not
  * if no run was written.  What cannot be written is set aside.  False: the
  * process has lost its extension or tables.
  */
-extern bool dbx_tracked_write(DbxTracked *tracked, List *runs, bool backfill,
-							  const char *also, TimestampTz time,
-							  bool only_if_changed);
+extern bool dbx_tracked_write(DbxTracked *tracked, List *runs,
+							  DbxWriteMode mode, const char *also,
+							  TimestampTz time, bool only_if_changed);
 
 /* Put a run aside, or again, for longer. */
 extern void dbx_tracked_put_aside(DbxTracked *tracked, int64 run_id, bool bad);

@@ -67,7 +67,11 @@ static const ActivityMethods activity_methods[DBX_ACTIVITIES] = {
 	{"backfill", "backfilling", dbx_backfill_begin, dbx_backfill_advance,
 	 dbx_backfill_end},
 	{"reading of single runs", "completing", dbx_outputs_begin,
-	 dbx_outputs_advance, dbx_outputs_end}};
+	 dbx_outputs_advance, dbx_outputs_end},
+	{"retention", "removing old runs of", dbx_expiry_begin, dbx_expiry_advance,
+	 dbx_expiry_end},
+	{"reconciliation", "reconciling", dbx_reconcile_begin,
+	 dbx_reconcile_advance, dbx_reconcile_end}};
 
 static List *workspaces = NIL; /* of DbxTracked *, in TopMemoryContext */
 
@@ -95,13 +99,15 @@ dbx_tracker_load(void)
 
 	if (dbx_session_begin())
 	{
-		if (SPI_execute("SELECT t.workspace,"
-						" (extract(epoch FROM t.poll_interval) * 1000000)::int8,"
-						" t.caught_up_at, t.backfill_finished_at IS NOT NULL,"
-						" t.outputs"
-						" FROM databricks.tracking_settings AS t"
-						" ORDER BY t.workspace",
-						true, 0) != SPI_OK_SELECT)
+		if (SPI_execute(
+				"SELECT t.workspace,"
+				" (extract(epoch FROM t.poll_interval) * 1000000)::int8,"
+				" t.caught_up_at, t.backfill_finished_at IS NOT NULL,"
+				" t.outputs,"
+				" coalesce((extract(epoch FROM t.retention) * 1000000)::int8, 0)"
+				" FROM databricks.tracking_settings AS t"
+				" ORDER BY t.workspace",
+				true, 0) != SPI_OK_SELECT)
 			elog(ERROR, "tracking settings could not be read");
 		for (uint64 i = 0; i < SPI_processed; i++)
 			load_row(SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
@@ -129,7 +135,8 @@ load_row(HeapTuple tuple, TupleDesc tupdesc)
 	int64		poll = DatumGetInt64(SPI_getbinval(tuple, tupdesc, 2, &isnull));
 	TimestampTz seen_to = DatumGetTimestampTz(
 		SPI_getbinval(tuple, tupdesc, 3, &isnull));
-	bool filled = DatumGetBool(SPI_getbinval(tuple, tupdesc, 4, &isnull));
+	int64 retention = DatumGetInt64(SPI_getbinval(tuple, tupdesc, 6, &isnull));
+	bool  filled = DatumGetBool(SPI_getbinval(tuple, tupdesc, 4, &isnull));
 
 	tracked->listed = true;
 	if (tracked->poll != poll)
@@ -139,6 +146,13 @@ load_row(HeapTuple tuple, TupleDesc tupdesc)
 		tracked->all_seen_to = tracked->ended_seen_to = seen_to;
 	strlcpy(tracked->outputs, SPI_getvalue(tuple, tupdesc, 5),
 			sizeof(tracked->outputs));
+	if (tracked->retention != retention)
+		tracked->activities[DBX_EXPIRY].due = retention > 0
+			? GetCurrentTimestamp()
+			: 0;
+	tracked->retention = retention;
+	if (tracked->activities[DBX_RECONCILE].due == 0)
+		tracked->activities[DBX_RECONCILE].due = dbx_reconcile_next();
 	if (filled)
 		tracked->activities[DBX_BACKFILL].due = 0;
 	else if (tracked->activities[DBX_BACKFILL].due == 0)
@@ -413,7 +427,7 @@ log_change(DbxTracked *tracked, const char *what, char **logged,
 /* ---- writing ---- */
 
 bool
-dbx_tracked_write(DbxTracked *tracked, List *runs, bool backfill,
+dbx_tracked_write(DbxTracked *tracked, List *runs, DbxWriteMode mode,
 				  const char *also, TimestampTz time, bool only_if_changed)
 {
 	WriteJob   job = {0};
@@ -422,7 +436,7 @@ dbx_tracked_write(DbxTracked *tracked, List *runs, bool backfill,
 	job.tracked = tracked;
 	job.batch.workspace = tracked->name;
 	job.batch.runs = runs;
-	job.batch.backfill = backfill;
+	job.batch.mode = mode;
 	job.batch.outputs = tracked->outputs;
 	job.batch.context = CurrentMemoryContext;
 	job.also = also;
