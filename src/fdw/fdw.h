@@ -25,7 +25,9 @@ typedef struct DbxTable
 	char			  *name;
 	Oid				   serverid;
 	const DbxResource *res;
-	bool			   pushdown; /* option: may conditions be sent? */
+	bool			   pushdown;  /* option: may conditions be sent? */
+	int				   cache_ttl; /* option: how long answers are kept, ms */
+	TupleDesc		   desc;
 	int				   natts;
 	int				  *columns; /* attribute number - 1 -> index in
 								 * res->columns, -1 for a dropped column */
@@ -108,7 +110,8 @@ enum DbxPlanPrivate
 	DBX_PLAN_LOCAL,		 /* IntList: places in plan.qual of conditions
 								 * that are not sent */
 	DBX_PLAN_CALLS,		 /* Float: calls expected */
-	DBX_PLAN_MANNER		 /* IntList: reading, order, enough */
+	DBX_PLAN_MANNER,	 /* IntList: reading, order, enough */
+	DBX_PLAN_TABLE		 /* OidList: the foreign table */
 };
 
 /* table.c */
@@ -253,6 +256,9 @@ typedef struct DbxScanInfo
 } DbxScanInfo;
 
 extern const DbxScanInfo *dbx_fdw_scan_info(ForeignScanState *node);
+
+/* share.c */
+extern void dbx_cache_forget_server(Oid serverid);
 
 /* write.c */
 extern int	 databricksIsForeignRelUpdatable(Relation rel);

@@ -27,8 +27,12 @@
 #include "fdw/fdw.h"
 
 /* After how many pages a list may go on in ranges of time. */
-#define PAGES_BEFORE_WINDOWS	 4
+#define PAGES_BEFORE_WINDOWS	 3
 #define FEW_PAGES_BEFORE_WINDOWS 40
+
+/* How many pages a range of time should have. */
+#define LEAST_PAGES_OF_WINDOW 3
+#define MOST_PAGES_OF_WINDOW  20
 
 /* How many pages must be to come for that, for each list at once. */
 #define PAGES_PER_LIST 3
@@ -391,6 +395,11 @@ open_next_list(DbxFetch *fetch)
 			/* FALLTHROUGH */
 
 		case FETCH_WINDOWS:
+			/* large ones first, small ones at the end, so that all end together */
+			fetch->windows.wanted = Min(
+				Max(dbx_windows_expected(&fetch->windows) / (2 * fetch->parallel),
+					LEAST_PAGES_OF_WINDOW * fetch->res->page_size),
+				MOST_PAGES_OF_WINDOW * fetch->res->page_size);
 			if (!dbx_windows_next(&fetch->windows, &from, &to))
 				return false;
 			open_list(fetch, linitial(request->lists), from, to);

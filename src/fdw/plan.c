@@ -179,10 +179,11 @@ databricksGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
 	/* all conditions are checked here, also those that are sent */
 	return make_foreignscan(
 		tlist, quals, baserel->relid, values,
-		list_make5(dbx_fdw_save_conditions(conditions),
-				   used_attributes(root, baserel, scan_clauses), local,
-				   makeFloat(psprintf("%.0f", estimate.calls)),
-				   manner_of(root, best_path)),
+		lappend(list_make5(dbx_fdw_save_conditions(conditions),
+						   used_attributes(root, baserel, scan_clauses), local,
+						   makeFloat(psprintf("%.0f", estimate.calls)),
+						   manner_of(root, best_path)),
+				list_make1_oid(foreigntableid)),
 		NIL, NIL, outer_plan);
 }
 

@@ -24,7 +24,7 @@
 #include "utils/tuplestore.h"
 
 #include "compat.h"
-#include "fdw/fdw.h"
+#include "fdw/share.h"
 
 #define KNOWN_KEY_SIZE 64
 
@@ -50,6 +50,10 @@ typedef struct DbxScan
 	List		 *pending; /* MinimalTuples known from earlier look-ups */
 	int			  next_pending;
 
+	bool	  shared; /* other nodes, or statements, read what this one reads */
+	DbxShare *share;  /* NULL: not joined yet */
+	int		  pointer; /* into it */
+
 	bool			 storing; /* keep rows for a rescan */
 	Tuplestorestate *store;	  /* rows of the request so far */
 	bool			 reading; /* rows come out of the store */
@@ -59,13 +63,16 @@ typedef struct DbxScan
 	MemoryContext known_context;
 } DbxScan;
 
-static void load_manner(DbxScan *scan, List *saved);
-static bool may_be_rescanned(ForeignScanState *node, int eflags);
-static bool is_rescanned(Plan *plan, const Plan *scan, bool repeated);
-static bool any_is_rescanned(List *plans, const Plan *scan, bool repeated);
-static void start_request(ForeignScanState *node);
-static void open_request(DbxScan *scan, DbxRequest *request,
-						 MemoryContext context);
+static void	 read_shared(ForeignScanState *node, TupleTableSlot *slot);
+static List *find_twins(Plan *plan, const ForeignScan *scan, List *twins);
+static bool	 unite_twins(ForeignScanState *node);
+static void	 load_manner(DbxScan *scan, List *saved);
+static bool	 may_be_rescanned(ForeignScanState *node, int eflags);
+static bool	 is_rescanned(Plan *plan, const Plan *scan, bool repeated);
+static bool	 any_is_rescanned(List *plans, const Plan *scan, bool repeated);
+static void	 start_request(ForeignScanState *node);
+static void	 open_request(DbxScan *scan, DbxRequest *request,
+						  MemoryContext context);
 static DbxRequest *evaluate_request(ForeignScanState *node,
 									MemoryContext	  context);
 static DbxRequest *leave_out_known(DbxScan *scan, DbxRequest *request);
@@ -107,6 +114,8 @@ databricksBeginForeignScan(ForeignScanState *node, int eflags)
 		scan->params = bms_join(scan->params,
 								pull_paramids((Expr *) lfirst(cell)));
 	scan->storing = may_be_rescanned(node, eflags);
+	scan->shared = bms_is_empty(scan->params) &&
+		(scan->info.table->cache_ttl > 0 || unite_twins(node));
 	scan->stored_slot = MakeSingleTupleTableSlot(
 		RelationGetDescr(node->ss.ss_currentRelation), &TTSOpsMinimalTuple);
 }
@@ -130,6 +139,11 @@ databricksIterateForeignScan(ForeignScanState *node)
 	const char	   *key;
 
 	ExecClearTuple(slot);
+	if (scan->shared)
+	{
+		read_shared(node, slot);
+		return slot;
+	}
 	if (!scan->started || scan->check_request)
 		start_request(node);
 
@@ -175,6 +189,12 @@ databricksReScanForeignScan(ForeignScanState *node)
 {
 	DbxScan *scan = (DbxScan *) node->fdw_state;
 
+	if (scan->share != NULL)
+	{
+		tuplestore_select_read_pointer(scan->share->store, scan->pointer);
+		tuplestore_rescan(scan->share->store);
+		return;
+	}
 	if (!scan->started)
 		return;
 	if (bms_overlap(node->ss.ps.chgParam, scan->params))
@@ -200,6 +220,8 @@ databricksEndForeignScan(ForeignScanState *node)
 
 	if (scan == NULL)
 		return;
+	if (scan->share != NULL)
+		dbx_share_leave(scan->share);
 	if (scan->stored_slot != NULL)
 		ExecDropSingleTupleTableSlot(scan->stored_slot);
 	if (scan->store != NULL)
@@ -214,6 +236,126 @@ const DbxScanInfo *
 dbx_fdw_scan_info(ForeignScanState *node)
 {
 	return (const DbxScanInfo *) node->fdw_state;
+}
+
+/* The next row of what several read. */
+static void
+read_shared(ForeignScanState *node, TupleTableSlot *slot)
+{
+	DbxScan	   *scan = (DbxScan *) node->fdw_state;
+	DbxRow		row;
+	const char *key;
+
+	if (scan->share == NULL)
+	{
+		MemoryContext context;
+
+		check_required(scan);
+		context = AllocSetContextCreate(node->ss.ps.state->es_query_cxt,
+										"databricks request",
+										ALLOCSET_SMALL_SIZES);
+		scan->share = dbx_share_open(node->ss.ps.state, scan->info.table,
+									 scan->workspace,
+									 evaluate_request(node, context),
+									 scan->info.needed, &scan->manner,
+									 &scan->info.stats);
+		scan->pointer = dbx_share_join(scan->share);
+	}
+
+	if (dbx_share_next(scan->share, scan->pointer, scan->stored_slot))
+	{
+		take_stored(scan, slot);
+		return;
+	}
+	while (!scan->share->done)
+	{
+		if (!dbx_fetch_next(scan->share->fetch, &row, &key))
+			dbx_share_finish(scan->share);
+		else if (row.element != NULL)
+		{
+			fill_slot(scan, &row, slot);
+			dbx_share_add(scan->share, slot);
+			return;
+		}
+	}
+}
+
+/* The scans of a plan tree that would ask the same as this one. */
+static List *
+find_twins(Plan *plan, const ForeignScan *scan, List *twins)
+{
+	List	 *plans = NIL;
+	ListCell *cell;
+
+	if (plan == NULL)
+		return twins;
+	check_stack_depth();
+	switch (nodeTag(plan))
+	{
+		case T_ForeignScan:
+		{
+			ForeignScan *other = (ForeignScan *) plan;
+
+			if (other->fs_server == scan->fs_server &&
+				other->scan.scanrelid > 0 &&
+				equal(list_nth(other->fdw_private, DBX_PLAN_CONDITIONS),
+					  list_nth(scan->fdw_private, DBX_PLAN_CONDITIONS)) &&
+				equal(list_nth(other->fdw_private, DBX_PLAN_TABLE),
+					  list_nth(scan->fdw_private, DBX_PLAN_TABLE)) &&
+				equal(other->fdw_exprs, scan->fdw_exprs))
+				twins = lappend(twins, other);
+			break;
+		}
+		case T_Append:
+			plans = ((Append *) plan)->appendplans;
+			break;
+		case T_MergeAppend:
+			plans = ((MergeAppend *) plan)->mergeplans;
+			break;
+		case T_SubqueryScan:
+			twins = find_twins(((SubqueryScan *) plan)->subplan, scan, twins);
+			break;
+		case T_CustomScan:
+			plans = ((CustomScan *) plan)->custom_plans;
+			break;
+		default:
+			break;
+	}
+	foreach(cell, plans)
+		twins = find_twins((Plan *) lfirst(cell), scan, twins);
+	twins = find_twins(plan->lefttree, scan, twins);
+	return find_twins(plan->righttree, scan, twins);
+}
+
+/*
+ * Does another node of the statement ask the same?  Then both read the columns
+ * that either needs.
+ */
+static bool
+unite_twins(ForeignScanState *node)
+{
+	DbxScan		*scan = (DbxScan *) node->fdw_state;
+	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+	PlannedStmt *statement = node->ss.ps.state->es_plannedstmt;
+	List		*twins = find_twins(statement->planTree, plan, NIL);
+	ListCell	*cell;
+	int			 i;
+
+	foreach(cell, statement->subplans)
+		twins = find_twins((Plan *) lfirst(cell), plan, twins);
+	if (list_length(twins) < 2)
+		return false;
+	foreach(cell, twins)
+	{
+		bool *needed = dbx_fdw_needed_columns(
+			scan->info.table,
+			list_nth(((ForeignScan *) lfirst(cell))->fdw_private,
+					 DBX_PLAN_COLUMNS));
+
+		for (i = 0; i < scan->info.table->res->ncolumns; i++)
+			scan->info.needed[i] |= needed[i];
+	}
+	return true;
 }
 
 /*

@@ -16,6 +16,7 @@
 #include "foreign/foreign.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 
 #include "fdw/fdw.h"
 #include "workspace/option.h"
@@ -47,8 +48,12 @@ dbx_fdw_table(Relation rel)
 
 		if (strcmp(def->defname, "pushdown") == 0)
 			table->pushdown = defGetBoolean(def);
+		else if (strcmp(def->defname, "cache_ttl") == 0)
+			(void) parse_int(defGetString(def), &table->cache_ttl, GUC_UNIT_MS,
+							 NULL);
 	}
 
+	table->desc = CreateTupleDescCopy(desc);
 	table->natts = desc->natts;
 	table->columns = (int *) palloc(Max(desc->natts, 1) * sizeof(int));
 	for (i = 0; i < desc->natts; i++)

@@ -491,6 +491,7 @@ call_writer(WriteState *state, void (*writer)(DbxChange *change),
 {
 	MemoryContext previous = MemoryContextSwitchTo(state->row_context);
 
+	dbx_cache_forget_server(state->table->serverid);
 	writer(change);
 	MemoryContextSwitchTo(previous);
 }

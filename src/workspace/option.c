@@ -117,6 +117,8 @@ static const Option options[] = {
 	/* where profiles are; else .databrickscfg in the home directory of the
 	 * user the server runs as */
 	TEXT_OPTION(config_file, SERVER, READS_FILES),
+	/* how long this session may answer from what it was told before */
+	{"cache_ttl", TABLE, OPTION_TIME, 0, -1, 0, INT_MAX, NULL, NULL},
 	/* until the connection stands, TLS included */
 	{"connect_timeout", SERVER, OPTION_TIME, 0, IN_WORKSPACE(connect_timeout),
 	 1, INT_MAX, NULL, "10s"},
