@@ -102,11 +102,16 @@ typedef struct DbxOverdue
 } DbxOverdue;
 
 /*
- * Schedules of this database with ticks that should have come by now, for a
- * worker that begins its work and after resume_workspace(): a List of
- * DbxOverdue *.  Each is dealt with by "SELECT databricks.tick_schedule(id)" in
- * a process connected as the owner, whose SQL it may run.
+ * Schedules of this database with ticks that should have come by now, of all
+ * roles: a List of DbxOverdue * in the current memory context.
  */
 extern List *dbx_schedules_overdue(void);
+
+/*
+ * For the database's worker, outside of a transaction, when it begins and when
+ * something was committed: has missed ticks made up for, by processes connected
+ * as the roles they belong to.
+ */
+extern void dbx_schedules_catch_up(void);
 
 #endif /* DBX_CRON_SCHEDULE_H */

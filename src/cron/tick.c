@@ -23,6 +23,7 @@
 #include "cron/schedule.h"
 #include "worker/migrate.h"
 #include "worker/outbox.h"
+#include "worker/pause.h"
 
 /*
  * pg_cron calls a moment after the tick, later when it is busy.  What is later
@@ -318,8 +319,12 @@ dbx_schedules_overdue(void)
 	MemoryContext  caller = CurrentMemoryContext;
 	TimestampTz	   now = GetCurrentTimestamp() - OVERDUE_USECS;
 	List		  *result = NIL;
+	DbxExtension   extension;
 	DbxDataRole	   role;
 	SPITupleTable *rows;
+
+	if (!dbx_extension_find(&extension) || !dbx_data_exists(&extension))
+		return NIL;
 
 	read_as_owner("SELECT s.schedule_id, s.owner, s.cron, s.timezone, s.done_to,"
 				  "  s.workspace"
@@ -365,24 +370,19 @@ dbx_schedules_overdue(void)
 static bool
 workspace_paused(const char *workspace)
 {
-	Oid			types[] = {TEXTOID};
-	Datum		values[1];
-	DbxDataRole role;
-	bool		result;
+	MemoryContext before = CurrentMemoryContext;
+	DbxExtension  extension;
+	DbxDataRole	  role;
+	bool		  result;
 
-	values[0] = CStringGetTextDatum(workspace);
-	read_as_owner(
-		"SELECT FROM databricks.paused_workspaces AS p WHERE p.workspace = $1"
-		" UNION ALL"
-		" SELECT WHERE NOT EXISTS (SELECT FROM databricks.dispatch_home AS h"
-		"  WHERE h.workspace IN ('*', $1)"
-		"   AND h.requests_oid = to_regclass('databricks.run_requests')"
-		"   AND h.database_oid = (SELECT d.oid FROM pg_database AS d"
-		"    WHERE d.datname = current_database()))",
-		1, types, values, &role);
-	result = SPI_processed > 0;
+	if (!dbx_extension_find(&extension))
+		elog(ERROR, "extension \"databricks\" disappeared");
+	dbx_data_enter(&extension, &role);
+	SPI_connect();
+	result = dbx_pause_reason(workspace, NULL) != NULL;
 	SPI_finish();
 	dbx_data_leave(&role);
+	MemoryContextSwitchTo(before);
 	return result;
 }
 

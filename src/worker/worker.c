@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "api/api.h"
+#include "cron/schedule.h"
 #include "http/http.h"
 #include "worker/ddl.h"
 #include "worker/dispatcher.h"
@@ -169,9 +170,12 @@ dbx_worker_connect(Oid dboid)
 static void
 look_around(void *arg)
 {
-	int tasks = dbx_tracker_load();
-	int requests = dbx_dispatcher_load();
+	int tasks;
+	int requests;
 
+	dbx_schedules_catch_up();
+	tasks = dbx_tracker_load();
+	requests = dbx_dispatcher_load();
 	if (requests > 0)
 		dbx_follow_load();
 	*(int *) arg = tasks + requests;

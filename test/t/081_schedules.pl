@@ -177,6 +177,26 @@ $second->quit;
 is( value(q{SELECT count(*) - count(DISTINCT tick) FROM databricks.run_requests WHERE schedule_name = 'twice'}),
 	'0', 'one request for the tick');
 
+# --- the server was down -------------------------------------------------------
+
+# Three hours of an hourly schedule, one whose SQL fails, one that is paused.
+value(q{
+	DELETE FROM databricks.run_requests;
+	UPDATE databricks.schedule_settings SET cron = '0 * * * *', misfire = 'all', overlap = 'queue', done_to = date_trunc('hour', now()) - interval '2 hours 1 minute'
+		WHERE name IN ('good', 'bad', 'not now');
+	UPDATE databricks.schedule_settings SET paused_at = now() WHERE name = 'not now';
+});
+my $log = log_position($node);
+$node->restart;
+poll_until('missed ticks are made up for', sub { value(qq{SELECT count(*) $good}) >= 2 });
+is( value(qq{
+	SELECT bool_and(body #>> '{job_parameters,who}' = 'planner planner'), count(*) = count(DISTINCT tick),
+		   count(*) FILTER (WHERE after_requests IS NULL) $good}),
+	't|t|1', 'in a process connected as the owner, one after the other');
+poll_until('the error is logged', sub { log_since($node, $log) =~ /WARNING:  schedule \d+ could not make up for missed ticks: division by zero/ });
+is( value(q{SELECT count(*) FROM databricks.run_requests WHERE schedule_name IN ('bad', 'not now')}),
+	'0', 'neither the one that fails nor the one that is paused');
+
 # --- pg_cron taken away --------------------------------------------------------
 
 value('REVOKE USAGE ON SCHEMA cron FROM planner, "a group"');
@@ -189,7 +209,7 @@ is( value_as('planner', q{SELECT DISTINCT cron_error FROM databricks.schedules})
 	'pg_cron is not installed in this database', 'DROP EXTENSION pg_cron shows');
 value_as('planner', q{SELECT databricks.unschedule('bad')});
 value('CREATE EXTENSION pg_cron; GRANT USAGE ON SCHEMA cron TO planner');
-is( value_as('planner', q{SELECT DISTINCT cron_error FROM databricks.schedules}),
+is( value_as('planner', q{SELECT DISTINCT cron_error FROM databricks.schedules WHERE NOT paused}),
 	'there is no entry in pg_cron; resume_schedule() makes it anew', 'entries that were lost show');
 value_as('planner', q{SELECT databricks.resume_schedule('good')});
 is( value_as('planner', q{SELECT cron_error IS NULL, cron_job_id IS NOT NULL, last_tick IS NOT NULL FROM databricks.schedules WHERE name = 'good'}),
