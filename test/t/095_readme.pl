@@ -1,0 +1,337 @@
+# 095_readme.pl - the README says what is there, and what it shows works.
+#
+# Its reference is compared with the catalogs in both directions: functions with
+# their arguments and results, views, data tables and foreign tables with their
+# columns, settings, options. Then all its ```sql blocks run, in order, in one
+# session against the stand-in workspace; what cannot run here has another fence.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use Databricks::Test;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $readme = slurp_file(source_tree() . '/README.md');
+my $workspace = Databricks::Test::Workspace->start;
+$workspace->post('settings', { setup_ms => 50, duration_ms => 200, cleanup_ms => 10 });
+my $node = new_node(
+	'main',
+	preload => 1,
+	cron => 1,
+	extension => 0);
+
+# The reference has a database of its own, so that a block that fails below says
+# nothing about it.
+my $reference = 'reference';
+$node->safe_psql('postgres', "CREATE DATABASE $reference");
+create_extension($node, $reference);
+connect_workspace($node, $workspace, database => $reference);
+
+sub rows
+{
+	my ($sql) = @_;
+	return map { [ split /\x1f/, $_, -1 ] }
+	  split /\x1e\n?/,
+	  $node->safe_psql($reference, $sql,
+		extra_params => [ '-F', "\x1f", '-R', "\x1e" ]);
+}
+
+# Text from one heading to the next of the same or a higher level.
+sub section
+{
+	my ($title) = @_;
+	my ($level, $text) = $readme =~ /^(#+) \Q$title\E\n(.*)/ms
+	  or die "README.md has no section \"$title\"";
+	my $depth = length $level;
+
+	$text =~ s/^#{1,$depth} .*//ms;
+	return $text;
+}
+
+# Tables of a section: each with its header and rows, arrays of cells.
+sub tables
+{
+	my ($title) = @_;
+	my @tables;
+	my $inside = 0;
+
+	foreach my $line (split /\n/, section($title))
+	{
+		if ($line !~ /^\|/)
+		{
+			$inside = 0;
+			next;
+		}
+		my (undef, @cells) = split /(?<!\\)\|/, $line, -1;
+		pop @cells;
+		s/^\s+|\s+$//g foreach @cells;
+		if (!$inside)
+		{
+			push @tables, { header => [@cells], rows => [] };
+			$inside = 1;
+		}
+		elsif ($line !~ /^[|\s:-]+$/)
+		{
+			push @{ $tables[-1]->{rows} }, [@cells];
+		}
+	}
+	return @tables;
+}
+
+# The table of a section whose header begins so.
+sub table
+{
+	my ($title, $header) = @_;
+	my @found = grep { $_->{header}->[0] eq $header } tables($title);
+
+	die "section \"$title\" has no table \"$header\"" unless @found;
+	return map { @{ $_->{rows} } } @found;
+}
+
+# What stands in the first pair of backquotes.
+sub code
+{
+	my ($cell) = @_;
+	return $cell =~ /`([^`]*)`/ ? $1 : '';
+}
+
+# A test: the same names on both sides, with what belongs to them.
+sub same
+{
+	my ($what, $have, $told) = @_;
+	my @wrong;
+
+	foreach my $name (sort keys %$have)
+	{
+		if (!exists $told->{$name})
+		{
+			push @wrong, "README.md lacks $what $name";
+		}
+		elsif ($told->{$name} ne $have->{$name})
+		{
+			push @wrong, "$what $name",
+			  "     is: $have->{$name}", "  README: $told->{$name}";
+		}
+	}
+	push @wrong, map { "README.md tells of $what $_, which is not there" }
+	  grep { !exists $have->{$_} } sort keys %$told;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	ok(%$have && !@wrong, "$what: README and catalogs agree");
+	diag($_) foreach @wrong;
+	return;
+}
+
+# Types and defaults as the README writes them.
+sub usual
+{
+	my ($text) = @_;
+
+	$text =~ s/timestamp with time zone/timestamptz/g;
+	$text =~ s/(DEFAULT (?:NULL|'[^']*'))::[a-z \[\]]+/$1/g;
+	$text =~ s/DEFAULT '00:00:(\d\d)'/"DEFAULT '" . ($1 + 0) . " s'"/ge;
+	$text =~ s/DEFAULT '00:(\d\d):00'/"DEFAULT '" . ($1 + 0) . " min'"/ge;
+	$text =~ s/DEFAULT '(\d\d):00:00'/"DEFAULT '" . ($1 + 0) . " h'"/ge;
+	$text =~ s/\bIN (?=\w)//g;
+	$text =~ s/(?:, |^)OUT .*//;
+	$text =~ s/\bdatabricks\.//g;
+	return $text;
+}
+
+### Functions
+
+my $workspace_argument = 'workspace name DEFAULT NULL';
+my (%told, %result_told, %rest, %helper);
+
+foreach my $table (tables('Functions'))
+{
+	my $apart = $table->{header}->[0] =~ /no workspace/;
+
+	foreach my $row (@{ $table->{rows} })
+	{
+		my ($name, $arguments) = code($row->[0]) =~ /^(?:CALL )?(\w+)\((.*)\)$/
+		  or next;
+		if ($arguments =~ s/, \.\.\.$//)
+		{
+			$arguments .= $rest{$name} // '';
+		}
+		else
+		{
+			$rest{$name} = $arguments =~ /^[^,]*(,.*)$/ ? $1 : '';
+		}
+		$arguments = join ', ', grep { length } $arguments, $workspace_argument
+		  unless $apart || $arguments =~ /\bworkspace name\b/;
+		$told{"$name($arguments)"} = 1;
+		$result_told{"$name($arguments)"} = $row->[1];
+	}
+}
+my ($helpers) = section('Functions') =~ /^(Helpers.*?)(?:\n\n|\z)/ms;
+$helper{$_} = 1 foreach ($helpers // '') =~ /`(\w+)\(\)`/g;
+
+my (%have, %result, %seen);
+foreach my $row (
+	rows(
+		q{SELECT proname, pg_get_function_arguments(oid), coalesce(pg_get_function_result(oid), ''),
+			(SELECT string_agg(a.name, ' ' ORDER BY a.place)
+			 FROM unnest(proargnames, proargmodes) WITH ORDINALITY AS a(name, mode, place)
+			 WHERE a.mode IN ('o', 't'))
+		  FROM pg_proc WHERE pronamespace = 'databricks'::regnamespace}))
+{
+	my ($name, $arguments, $result, $columns) = @$row;
+	$seen{$name} = 1;
+	next if $helper{$name};
+
+	$arguments = usual($arguments);
+	$arguments =~ s/ DEFAULT NULL//g if $name eq 'connect';
+	my $key = "$name($arguments)";
+	$have{$key} = 1;
+	$result{$key} = [ usual($result), $columns ];
+}
+same('function', \%have, \%told);
+is_deeply([ grep { !$seen{$_} } sort keys %helper ],
+	[], 'the helpers that the README names are there');
+
+my @wrong;
+foreach my $key (sort grep { exists $result_told{$_} } keys %result)
+{
+	my ($result, $columns) = @{ $result{$key} };
+	my $cell = $result_told{$key};
+
+	next if $cell =~ /^the row of/;
+	if ($result =~ /record|TABLE/)
+	{
+		push @wrong, map { "$key: column $_ of the result" }
+		  grep { $cell !~ /\b\Q$_\E\b/ } split / /, $columns;
+		push @wrong, "$key: SETOF" if $result =~ /SETOF|TABLE/ && $cell !~ /SETOF/;
+	}
+	else
+	{
+		my $expected = $result eq 'void' ? '' : $result;
+		push @wrong, "$key gives \"$expected\"" if code($cell) ne $expected;
+	}
+}
+is_deeply(\@wrong, [], 'what functions give is what the README says');
+
+### Types, views, tables
+
+# All columns of a relation, with types or without.
+sub columns
+{
+	my ($with_types, $kinds) = @_;
+	my %columns = map { $_->[0] => usual($_->[1]) } rows(
+		sprintf
+		  q{SELECT relname, string_agg(%s, ', ' ORDER BY attnum)
+			FROM pg_class AS c JOIN pg_attribute ON attrelid = c.oid
+			WHERE relnamespace = 'databricks'::regnamespace AND relkind IN (%s)
+			  AND attnum > 0 AND NOT attisdropped
+			GROUP BY relname},
+		$with_types ? q{attname || ' ' || format_type(atttypid, NULL)} : 'attname',
+		$kinds);
+	return \%columns;
+}
+
+my ($result_columns) = section('Functions') =~ /^`run_result`:\s+`([^`]*)`/m;
+$result_columns =~ s/\s+/ /g;
+$result_columns =~ s/(\w+) [a-z]+(?=,|$)/$1/g;
+same('type', columns(0, q{'c'}), { run_result => $result_columns });
+
+same('view', columns(0, q{'v'}), { map { code($_->[0]) => code($_->[2]) } table('Views', 'View') });
+
+same('foreign table',
+	columns(1, q{'f'}),
+	{ map { code($_->[0]) => code($_->[1]) } table('Foreign tables', 'Table') });
+
+my $tables = columns(0, q{'r'});
+my $foreign = columns(0, q{'f'});
+my %tables_told;
+foreach my $row (table('Data tables', 'Table'))
+{
+	my $cell = $row->[1];
+	my @like;
+	if ($cell =~ s/^those of foreign table `(\w+)`(?: but `(\w+)`)?, then //)
+	{
+		my $but = $2 // '';
+		@like = grep { $_ ne $but } split /, /, $foreign->{$1} // '';
+	}
+	$tables_told{ code($row->[0]) } = join ', ', @like, code($cell);
+}
+same('data table', $tables, \%tables_told);
+
+### Settings and options
+
+my %contexts = (sighup => 'reload', user => 'user', superuser => 'superuser', postmaster => 'restart');
+same(
+	'setting',
+	{   map { $_->[0] => join ' ', $_->[1], $contexts{ $_->[2] } || $_->[2] } rows(
+			q{SELECT name, current_setting(name), context
+			  FROM pg_settings WHERE name LIKE 'databricks.%'}) },
+	{   map { code($_->[0]) => join ' ', code($_->[1]), $_->[2] }
+		  table('Settings', 'Setting') });
+
+# The validator lists what it knows when asked for what nobody would.
+foreach my $case (
+	[ 'server option', 'ALTER SERVER prod', 'Server options' ],
+	[ 'user mapping option', 'ALTER USER MAPPING FOR CURRENT_USER SERVER prod', 'User mapping options' ],
+	[   'option of foreign tables', 'CREATE FOREIGN TABLE pg_temp.t (a int) SERVER prod', 'Foreign tables' ])
+{
+	my ($what, $ddl, $title) = @$case;
+	my $error = sql_error($node, "$ddl OPTIONS (qqqqqqqq 'x')", database => $reference);
+	my ($list) = $error->{hint} =~ /^Valid options here are: (.*)\.$/;
+	my %known = map { $_ => 1 } split /, /, $list // '';
+	my @cells = map { $_->[0] } map { @{ $_->{rows} } }
+	  grep { $_->{header}->[0] =~ /^Option/ } tables($title);
+
+	same($what, \%known, { map { $_ => 1 } map { /`(\w+)`/g } @cells });
+}
+
+### What it shows
+
+$node->append_conf('postgresql.conf', "databricks.follow_interval = 300ms\n");
+$node->reload;
+
+my @blocks;
+while ($readme =~ /^```sql\n(.*?)^```/msg)
+{
+	push @blocks, { sql => $1, line => 1 + (substr($readme, 0, $-[0]) =~ tr/\n//) };
+}
+cmp_ok(scalar @blocks, '>', 20, 'there are blocks to run');
+
+my $port = $workspace->port;
+my $script = "\\pset pager off\n";
+foreach my $block (@blocks)
+{
+	my $sql = $block->{sql};
+	$sql =~ s/127\.0\.0\.1:8088/127.0.0.1:$port/g;
+	$script .= "\\echo 'block of line $block->{line}'\n$sql";
+}
+my ($out, $err) = ('', '');
+my $rc = $node->psql(
+	'postgres', $script,
+	stdout => \$out,
+	stderr => \$err,
+	on_error_stop => 1,
+	timeout => 2 * $PostgreSQL::Test::Utils::timeout_default);
+my ($last) = $out =~ /.*^block of line (\d+)/ms;
+is($rc, 0, 'all its SQL runs, in order, in one session')
+  or diag('stopped in the block of line ' . ($last // '?') . " of README.md:\n$err");
+is($last, $blocks[-1]->{line}, '... to the last block');
+
+# Requests that the blocks made end as they should, and none is left.
+poll_until(
+	'all requests have ended',
+	sub {
+		return $node->safe_psql('postgres',
+			q{SELECT count(*) FROM databricks.run_requests WHERE finished_at IS NULL AND not_before IS NULL}) eq '0';
+	});
+is( $node->safe_psql('postgres',
+		q{SELECT request_id, state, last_error FROM databricks.run_requests
+		  WHERE state NOT IN ('succeeded', 'canceled')}),
+	'', 'the requests it makes succeed');
+
+$node->stop;
+done_testing();
