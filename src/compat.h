@@ -73,6 +73,15 @@ dbx_object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 #define dbx_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
+/* Background workers can be connected as a role that cannot log in from 17 on. */
+#if PG_VERSION_NUM >= 170000
+#define DBX_WORKER_ANY_ROLE_FLAG   BGWORKER_BYPASS_ROLELOGINCHECK
+#define DBX_WORKER_MAY_BE_ANY_ROLE true
+#else
+#define DBX_WORKER_ANY_ROLE_FLAG   0
+#define DBX_WORKER_MAY_BE_ANY_ROLE false
+#endif
+
 /*
  * Paths of foreign scans, with the arguments of 18: 17 added restriction
  * clauses of pushed-down joins, 18 the number of disabled nodes.

@@ -18,6 +18,7 @@ bool  dbx_guc_dispatch;
 int	  dbx_guc_follow_interval;
 int	  dbx_guc_history_overlap;
 int	  dbx_guc_history_reconcile_interval;
+int	  dbx_guc_hook_timeout;
 int	  dbx_guc_json_max_depth;
 int	  dbx_guc_max_buffer_size;
 int	  dbx_guc_max_pages;
@@ -55,6 +56,12 @@ dbx_guc_define(void)
 		"Finds repairs of old runs and deletions. 0: never.",
 		&dbx_guc_history_reconcile_interval, 6 * 60 * 60 * 1000, 0, INT_MAX,
 		PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomIntVariable(
+		"databricks.hook_timeout",
+		"How long the on_success or on_failure SQL of a request may take.",
+		"0: as long as it likes.", &dbx_guc_hook_timeout, 3600 * 1000, 0,
+		INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 
 	DefineCustomIntVariable(
 		"databricks.json_max_depth",

@@ -10,6 +10,7 @@ extern bool	 dbx_guc_dispatch;
 extern int	 dbx_guc_follow_interval;			 /* ms */
 extern int	 dbx_guc_history_overlap;			 /* ms */
 extern int	 dbx_guc_history_reconcile_interval; /* ms */
+extern int	 dbx_guc_hook_timeout;				 /* ms, 0: none */
 extern int	 dbx_guc_json_max_depth;
 extern int	 dbx_guc_max_buffer_size; /* kB */
 extern int	 dbx_guc_max_pages;

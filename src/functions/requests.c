@@ -67,10 +67,6 @@ read_common(FunctionCallInfo fcinfo, int first, DbxEnqueue *request)
 	request->on_failure = dbx_arg_text(fcinfo, first + 8);
 	if (!PG_ARGISNULL(first + 9))
 		request->workspace = NameStr(*PG_GETARG_NAME(first + 9));
-	if (request->on_success != NULL || request->on_failure != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("on_success and on_failure are not supported")));
 }
 
 static Datum

@@ -32,6 +32,7 @@
 #include "worker/dispatcher.h"
 #include "worker/follow.h"
 #include "worker/history.h"
+#include "worker/hook.h"
 #include "worker/pause.h"
 #include "worker/record.h"
 #include "worker/retention.h"
@@ -129,7 +130,7 @@ bool
 dbx_dispatcher_busy(void)
 {
 	return anything && dbx_guc_dispatch && holder &&
-		(in_hand != NIL || refill_wanted());
+		(in_hand != NIL || dbx_hook_busy() || refill_wanted());
 }
 
 bool
@@ -199,6 +200,9 @@ dbx_dispatcher_run(void)
 		if (site->backlog && site->blocked_until != 0)
 			next = earlier(next, site->blocked_until);
 	}
+	next = earlier(next, dbx_hook_run());
+	if (look_again)
+		return GetCurrentTimestamp();
 	if (dbx_retention_run())
 		return GetCurrentTimestamp();
 	return linger(earlier(next, next_due));
@@ -213,7 +217,7 @@ linger(TimestampTz next)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (next != 0 || in_hand != NIL || !dbx_follow_idle())
+	if (next != 0 || in_hand != NIL || !dbx_follow_idle() || dbx_hook_busy())
 	{
 		leave_at = 0;
 		stay = false;
@@ -462,7 +466,10 @@ refill(void *arg)
 		claims += claim_site(site);
 	}
 	if (everything)
+	{
 		find_next_due();
+		dbx_hook_load();
+	}
 	if (claims > 0)
 		dbx_record_safe();
 	else

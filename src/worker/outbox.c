@@ -23,6 +23,7 @@
 
 #include "api/job.h"
 #include "compat.h"
+#include "worker/hook.h"
 #include "worker/migrate.h"
 #include "worker/outbox.h"
 #include "worker/shared.h"
@@ -88,6 +89,8 @@ dbx_outbox_enqueue(const DbxEnqueue *request)
 		workspace = dbx_workspace_default(request->requester);
 	if (!request->rights_later)
 		(void) dbx_workspace_resolve(workspace, request->requester);
+	if (request->on_success != NULL || request->on_failure != NULL)
+		dbx_hook_check_role(request->requester);
 	body = checked_body(request);
 
 	dbx_data_migrate();
