@@ -23,6 +23,7 @@
 #include "api/resource.h"
 #include "api/wait.h"
 #include "functions/args.h"
+#include "functions/guard.h"
 #include "http/http.h"
 
 PG_FUNCTION_INFO_V1(databricks_run_now);
@@ -211,72 +212,32 @@ judge_timeout(const DbxWait *wait, const WaitOptions *options)
 						   wait->run_id)));
 }
 
-/*
- * Wait for the end.  With "commit" each pause is outside any snapshot: the
- * transaction is committed before it.
- */
 static void
-wait_for_end(DbxWait *wait, bool commit)
+wait_for_end(void *arg)
 {
+	DbxWait *wait = arg;
+
+	while (!dbx_wait_look(wait) && !dbx_wait_timed_out(wait))
+		dbx_http_sleep_until(dbx_wait_next_look(wait));
+}
+
+/* The same with each pause outside of any snapshot. */
+static void
+wait_for_end_committing(void *arg)
+{
+	DbxWait *wait = arg;
+
 	while (!dbx_wait_look(wait) && !dbx_wait_timed_out(wait))
 	{
-		if (commit)
-			SPI_commit();
+		SPI_commit();
 		dbx_http_sleep_until(dbx_wait_next_look(wait));
 	}
 }
 
-/*
- * Cancel the run while another error is on its way: whatever goes wrong here,
- * that one is to be reported.
- */
 static void
-cancel_quietly(const DbxWait *wait)
+cancel_run(void *arg)
 {
-	MemoryContext context = CurrentMemoryContext;
-
-	PG_TRY();
-	{
-		dbx_wait_cancel_run(wait, CANCEL_ON_INTERRUPT_MS);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-	}
-	PG_END_TRY();
-}
-
-/*
- * Wait, and cancel the run if that is wanted when the statement is cancelled.
- * The error always goes on its way.
- */
-static void
-wait_guarded(DbxWait *wait, const WaitOptions *options, bool commit)
-{
-	MemoryContext context = CurrentMemoryContext;
-
-	if (!options->cancel_on_interrupt)
-	{
-		wait_for_end(wait, commit);
-		return;
-	}
-	PG_TRY();
-	{
-		wait_for_end(wait, commit);
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			cancel_quietly(wait);
-		ReThrowError(error);
-	}
-	PG_END_TRY();
+	dbx_wait_cancel_run(arg, CANCEL_ON_INTERRUPT_MS);
 }
 
 /* Arguments timeout, raise_on_failure, cancel_on_timeout, cancel_on_interrupt. */
@@ -308,7 +269,8 @@ wait_and_return(FunctionCallInfo fcinfo, const DbxWorkspace *workspace,
 	Jsonb  *failed = NULL;
 
 	dbx_wait_begin(&wait, workspace, run_id, options->deadline, caller);
-	wait_guarded(&wait, options, false);
+	dbx_guard(wait_for_end, options->cancel_on_interrupt ? cancel_run : NULL,
+			  &wait);
 	if (wait.state.over)
 		failed = judge_end(&wait, options->raise_on_failure);
 	else
@@ -369,8 +331,10 @@ begin_waits(ManyWaits *many, ArrayType *run_ids, const DbxWorkspace *workspace,
 
 /* Look at the runs in turn until enough of them are over, or the time is. */
 static void
-wait_for_ends(ManyWaits *many)
+wait_for_ends(void *arg)
 {
+	ManyWaits *many = arg;
+
 	for (;;)
 	{
 		TimestampTz next = 0;
@@ -418,39 +382,9 @@ cancel_waits(const ManyWaits *many, int patience_ms)
 }
 
 static void
-wait_for_ends_guarded(ManyWaits *many, const WaitOptions *options)
+cancel_waits_now(void *arg)
 {
-	MemoryContext context = CurrentMemoryContext;
-
-	PG_TRY();
-	{
-		wait_for_ends(many);
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		if (options->cancel_on_interrupt &&
-			error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		{
-			PG_TRY();
-			{
-				cancel_waits(many, CANCEL_ON_INTERRUPT_MS);
-			}
-			PG_CATCH();
-			{
-				/* whatever it was, the first error is the one to report */
-				MemoryContextSwitchTo(context);
-				FlushErrorState();
-			}
-			PG_END_TRY();
-		}
-		ReThrowError(error);
-	}
-	PG_END_TRY();
+	cancel_waits(arg, CANCEL_ON_INTERRUPT_MS);
 }
 
 Datum
@@ -473,7 +407,8 @@ databricks_wait_for_runs(PG_FUNCTION_ARGS)
 	begin_waits(&many, PG_GETARG_ARRAYTYPE_P(0), dbx_arg_workspace(fcinfo, 6),
 				options.deadline);
 	InitMaterializedSRF(fcinfo, 0);
-	wait_for_ends_guarded(&many, &options);
+	dbx_guard(wait_for_ends,
+			  options.cancel_on_interrupt ? cancel_waits_now : NULL, &many);
 	for (i = 0; i < many.count; i++)
 		any_over |= many.waits[i].state.over;
 	if (options.cancel_on_timeout && !(many.any && any_over))
@@ -554,7 +489,8 @@ databricks_await_run(PG_FUNCTION_ARGS)
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	SPI_commit();
 	MemoryContextSwitchTo(context);
-	wait_guarded(&wait, &options, true);
+	dbx_guard(wait_for_end_committing,
+			  options.cancel_on_interrupt ? cancel_run : NULL, &wait);
 	if (wait.state.over)
 		(void) judge_end(&wait, options.raise_on_failure);
 	else
