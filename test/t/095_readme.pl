@@ -321,7 +321,9 @@ is($rc, 0, 'all its SQL runs, in order, in one session')
   or diag('stopped in the block of line ' . ($last // '?') . " of README.md:\n$err");
 is($last, $blocks[-1]->{line}, '... to the last block');
 
-# Requests that the blocks made end as they should, and none is left.
+# Requests that the blocks made end as they should, and none is left. Those of a
+# tracked workspace are followed by its sweeps, which the README left at 10 s.
+$node->safe_psql('postgres', q{SELECT databricks.track('prod', poll_interval => '200 ms')});
 poll_until(
 	'all requests have ended',
 	sub {
@@ -332,6 +334,13 @@ is( $node->safe_psql('postgres',
 		q{SELECT request_id, state, last_error FROM databricks.run_requests
 		  WHERE state NOT IN ('succeeded', 'canceled')}),
 	'', 'the requests it makes succeed');
+is( $node->safe_psql('postgres',
+		'SELECT count(*) = count(run_id) AND count(*) = 1 FROM loads'),
+	't', '... and the SQL between two of them ran');
+is( $node->safe_psql('postgres',
+		q{SELECT string_agg(request_key || ' ' || state, ', ' ORDER BY request_key)
+		  FROM databricks.run_requests WHERE request_key ~ '^load '}),
+	'load 2026-11-22 succeeded', '... as did the one run for two inserts');
 
 $node->stop;
 done_testing();
