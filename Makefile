@@ -69,7 +69,7 @@ dbx_clang_flags = $(if $(findstring clang,$(shell $(CC) --version 2>/dev/null)),
 	-Wno-unknown-warning-option -Wno-ignored-optimization-argument \
 	-Wno-ignored-attributes)
 
-SHLIB_LINK = -lcurl -lcjson
+SHLIB_LINK = -lcurl -lcjson -lz
 
 # No bitcode: nothing here is worth inlining into a query, and it would need a
 # second compiler.

@@ -43,6 +43,23 @@ typedef struct DbxCallSpec
 	const char	 *caller; /* SQL function or table, for messages and the
 								 * User-Agent; NULL: none */
 	DbxCallStats *stats;  /* may be NULL; must outlive the call */
+
+	/*
+	 * Bytes as they are instead of "body": in memory, or of a temporary File (of
+	 * storage/fd.h).  Not copied: they must outlive the call.
+	 */
+	const char *content;
+	int			content_file;
+	Size		content_len;
+
+	/*
+	 * Where the bytes of a success go instead of dbx_call_body(); must outlive the
+	 * call.  dbx_call_into_len() says how many came.
+	 */
+	char *into;
+	Size  into_size;
+
+	bool repeatable; /* the caller knows that a repeat does no harm */
 } DbxCallSpec;
 
 typedef struct DbxApiError
@@ -100,6 +117,11 @@ extern const DbxApiError *dbx_call_error(const DbxCall *call);
  */
 extern DbxJson *dbx_call_json(DbxCall *call);
 extern int		dbx_call_status(const DbxCall *call);
+
+extern Size dbx_call_into_len(const DbxCall *call);
+
+/* A header of the answer, name in any case; NULL if absent. */
+extern const char *dbx_call_header(const DbxCall *call, const char *name);
 
 /* The answer as received; lives as long as the call. */
 extern const char *dbx_call_body(const DbxCall *call);

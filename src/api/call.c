@@ -60,6 +60,12 @@ struct DbxCall
 	char				 *query;
 	char				 *body;
 	char				 *caller;
+	const char			 *content; /* of the spec: these six */
+	int					  content_file;
+	Size				  content_len;
+	char				 *into;
+	Size				  into_size;
+	bool				  repeatable;
 	DbxCallStats		 *stats;
 	DbxEffect			  effect;
 	CallState			  state;
@@ -212,8 +218,12 @@ send_call(DbxCall *call)
 	/* credentials may have been renewed since the last attempt */
 	request.headers = dbx_auth_headers(call->auth);
 	request.headers = lappend(request.headers, (char *) user_agent(call));
-	request.headers = lappend(request.headers, "Accept: application/json");
-	if (call->body != NULL)
+	if (call->into == NULL)
+		request.headers = lappend(request.headers, "Accept: application/json");
+	if (call->content != NULL || call->content_file != 0)
+		request.headers = lappend(request.headers,
+								  "Content-Type: application/octet-stream");
+	else if (call->body != NULL)
 		request.headers = lappend(request.headers,
 								  "Content-Type: application/json");
 	if (workspace->workspace_id != NULL)
@@ -228,11 +238,21 @@ send_call(DbxCall *call)
 						   call->query ? call->query : "");
 	request.body = call->body;
 	request.body_len = call->body ? strlen(call->body) : 0;
+	if (call->content != NULL || call->content_file != 0)
+	{
+		request.body = call->content;
+		request.body_len = call->content_len;
+		request.body_borrowed = true;
+		request.file = call->content_file;
+	}
+	request.into = call->into;
+	request.into_size = call->into_size;
 	/*
 	 * libcurl repeats by itself what it sent over a connection that turns out
 	 * dead.  Of a change we have to know how often it was sent.
 	 */
-	request.fresh_connection = call->effect != DBX_EFFECT_READ;
+	request.fresh_connection = call->effect != DBX_EFFECT_READ &&
+		!call->repeatable;
 	request.allow_http = workspace->allow_http;
 	request.connect_timeout = workspace->connect_timeout;
 	request.timeout = workspace->request_timeout;
@@ -586,6 +606,8 @@ check_call(const DbxCallSpec *spec, const char **body)
 				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
 				 errmsg("cannot call %s %s in a read-only transaction",
 						spec->method, spec->path)));
+	if (effect == DBX_EFFECT_ONCE && spec->repeatable)
+		effect = DBX_EFFECT_IDEMPOTENT;
 	return effect;
 }
 
@@ -618,6 +640,12 @@ dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
 	call->query = spec->query && *spec->query ? pstrdup(spec->query) : NULL;
 	call->body = body ? pstrdup(body) : NULL;
 	call->caller = spec->caller ? pstrdup(spec->caller) : NULL;
+	call->content = spec->content;
+	call->content_file = spec->content_file;
+	call->content_len = spec->content_len;
+	call->into = spec->into;
+	call->into_size = spec->into_size;
+	call->repeatable = spec->repeatable;
 	call->stats = spec->stats;
 	call->effect = effect;
 	call->state = CALL_WAITING;
@@ -686,6 +714,18 @@ dbx_call_status(const DbxCall *call)
 	return call->transfer && !call->unauthorized
 		? dbx_http_response(call->transfer)->status
 		: 0;
+}
+
+Size
+dbx_call_into_len(const DbxCall *call)
+{
+	return dbx_http_response(call->transfer)->into_len;
+}
+
+const char *
+dbx_call_header(const DbxCall *call, const char *name)
+{
+	return dbx_http_header(call->transfer, name);
 }
 
 DbxJson *

@@ -14,6 +14,7 @@
 
 #include "miscadmin.h"
 #include "storage/fd.h"
+#include "utils/wait_event.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
@@ -28,6 +29,7 @@
 #define FIRST_BUFFER_SIZE 16384
 #define IDLE_HANDLES	  16
 #define LARGEST_HEAD	  (256 * 1024) /* bytes of all headers of an answer */
+#define STREAM_BUFFER	  (512 * 1024) /* of libcurl, for large bodies */
 
 struct DbxTransfer
 {
@@ -41,6 +43,11 @@ struct DbxTransfer
 	Size				  size;
 	Size				  used;
 	Size				  limit;
+	char				 *into; /* of the request */
+	Size				  into_size;
+	File				  file;	   /* 0: none */
+	off_t				  file_at; /* next byte to send */
+	off_t				  file_size;
 	Size				  head;	   /* bytes of headers so far */
 	DbxHttpFailure		  refused; /* why a callback stopped the transfer */
 	char				  message[CURL_ERROR_SIZE];
@@ -54,6 +61,21 @@ static int	 nidle = 0;
 /* Bytes in the buffers of all transfers of this process. */
 static Size buffered = 0;
 
+/* Does the body of this answer belong into the buffer of the request? */
+static bool
+goes_into(const DbxTransfer *transfer)
+{
+	long  status = 0;
+	char *type = NULL;
+
+	if (transfer->into == NULL)
+		return false;
+	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_TYPE, &type);
+	return status >= 200 && status < 300 &&
+		(type == NULL || pg_strncasecmp(type, "text/html", 9) != 0);
+}
+
 /* CURLOPT_WRITEFUNCTION */
 static size_t
 receive(char *data, size_t one, size_t length, void *private_data)
@@ -62,6 +84,19 @@ receive(char *data, size_t one, size_t length, void *private_data)
 	Size		 needed = transfer->used + length + 1;
 
 	(void) one;
+	if (goes_into(transfer))
+	{
+		DbxHttpResponse *response = &transfer->response;
+
+		if (length > transfer->into_size - response->into_len)
+		{
+			transfer->refused = DBX_HTTP_TOO_LARGE;
+			return CURL_WRITEFUNC_ERROR;
+		}
+		memcpy(transfer->into + response->into_len, data, length);
+		response->into_len += length;
+		return length;
+	}
 	if (transfer->used + length > transfer->limit)
 	{
 		transfer->refused = DBX_HTTP_TOO_LARGE;
@@ -109,6 +144,40 @@ count_header(char *data, size_t one, size_t length, void *private_data)
 		return CURL_WRITEFUNC_ERROR;
 	}
 	return length;
+}
+
+/*
+ * CURLOPT_READFUNCTION: the next bytes of the file.  FileRead() does not raise,
+ * and what it cannot read ends the transfer.
+ */
+static size_t
+send_file(char *buffer, size_t one, size_t size, void *private_data)
+{
+	DbxTransfer *transfer = private_data;
+	off_t		 left = transfer->file_size - transfer->file_at;
+	int wanted = (int) Min(Min((off_t) (one * size), left), STREAM_BUFFER);
+	int got;
+
+	if (wanted <= 0)
+		return 0;
+	got = FileRead(transfer->file, buffer, wanted, transfer->file_at,
+				   WAIT_EVENT_BUFFILE_READ);
+	if (got <= 0)
+		return CURL_READFUNC_ABORT;
+	transfer->file_at += got;
+	return got;
+}
+
+/* CURLOPT_SEEKFUNCTION: libcurl begins anew. */
+static int
+seek_file(void *private_data, curl_off_t offset, int origin)
+{
+	DbxTransfer *transfer = private_data;
+
+	if (origin != SEEK_SET || offset < 0 || offset > transfer->file_size)
+		return CURL_SEEKFUNC_CANTSEEK;
+	transfer->file_at = offset;
+	return CURL_SEEKFUNC_OK;
 }
 
 /* CURLOPT_OPENSOCKETFUNCTION: libcurl's sockets count against our share. */
@@ -261,13 +330,34 @@ set_method(DbxTransfer *transfer, const DbxHttpRequest *request)
 {
 	CURL *easy = transfer->easy;
 
+	if (request->file != 0)
+	{
+		transfer->file = request->file;
+		transfer->file_size = request->body_len;
+		curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+		curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
+						 (curl_off_t) request->body_len);
+		curl_easy_setopt(easy, CURLOPT_READFUNCTION, send_file);
+		curl_easy_setopt(easy, CURLOPT_READDATA, transfer);
+		curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, seek_file);
+		curl_easy_setopt(easy, CURLOPT_SEEKDATA, transfer);
+		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+		add_header(transfer, "Expect:");
+		return;
+	}
 	if (request->body != NULL)
 	{
-		char *body = MemoryContextAllocHuge(transfer->context,
-											request->body_len + 1);
+		const char *body = request->body;
 
-		memcpy(body, request->body, request->body_len);
-		body[request->body_len] = '\0';
+		if (!request->body_borrowed)
+		{
+			char *copy = MemoryContextAllocHuge(transfer->context,
+												request->body_len + 1);
+
+			memcpy(copy, request->body, request->body_len);
+			copy[request->body_len] = '\0';
+			body = copy;
+		}
 		curl_easy_setopt(easy, CURLOPT_POST, 1L);
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
 						 (curl_off_t) request->body_len);
@@ -322,7 +412,17 @@ set_options(DbxTransfer *transfer, const DbxHttpRequest *request)
 					 request->fresh_connection ? 1L : 0L);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
 					 (long) request->connect_timeout);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) request->timeout);
+	if (request->file != 0 || request->into != NULL || request->body_borrowed)
+	{
+		/* however large and slow: what counts is that it goes on */
+		curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+		curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME,
+						 (long) Max(request->timeout / 1000, 1));
+		curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long) STREAM_BUFFER);
+		curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER);
+	}
+	else
+		curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) request->timeout);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, count_header);
@@ -352,6 +452,8 @@ dbx_http_start(const DbxHttpRequest *request)
 	transfer = MemoryContextAllocZero(context, sizeof(DbxTransfer));
 	transfer->context = context;
 	transfer->limit = request->max_response;
+	transfer->into = request->into;
+	transfer->into_size = request->into_size;
 	transfer->response.body = "";
 	transfer->on_reset.func = release;
 	transfer->on_reset.arg = transfer;
@@ -400,6 +502,14 @@ dbx_http_retry_after(const char *value)
 	if (until == (time_t) -1 || strspn(value, "0123456789.+-") == strlen(value))
 		return -1;
 	return Max(0, (int64) (until - time(NULL))) * 1000;
+}
+
+int64
+dbx_http_date_ms(const char *value)
+{
+	time_t date = curl_getdate(value, NULL);
+
+	return date == (time_t) -1 ? 0 : (int64) date * 1000;
 }
 
 void

@@ -24,14 +24,26 @@ typedef struct DbxHttpRequest
 	const char *method; /* "GET", "POST", ... */
 	const char *url;
 	List	   *headers; /* of char *, "Name: value" */
-	const char *body;	 /* NULL: no body; copied */
+	const char *body;	 /* NULL: no body; copied unless borrowed */
 	Size		body_len;
+	bool		body_borrowed; /* "body" outlives the transfer */
+	int			file;		   /* body_len bytes of this temporary File (of
+									 * storage/fd.h) are the body; 0: none */
+
+	/*
+	 * Where the body of a success goes instead of the response, so that a large
+	 * one is in memory once; NULL: nowhere.  A web page goes to the response all
+	 * the same: it is no answer of a workspace.
+	 */
+	char	   *into;
+	Size		into_size;
 	bool		fresh_connection; /* for calls that must not be repeated:
 									 * libcurl silently repeats a request when
 									 * a kept-alive connection turns out dead */
 	bool		allow_http;		  /* plain http permitted (loopback) */
 	int			connect_timeout;  /* ms */
-	int			timeout;		  /* ms, the whole transfer */
+	int			timeout;		  /* ms, the whole transfer; with "file" or
+									 * "into" how long it may stand still */
 	const char *ca_file;		  /* NULL: the system's */
 	const char *proxy;			  /* NULL: none */
 	Size		max_response;	  /* bytes of body, after decompression */
@@ -59,6 +71,7 @@ typedef struct DbxHttpResponse
 	int			   status;	   /* HTTP status, 0 if none */
 	const char	  *body;	   /* NUL-terminated, never NULL */
 	Size		   body_len;
+	Size		   into_len; /* bytes in "into" */
 	Size		   bytes_in; /* as transferred: head and body */
 	Size		   bytes_out;
 	double		   elapsed_ms;
@@ -81,6 +94,9 @@ extern const char *dbx_http_header(DbxTransfer *transfer, const char *name);
  * in the past: 0).  -1 if it is neither.
  */
 extern int64 dbx_http_retry_after(const char *value);
+
+/* A date of HTTP in milliseconds since 1970, 0 if it is none. */
+extern int64 dbx_http_date_ms(const char *value);
 
 /* End a transfer (aborting it if need be) and free what it holds. */
 extern void dbx_http_free(DbxTransfer *transfer);

@@ -1,0 +1,368 @@
+/*
+ * files_dbfs.c
+ *	  Files of DBFS: in blocks of 1 MB, base64 in JSON.
+ *
+ * Separate because a large file is many calls.  Written, it goes in order, block
+ * by block, to a part file beside the final path, is measured, and only then
+ * moved: whatever breaks, no half of it stands under the final name.  A block
+ * that was perhaps sent is sent again, since the size tells if it then came
+ * twice.  Read, its blocks come side by side, each tried again by itself.
+ */
+#include "postgres.h"
+
+#include "common/base64.h"
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "utils/json.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "api/files.h"
+#include "api/many.h"
+
+#define UPLOAD_ATTEMPTS 3
+/* A cancel has to act within a second, the clean-up included. */
+#define CLEAN_UP_MS 800
+
+static char *
+quoted(const char *text)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	escape_json(&out, text);
+	return out.data;
+}
+
+/* dbfs/get-status; false if there is nothing. */
+static bool
+try_stat(const DbxWorkspace *workspace, const char *path, DbxFileInfo *info,
+		 const char *caller)
+{
+	DbxCallSpec	   spec = {0};
+	StringInfoData query;
+	DbxCall		  *call;
+	DbxJson		  *answer;
+
+	initStringInfo(&query);
+	dbx_query_add(&query, "path", path);
+	spec.method = "GET";
+	spec.path = "/api/2.0/dbfs/get-status";
+	spec.query = query.data;
+	spec.caller = caller;
+	call = dbx_call_start(workspace, &spec);
+	dbx_call_wait(call);
+	if (dbx_call_error(call) != NULL)
+	{
+		if (dbx_call_error(call)->not_found)
+			return false;
+		dbx_call_raise(call);
+	}
+	answer = dbx_call_json(call);
+	memset(info, 0, sizeof(*info));
+	(void) dbx_json_bool(dbx_json_get(answer, "is_dir"), &info->is_dir);
+	(void) dbx_json_int64(dbx_json_get(answer, "file_size"), &info->size);
+	return true;
+}
+
+/* Send all blocks of a source to a new file. */
+static void
+send_blocks(const DbxWorkspace *workspace, const char *path,
+			const DbxFileSource *source, const char *caller)
+{
+	DbxCallSpec	  spec = {0};
+	MemoryContext context;
+	int64		  handle;
+	off_t		  at;
+
+	spec.method = "POST";
+	spec.path = "/api/2.0/dbfs/create";
+	spec.body = psprintf("{\"path\":%s,\"overwrite\":true}", quoted(path));
+	spec.repeatable = true; /* nobody else knows this name */
+	spec.caller = caller;
+	if (!dbx_json_int64(dbx_json_get(dbx_call(workspace, &spec), "handle"),
+						&handle))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+			 errmsg(
+				 "the service opened a file, but its answer has no \"handle\"")));
+
+	context = AllocSetContextCreate(CurrentMemoryContext, "databricks block",
+									ALLOCSET_DEFAULT_SIZES);
+	for (at = 0; at < source->length; at += DBX_FILE_BLOCK)
+	{
+		MemoryContext  before = MemoryContextSwitchTo(context);
+		StringInfoData body;
+
+		initStringInfo(&body);
+		appendStringInfo(&body, "{\"handle\":" INT64_FORMAT ",\"data\":\"",
+						 handle);
+		dbx_file_append_base64(&body, source, at,
+							   Min(DBX_FILE_BLOCK, source->length - at));
+		appendStringInfoString(&body, "\"}");
+		dbx_file_post(workspace, "/api/2.0/dbfs/add-block", body.data, true,
+					  caller);
+		MemoryContextSwitchTo(before);
+		MemoryContextReset(context);
+	}
+	MemoryContextDelete(context);
+	spec.path = "/api/2.0/dbfs/close";
+	spec.body = psprintf("{\"handle\":" INT64_FORMAT "}", handle);
+	spec.repeatable = false;
+	(void) dbx_call(workspace, &spec);
+}
+
+/* Delete a part file, without complaint and not for long. */
+static void
+drop_part(const DbxWorkspace *workspace, const char *path, const char *caller)
+{
+	DbxCallSpec spec = {0};
+	DbxCall	   *call;
+	TimestampTz until = GetCurrentTimestamp() + CLEAN_UP_MS * INT64CONST(1000);
+
+	spec.method = "POST";
+	spec.path = "/api/2.0/dbfs/delete";
+	spec.body = psprintf("{\"path\":%s}", quoted(path));
+	spec.caller = caller;
+	call = dbx_call_start(workspace, &spec);
+	while (!dbx_call_done(call) && !dbx_calls_progress(until))
+		;
+	if (!dbx_call_done(call) || dbx_call_error(call) != NULL)
+		ereport(
+			WARNING,
+			(errmsg("could not delete the part file \"dbfs:%s\" of an upload",
+					path),
+			 errhint(
+				 "It is of no use: delete it with databricks.delete_file().")));
+	dbx_call_free(call);
+}
+
+/* Give the part file its final name; what is there makes way if it may. */
+static void
+move_part(const DbxWorkspace *workspace, const char *part,
+		  const DbxFilePath *path, int64 size, bool overwrite,
+		  const char *caller)
+{
+	DbxCallSpec spec = {0};
+	DbxCall	   *call;
+	DbxFileInfo info;
+
+	if (overwrite)
+		dbx_file_post(workspace, "/api/2.0/dbfs/delete",
+					  dbx_file_body(path, ""), false, caller);
+	spec.method = "POST";
+	spec.path = "/api/2.0/dbfs/move";
+	spec.body = psprintf("{\"source_path\":%s,\"destination_path\":%s}",
+						 quoted(part), quoted(path->path));
+	spec.caller = caller;
+	call = dbx_call_start(workspace, &spec);
+	dbx_call_wait(call);
+	/* an answer that was lost: is it there? */
+	if (dbx_call_error(call) != NULL &&
+		(!dbx_call_error(call)->unknown_outcome ||
+		 !try_stat(workspace, path->path, &info, caller) || info.size != size ||
+		 try_stat(workspace, part, &info, caller)))
+		dbx_call_raise(call);
+	dbx_call_free(call);
+}
+
+static void
+upload_in_parts(const DbxWorkspace *workspace, const DbxFilePath *path,
+				const DbxFileSource *source, const char *part, bool overwrite,
+				const char *caller)
+{
+	int attempt;
+
+	for (attempt = 1;; attempt++)
+	{
+		DbxFileInfo info;
+
+		send_blocks(workspace, part, source, caller);
+		if (try_stat(workspace, part, &info, caller) &&
+			info.size == source->length)
+			break;
+		if (attempt == UPLOAD_ATTEMPTS)
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_FDW_ERROR),
+				 errmsg("could not write \"%s\"", path->given),
+				 errdetail(
+					 "What arrived has another size than what was sent, %d times.",
+					 attempt)));
+	}
+	move_part(workspace, part, path, source->length, overwrite, caller);
+}
+
+void
+dbx_dbfs_upload(const DbxWorkspace *workspace, const DbxFilePath *path,
+				const DbxFileSource *source, bool overwrite, const char *caller)
+{
+	MemoryContext context = CurrentMemoryContext;
+	DbxFileInfo	  info;
+	char		 *part;
+
+	if (source->length <= DBX_FILE_BLOCK)
+	{
+		StringInfoData more;
+
+		initStringInfo(&more);
+		appendStringInfo(&more, ",\"overwrite\":%s,\"contents\":\"",
+						 overwrite ? "true" : "false");
+		dbx_file_append_base64(&more, source, 0, source->length);
+		appendStringInfoChar(&more, '"');
+		dbx_file_post(workspace, "/api/2.0/dbfs/put",
+					  dbx_file_body(path, more.data), overwrite, caller);
+		return;
+	}
+	if (try_stat(workspace, path->path, &info, caller))
+	{
+		if (info.is_dir)
+			dbx_file_is_directory(path);
+		if (!overwrite)
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_ERROR),
+					 errmsg("\"%s\" exists already", path->given),
+					 errhint("To replace it: overwrite => true.")));
+	}
+	part = psprintf("%s." UINT64_FORMAT ".part", path->path,
+					pg_prng_uint64(&pg_global_prng_state));
+	PG_TRY();
+	{
+		upload_in_parts(workspace, path, source, part, overwrite, caller);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		PG_TRY();
+		{
+			drop_part(workspace, part, caller);
+		}
+		PG_CATCH();
+		{
+			/* whatever it was, the first error is the one to report */
+			MemoryContextSwitchTo(context);
+			FlushErrorState();
+		}
+		PG_END_TRY();
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+}
+
+typedef struct Download
+{
+	const DbxFilePath *path;
+	const char		  *caller;
+	char			  *bytes;
+	int64			   size;
+} Download;
+
+static int
+block_length(const Download *download, int number)
+{
+	return (int) Min(DBX_FILE_BLOCK,
+					 download->size - (int64) number * DBX_FILE_BLOCK);
+}
+
+static void
+make_read(void *arg, int number, DbxCallSpec *spec)
+{
+	Download	  *download = arg;
+	StringInfoData query;
+
+	initStringInfo(&query);
+	dbx_query_add(&query, "path", download->path->path);
+	dbx_query_add_int64(&query, "offset", (int64) number * DBX_FILE_BLOCK);
+	dbx_query_add_int64(&query, "length", block_length(download, number));
+	spec->method = "GET";
+	spec->path = "/api/2.0/dbfs/read";
+	spec->query = query.data;
+	spec->caller = download->caller;
+}
+
+static void
+take_read(void *arg, int number, DbxCall *call)
+{
+	Download   *download = arg;
+	int			wanted = block_length(download, number);
+	const char *data;
+
+	if (dbx_call_error(call) != NULL)
+		dbx_call_raise(call);
+	data = dbx_json_string(dbx_json_get(dbx_call_json(call), "data"));
+	if (data == NULL ||
+		pg_b64_decode(data, strlen(data),
+					  download->bytes + (int64) number * DBX_FILE_BLOCK,
+					  wanted) != wanted)
+		dbx_file_changed(download->path);
+}
+
+bytea *
+dbx_dbfs_download(const DbxWorkspace *workspace, const DbxFilePath *path,
+				  const char *caller)
+{
+	Download	download = {0};
+	DbxMany		many = {0};
+	DbxFileInfo info;
+	bytea	   *content;
+
+	dbx_file_stat(workspace, path, &info, caller);
+	if (info.is_dir)
+		dbx_file_is_directory(path);
+	content = dbx_file_alloc(path, info.size);
+	download.path = path;
+	download.caller = caller;
+	download.bytes = VARDATA(content);
+	download.size = info.size;
+	many.workspace = workspace;
+	many.count = (int) ((info.size + DBX_FILE_BLOCK - 1) / DBX_FILE_BLOCK);
+	many.make = make_read;
+	many.take = take_read;
+	many.arg = &download;
+	dbx_many_run(&many);
+	return content;
+}
+
+/*
+ * The service deletes large trees in rounds and says by a 503 that there is more
+ * to do.  Any other 503 has been tried again by the call itself.
+ */
+void
+dbx_dbfs_delete(const DbxWorkspace *workspace, const DbxFilePath *path,
+				bool recursive, const char *caller)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "databricks delete",
+												  ALLOCSET_DEFAULT_SIZES);
+
+	for (;;)
+	{
+		MemoryContext	   before = MemoryContextSwitchTo(context);
+		DbxCallSpec		   spec = {0};
+		DbxCall			  *call;
+		const DbxApiError *error;
+
+		spec.method = "POST";
+		spec.path = "/api/2.0/dbfs/delete";
+		spec.body = dbx_file_body(path, recursive ? ",\"recursive\":true" : "");
+		spec.caller = caller;
+		call = dbx_call_start(workspace, &spec);
+		dbx_call_wait(call);
+		error = dbx_call_error(call);
+		if (error != NULL &&
+			(error->code == NULL || strcmp(error->code, "PARTIAL_DELETE") != 0))
+			dbx_call_raise(call);
+		MemoryContextSwitchTo(before);
+		if (error == NULL)
+			break;
+		ereport(NOTICE, (errmsg("%s", error->message)));
+		MemoryContextReset(context);
+		CHECK_FOR_INTERRUPTS();
+	}
+	MemoryContextDelete(context);
+}

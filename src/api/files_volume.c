@@ -1,0 +1,261 @@
+/*
+ * files_volume.c
+ *	  Files of volumes: raw bytes, one call for a file of any size.
+ *
+ * Separate because here the body is the file.  The service shows a file under its
+ * name when all of it has come, so an upload that breaks leaves nothing.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "api/files.h"
+#include "api/many.h"
+#include "http/http.h"
+
+#define LARGEST_UPLOAD (INT64CONST(5) * 1024 * 1024 * 1024)
+#define FILES		   "/api/2.0/fs/files"
+#define DIRECTORIES	   "/api/2.0/fs/directories"
+
+/* A call without a body for a path; not yet waited for. */
+static DbxCall *
+start(const DbxWorkspace *workspace, const char *method, const char *prefix,
+	  const char *path, const char *caller)
+{
+	DbxCallSpec spec = {0};
+	DbxCall	   *call;
+
+	spec.method = method;
+	spec.path = dbx_file_url(prefix, path);
+	spec.caller = caller;
+	call = dbx_call_start(workspace, &spec);
+	dbx_call_wait(call);
+	return call;
+}
+
+/* HEAD of a file; false if there is none. */
+static bool
+try_stat_file(const DbxWorkspace *workspace, const DbxFilePath *path,
+			  DbxFileInfo *info, const char *caller)
+{
+	DbxCall	   *call = start(workspace, "HEAD", FILES, path->path, caller);
+	const char *length;
+	const char *modified;
+
+	if (dbx_call_error(call) != NULL)
+	{
+		if (dbx_call_error(call)->status == 404)
+			return false;
+		dbx_call_raise(call);
+	}
+	memset(info, 0, sizeof(*info));
+	length = dbx_call_header(call, "Content-Length");
+	info->size = length ? strtoll(length, NULL, 10) : -1;
+	modified = dbx_call_header(call, "Last-Modified");
+	if (modified != NULL)
+		info->modified = dbx_http_date_ms(modified);
+	return true;
+}
+
+void
+dbx_volume_stat(const DbxWorkspace *workspace, const DbxFilePath *path,
+				DbxFileInfo *info, const char *caller)
+{
+	DbxCall *call;
+
+	if (try_stat_file(workspace, path, info, caller))
+		return;
+	call = start(workspace, "HEAD", DIRECTORIES, path->path, caller);
+	/* the answer to HEAD has no words of its own */
+	if (dbx_call_error(call) != NULL && dbx_call_error(call)->status == 404)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("there is no file or directory \"%s\" in workspace \"%s\"",
+						path->given, workspace->name)));
+	if (dbx_call_error(call) != NULL)
+		dbx_call_raise(call);
+	memset(info, 0, sizeof(*info));
+	info->is_dir = true;
+}
+
+void
+dbx_volume_upload(const DbxWorkspace *workspace, const DbxFilePath *path,
+				  const DbxFileSource *source, bool overwrite,
+				  const char *caller)
+{
+	DbxCallSpec spec = {0};
+	DbxCall	   *call;
+	DbxFileInfo info;
+
+	if (source->length > LARGEST_UPLOAD)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a file of more than 5 GB cannot be uploaded at once"),
+				 errdetail("This one has " INT64_FORMAT " bytes.",
+						   (int64) source->length)));
+	spec.method = "PUT";
+	spec.path = dbx_file_url(FILES, path->path);
+	spec.query = overwrite ? "overwrite=true" : "overwrite=false";
+	spec.content = source->bytes ? source->bytes : "";
+	spec.content_file = source->file;
+	spec.content_len = source->length;
+	spec.caller = caller;
+	call = dbx_call_start(workspace, &spec);
+	dbx_call_wait(call);
+	/* "exists already", said to a repeat, may mean what was just sent */
+	if (dbx_call_error(call) != NULL &&
+		!(dbx_call_error(call)->status == 409 &&
+		  dbx_call_error(call)->unknown_outcome &&
+		  try_stat_file(workspace, path, &info, caller) &&
+		  info.size == source->length))
+		dbx_call_raise(call);
+	dbx_call_free(call);
+}
+
+bytea *
+dbx_volume_download(const DbxWorkspace *workspace, const DbxFilePath *path,
+					const char *caller)
+{
+	DbxCallSpec spec = {0};
+	DbxFileInfo info;
+	DbxCall	   *call;
+	bytea	   *content;
+
+	if (!try_stat_file(workspace, path, &info, caller))
+	{
+		dbx_volume_stat(workspace, path, &info, caller);
+		dbx_file_is_directory(path);
+	}
+	content = dbx_file_alloc(path, Max(info.size, 0));
+	spec.method = "GET";
+	spec.path = dbx_file_url(FILES, path->path);
+	spec.caller = caller;
+	spec.into = VARDATA(content);
+	spec.into_size = info.size;
+	call = dbx_call_start(workspace, &spec);
+	dbx_call_wait(call);
+	if (dbx_call_error(call) != NULL)
+	{
+		if (dbx_call_error(call)->sqlstate == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+			dbx_file_changed(path);
+		dbx_call_raise(call);
+	}
+	if (dbx_call_into_len(call) != info.size)
+		dbx_file_changed(path);
+	dbx_call_free(call);
+	return content;
+}
+
+typedef struct Deletion
+{
+	const char *caller;
+	const char *prefix;
+	char	  **paths;
+} Deletion;
+
+static void
+make_delete(void *arg, int number, DbxCallSpec *spec)
+{
+	Deletion *deletion = arg;
+
+	spec->method = "DELETE";
+	spec->path = dbx_file_url(deletion->prefix, deletion->paths[number]);
+	spec->caller = deletion->caller;
+}
+
+static void
+take_delete(void *arg, int number, DbxCall *call)
+{
+	/* what somebody else deleted meanwhile is gone as well */
+	if (dbx_call_error(call) != NULL && !dbx_call_error(call)->not_found)
+		dbx_call_raise(call);
+}
+
+static void
+delete_all(const DbxWorkspace *workspace, const char *prefix, List *paths,
+		   const char *caller)
+{
+	Deletion  deletion = {0};
+	DbxMany	  many = {0};
+	ListCell *cell;
+
+	deletion.caller = caller;
+	deletion.prefix = prefix;
+	deletion.paths = palloc(sizeof(char *) * (list_length(paths) + 1));
+	foreach(cell, paths)
+		deletion.paths[foreach_current_index(cell)] = lfirst(cell);
+	many.workspace = workspace;
+	many.count = list_length(paths);
+	many.make = make_delete;
+	many.take = take_delete;
+	many.arg = &deletion;
+	dbx_many_run(&many);
+}
+
+/* Files directly in a directory, and directories there. */
+static void
+list_directory(const DbxWorkspace *workspace, const char *path, List **files,
+			   List **directories, const char *caller)
+{
+	DbxPageSpec	   spec = {0};
+	DbxPager	  *pager;
+	const DbxJson *rows;
+	const DbxJson *row;
+
+	spec.path = dbx_file_url(DIRECTORIES, path);
+	spec.query = "page_size=1000";
+	spec.items = "contents";
+	spec.caller = caller;
+	pager = dbx_pager_open(workspace, &spec);
+	while (dbx_pager_next(pager, &rows))
+	{
+		for (row = dbx_json_first(rows); row != NULL; row = dbx_json_next(row))
+		{
+			const char *name = dbx_json_string(dbx_json_get(row, "path"));
+			bool		is_dir = false;
+
+			if (name == NULL)
+				continue;
+			(void) dbx_json_bool(dbx_json_get(row, "is_directory"), &is_dir);
+			if (is_dir)
+				*directories = lappend(*directories, pstrdup(name));
+			else
+				*files = lappend(*files, pstrdup(name));
+		}
+	}
+	dbx_pager_close(pager);
+}
+
+/* Everything in a directory: files side by side, directories from below. */
+static void
+delete_tree(const DbxWorkspace *workspace, const char *path, const char *caller)
+{
+	List	 *files = NIL;
+	List	 *directories = NIL;
+	ListCell *cell;
+
+	check_stack_depth();
+	list_directory(workspace, path, &files, &directories, caller);
+	delete_all(workspace, FILES, files, caller);
+	foreach(cell, directories)
+		delete_tree(workspace, lfirst(cell), caller);
+	delete_all(workspace, DIRECTORIES, directories, caller);
+}
+
+void
+dbx_volume_delete(const DbxWorkspace *workspace, const DbxFilePath *path,
+				  bool recursive, const char *caller)
+{
+	DbxCall *call = start(workspace, "DELETE", FILES, path->path, caller);
+
+	if (dbx_call_error(call) == NULL)
+		return;
+	if (!dbx_call_error(call)->not_found)
+		dbx_call_raise(call);
+	if (recursive)
+		delete_tree(workspace, path->path, caller);
+	call = start(workspace, "DELETE", DIRECTORIES, path->path, caller);
+	if (dbx_call_error(call) != NULL)
+		dbx_call_raise(call);
+}

@@ -1,0 +1,405 @@
+/*
+ * statement.c
+ *	  SQL statements on a warehouse: submitted, watched, read, cancelled.
+ *
+ * Separate because a statement lives in the service, not in a call.  It is
+ * submitted without waiting, so that its id is known before anything else can
+ * happen: who cancels here, cancels there.  The result comes in chunks; some are
+ * fetched ahead while the first are read.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "api/internal.h"
+#include "api/statement.h"
+#include "http/http.h"
+
+#define FIRST_LOOK_MS	50
+#define LARGEST_LOOK_MS 5000
+#define LARGEST_DIGITS	38 /* of a DECIMAL */
+/* A cancel has to act within a second, the request to the service included. */
+#define CANCEL_MS 800
+
+static void
+append_string(StringInfo out, const char *name, const char *value)
+{
+	appendStringInfo(out, "%s\"%s\":", out->data[out->len - 1] == '{' ? "" : ",",
+					 name);
+	escape_json(out, value);
+}
+
+/* The SQL type that holds a JSON number as it is. */
+static char *
+number_type(const char *digits)
+{
+	int64		value;
+	const char *point = strchr(digits, '.');
+	int			length;
+	char	   *end;
+
+	if (strspn(digits, "-0123456789.") != strlen(digits))
+		return "DOUBLE";
+	errno = 0;
+	value = strtoll(digits, &end, 10);
+	(void) value;
+	if (errno == 0 && *end == '\0')
+		return "BIGINT";
+	length = strlen(digits) - (*digits == '-') - (point != NULL);
+	if (length > LARGEST_DIGITS)
+		return "DOUBLE";
+	return psprintf("DECIMAL(%d,%d)", length,
+					point ? (int) strlen(point + 1) : 0);
+}
+
+static void
+append_parameter(StringInfo out, const char *name, const DbxJson *value,
+				 const char *type)
+{
+	const char *text = dbx_json_text(value);
+
+	if (name == NULL || !*name)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a parameter of a statement has no name")));
+	if (type == NULL)
+	{
+		switch (dbx_json_type(value))
+		{
+			case DBX_JSON_NUMBER:
+				type = number_type(text);
+				break;
+			case DBX_JSON_BOOL:
+				type = "BOOLEAN";
+				break;
+			case DBX_JSON_ARRAY:
+			case DBX_JSON_OBJECT:
+				ereport(
+					ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("parameter \"%s\" of a statement is no single value",
+							name)));
+			default:
+				break;
+		}
+	}
+	appendStringInfo(out, "%s{", out->data[out->len - 1] == '[' ? "" : ",");
+	append_string(out, "name", name);
+	/* a parameter without a value is NULL */
+	if (text != NULL)
+		append_string(out, "value", text);
+	if (type != NULL)
+		append_string(out, "type", type);
+	appendStringInfoChar(out, '}');
+}
+
+static void
+append_parameters(StringInfo out, const DbxJson *parameters)
+{
+	const DbxJson *member;
+	bool		   array = dbx_json_type(parameters) == DBX_JSON_ARRAY;
+
+	if (!array && dbx_json_type(parameters) != DBX_JSON_OBJECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg(
+					 "parameters of a statement must be an object or an array")));
+	appendStringInfoString(out, ",\"parameters\":[");
+	for (member = dbx_json_first(parameters); member != NULL;
+		 member = dbx_json_next(member))
+	{
+		if (array || dbx_json_type(member) == DBX_JSON_OBJECT)
+			append_parameter(out,
+							 array
+								 ? dbx_json_string(dbx_json_get(member, "name"))
+								 : dbx_json_name(member),
+							 dbx_json_get(member, "value"),
+							 dbx_json_string(dbx_json_get(member, "type")));
+		else
+			append_parameter(out, dbx_json_name(member), member, NULL);
+	}
+	appendStringInfoChar(out, ']');
+}
+
+void
+dbx_statement_attach(DbxStatement *statement, const DbxWorkspace *workspace,
+					 const char *id, const char *caller)
+{
+	memset(statement, 0, sizeof(*statement));
+	statement->workspace = workspace;
+	statement->caller = caller;
+	statement->id = pstrdup(id);
+}
+
+void
+dbx_statement_start(DbxStatement *statement, const DbxWorkspace *workspace,
+					const char *text, const char *warehouse_id,
+					const DbxJson *parameters, const char *catalog,
+					const char *schema, const char *caller)
+{
+	DbxCallSpec	   spec = {0};
+	StringInfoData body;
+	const char	  *id;
+
+	initStringInfo(&body);
+	appendStringInfoChar(&body, '{');
+	append_string(&body, "warehouse_id", warehouse_id);
+	append_string(&body, "statement", text);
+	if (catalog != NULL)
+		append_string(&body, "catalog", catalog);
+	if (schema != NULL)
+		append_string(&body, "schema", schema);
+	if (parameters != NULL)
+		append_parameters(&body, parameters);
+	append_string(&body, "wait_timeout", "0s");
+	append_string(&body, "disposition", "INLINE");
+	append_string(&body, "format", "JSON_ARRAY");
+	appendStringInfoChar(&body, '}');
+	spec.method = "POST";
+	spec.path = "/api/2.0/sql/statements";
+	spec.body = body.data;
+	spec.caller = caller;
+	id = dbx_json_string(
+		dbx_json_get(dbx_call(workspace, &spec), "statement_id"));
+	if (id == NULL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN),
+			 errmsg(
+				 "the service accepted a statement, but its answer has no \"statement_id\"")));
+	dbx_statement_attach(statement, workspace, id, caller);
+}
+
+static char *
+statement_path(const DbxStatement *statement, const char *more)
+{
+	return psprintf("/api/2.0/sql/statements/%s%s",
+					dbx_http_escape(statement->id), more);
+}
+
+/* Ask for the end of the statement there, but not for long. */
+static void
+cancel_statement(const DbxStatement *statement)
+{
+	DbxCallSpec spec = {0};
+	TimestampTz until = GetCurrentTimestamp() + CANCEL_MS * INT64CONST(1000);
+	DbxCall	   *call;
+
+	spec.method = "POST";
+	spec.path = statement_path(statement, "/cancel");
+	spec.body = "{}";
+	spec.caller = statement->caller;
+	call = dbx_call_start(statement->workspace, &spec);
+	while (!dbx_call_done(call) && !dbx_calls_progress(until))
+		;
+	if (!dbx_call_done(call) || dbx_call_error(call) != NULL)
+		ereport(WARNING,
+				(errmsg("could not cancel statement %s", statement->id),
+				 errdetail("It may go on in workspace \"%s\".",
+						   statement->workspace->name)));
+	dbx_call_free(call);
+}
+
+/* Raise for an end that is no success. */
+static void
+check_end(const DbxStatement *statement, const DbxJson *answer,
+		  const char *state)
+{
+	const DbxJson *status = dbx_json_get(answer, "status");
+	const char *message = dbx_json_string(dbx_json_path(status, "error.message"));
+	const char *code = dbx_json_string(dbx_json_path(status, "error.error_code"));
+	const char *sql_state = dbx_json_string(dbx_json_get(status, "sql_state"));
+
+	if (strcmp(state, "SUCCEEDED") == 0)
+		return;
+	if (strcmp(state, "FAILED") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_ERROR),
+				 errmsg("statement failed in workspace \"%s\": %s",
+						statement->workspace->name,
+						message ? dbx_redact(message) : "no reason given"),
+				 errdetail("Statement %s, %s%s%s.", statement->id,
+						   code ? code : "no code",
+						   sql_state ? ", SQLSTATE " : "",
+						   sql_state ? sql_state : "")));
+	if (strcmp(state, "CANCELED") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_ERROR),
+				 errmsg("statement was cancelled in workspace \"%s\"",
+						statement->workspace->name),
+				 errdetail("Statement %s was not cancelled from here.",
+						   statement->id)));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FDW_ERROR),
+		 errmsg("result of a statement is gone from workspace \"%s\"",
+				statement->workspace->name),
+		 errdetail(
+			 "Statement %s succeeded and was closed; results are kept for an hour.",
+			 statement->id)));
+}
+
+/* Look again and again until the statement is over; its answer. */
+static DbxJson *
+poll_statement(const DbxStatement *statement)
+{
+	DbxCallSpec	  spec = {0};
+	MemoryContext look = AllocSetContextCreate(CurrentMemoryContext,
+											   "databricks look",
+											   ALLOCSET_DEFAULT_SIZES);
+	int			  delay = FIRST_LOOK_MS;
+
+	spec.method = "GET";
+	spec.path = statement_path(statement, "");
+	spec.caller = statement->caller;
+	for (;;)
+	{
+		MemoryContext before = MemoryContextSwitchTo(look);
+		DbxJson		 *answer = dbx_call(statement->workspace, &spec);
+		const char	 *state = dbx_json_string(
+			  dbx_json_path(answer, "status.state"));
+
+		MemoryContextSwitchTo(before);
+		if (state == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+					 errmsg("the answer about statement %s has no state",
+							statement->id)));
+		if (strcmp(state, "SUCCEEDED") == 0 || strcmp(state, "FAILED") == 0 ||
+			strcmp(state, "CANCELED") == 0 || strcmp(state, "CLOSED") == 0)
+		{
+			check_end(statement, answer, state);
+			return answer;
+		}
+		MemoryContextReset(look);
+		dbx_http_sleep_until(GetCurrentTimestamp() + delay * INT64CONST(1000));
+		delay = Min(delay + delay / 2, LARGEST_LOOK_MS);
+	}
+}
+
+static void
+take_result(DbxStatement *statement, DbxJson *answer)
+{
+	const DbxJson *manifest = dbx_json_get(answer, "manifest");
+	bool		   truncated = false;
+	int64		   chunks = 1;
+
+	(void) dbx_json_bool(dbx_json_get(manifest, "truncated"), &truncated);
+	(void) dbx_json_int64(dbx_json_get(manifest, "total_chunk_count"), &chunks);
+	/* half a result must not look whole */
+	if (truncated)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("result of a statement was cut by workspace \"%s\"",
+					statement->workspace->name),
+			 errdetail("The service gives at most 25 MB of a result this way."),
+			 errhint(
+				 "Ask for fewer rows or columns, or let the statement write a table or file.")));
+	statement->result = answer;
+	statement->chunks = (int) Max(chunks, 0);
+}
+
+void
+dbx_statement_wait(DbxStatement *statement, bool cancel)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		take_result(statement, poll_statement(statement));
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		/* ours, not that of the service: HV000 then */
+		if (cancel &&
+			(error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+			 error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN))
+		{
+			PG_TRY();
+			{
+				cancel_statement(statement);
+			}
+			PG_CATCH();
+			{
+				/* whatever it was, the first error is the one to report */
+				MemoryContextSwitchTo(context);
+				FlushErrorState();
+			}
+			PG_END_TRY();
+		}
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+}
+
+const DbxJson *
+dbx_statement_columns(const DbxStatement *statement)
+{
+	return dbx_json_path(statement->result, "manifest.schema.columns");
+}
+
+/* One chunk on its way, with the memory it will need. */
+typedef struct Chunk
+{
+	MemoryContext context;
+	DbxCall		 *call;
+} Chunk;
+
+static void
+start_chunk(const DbxStatement *statement, Chunk *chunk, int number)
+{
+	MemoryContext before = MemoryContextSwitchTo(chunk->context);
+	DbxCallSpec	  spec = {0};
+
+	spec.method = "GET";
+	spec.path = statement_path(statement, psprintf("/result/chunks/%d", number));
+	spec.caller = statement->caller;
+	chunk->call = dbx_call_start(statement->workspace, &spec);
+	MemoryContextSwitchTo(before);
+}
+
+void
+dbx_statement_rows(DbxStatement *statement,
+				   void (*take)(void *arg, const DbxJson *rows), void *arg)
+{
+	int	   ahead = Min(statement->workspace->max_parallel,
+					   Max(statement->chunks - 1, 0));
+	Chunk *chunks = palloc0(sizeof(Chunk) * (ahead + 1));
+	int	   number;
+
+	/* chunk n is at place n modulo "ahead", from number 1 on */
+	for (number = 1; number <= ahead; number++)
+	{
+		Chunk *chunk = &chunks[number % ahead];
+
+		chunk->context = AllocSetContextCreate(CurrentMemoryContext,
+											   "databricks chunk",
+											   ALLOCSET_DEFAULT_SIZES);
+		start_chunk(statement, chunk, number);
+	}
+	take(arg, dbx_json_path(statement->result, "result.data_array"));
+	for (number = 1; number < statement->chunks; number++)
+	{
+		Chunk		 *chunk = &chunks[number % ahead];
+		MemoryContext before = MemoryContextSwitchTo(chunk->context);
+
+		dbx_call_wait(chunk->call);
+		if (dbx_call_error(chunk->call) != NULL)
+			dbx_call_raise(chunk->call);
+		take(arg, dbx_json_get(dbx_call_json(chunk->call), "data_array"));
+		MemoryContextSwitchTo(before);
+		MemoryContextReset(chunk->context);
+		if (number + ahead < statement->chunks)
+			start_chunk(statement, chunk, number + ahead);
+	}
+}

@@ -1,0 +1,138 @@
+/*
+ * files.c
+ *	  SQL entry points for files, whichever API their path belongs to.
+ *
+ * What is one call with a body is SQL; here is what moves bytes, and what takes
+ * several calls.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "api/files.h"
+#include "functions/args.h"
+
+PG_FUNCTION_INFO_V1(databricks_dbfs_path);
+PG_FUNCTION_INFO_V1(databricks_delete_file);
+PG_FUNCTION_INFO_V1(databricks_download_file);
+PG_FUNCTION_INFO_V1(databricks_file_api);
+PG_FUNCTION_INFO_V1(databricks_file_info);
+PG_FUNCTION_INFO_V1(databricks_file_path);
+PG_FUNCTION_INFO_V1(databricks_upload_file);
+
+#define INFO_COLUMNS 5
+
+static void
+read_path(FunctionCallInfo fcinfo, DbxFilePath *path)
+{
+	dbx_arg_require(fcinfo, 0, "path");
+	dbx_file_path(dbx_arg_text(fcinfo, 0), path);
+}
+
+Datum
+databricks_file_api(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"dbfs", "volume", "workspace"};
+	DbxFilePath				 path;
+
+	read_path(fcinfo, &path);
+	PG_RETURN_TEXT_P(cstring_to_text(names[path.kind]));
+}
+
+Datum
+databricks_file_path(PG_FUNCTION_ARGS)
+{
+	DbxFilePath path;
+
+	read_path(fcinfo, &path);
+	PG_RETURN_TEXT_P(cstring_to_text(path.path));
+}
+
+Datum
+databricks_dbfs_path(PG_FUNCTION_ARGS)
+{
+	DbxFilePath path;
+
+	read_path(fcinfo, &path);
+	if (path.kind != DBX_FILE_DBFS)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("the service can move files in DBFS only"),
+			 errdetail("\"%s\" is elsewhere.", path.given),
+			 errhint(
+				 "Copy it: SELECT databricks.upload_file(..., databricks.download_file(...)), then databricks.delete_file().")));
+	PG_RETURN_TEXT_P(cstring_to_text(path.path));
+}
+
+Datum
+databricks_upload_file(PG_FUNCTION_ARGS)
+{
+	DbxFilePath	  path;
+	DbxFileSource source = {0};
+	DbxWorkspace *workspace;
+	bytea		 *content;
+
+	read_path(fcinfo, &path);
+	dbx_arg_require(fcinfo, 1, "content");
+	workspace = dbx_arg_workspace(fcinfo, 3);
+	content = PG_GETARG_BYTEA_PP(1);
+	source.bytes = VARDATA_ANY(content);
+	source.length = VARSIZE_ANY_EXHDR(content);
+	dbx_file_upload(workspace, &path, &source,
+					!PG_ARGISNULL(2) && PG_GETARG_BOOL(2), "upload_file");
+	PG_RETURN_VOID();
+}
+
+Datum
+databricks_download_file(PG_FUNCTION_ARGS)
+{
+	DbxFilePath path;
+
+	read_path(fcinfo, &path);
+	PG_RETURN_BYTEA_P(dbx_file_download(dbx_arg_workspace(fcinfo, 1), &path,
+										"download_file"));
+}
+
+Datum
+databricks_file_info(PG_FUNCTION_ARGS)
+{
+	DbxFilePath path;
+	DbxFileInfo info;
+	Datum		values[INFO_COLUMNS];
+	bool		nulls[INFO_COLUMNS] = {0};
+	TupleDesc	desc;
+	const char *name;
+
+	read_path(fcinfo, &path);
+	dbx_file_stat(dbx_arg_workspace(fcinfo, 1), &path, &info, "file_info");
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE ||
+		desc->natts != INFO_COLUMNS)
+		elog(ERROR, "unexpected result type");
+	name = strrchr(path.path, '/') + 1;
+	values[0] = CStringGetTextDatum(path.given);
+	values[1] = CStringGetTextDatum(name);
+	values[2] = BoolGetDatum(info.is_dir);
+	values[3] = Int64GetDatum(info.size);
+	nulls[3] = info.is_dir || info.size < 0;
+	values[4] = TimestampTzGetDatum(time_t_to_timestamptz(info.modified / 1000) +
+									info.modified % 1000 * 1000);
+	nulls[4] = info.modified == 0;
+	PG_RETURN_DATUM(
+		HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+Datum
+databricks_delete_file(PG_FUNCTION_ARGS)
+{
+	DbxFilePath path;
+
+	read_path(fcinfo, &path);
+	dbx_file_delete(dbx_arg_workspace(fcinfo, 2), &path,
+					!PG_ARGISNULL(1) && PG_GETARG_BOOL(1), "delete_file");
+	PG_RETURN_VOID();
+}

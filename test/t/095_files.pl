@@ -1,0 +1,207 @@
+# Files of volumes, DBFS and the workspace: all sizes and back again, what is
+# refused, what a broken upload leaves, listing and deleting of trees, the result
+# of a query as a file.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+use Databricks::Test;
+
+my $workspace = Databricks::Test::Workspace->start;
+my $node = new_node('main', conf => "work_mem = '1MB'\n");
+connect_workspace($node, $workspace, args => q{server_options => '{"rate_limit": "0"}'});
+
+my $volume = '/Volumes/main/default/landing';
+
+sub sql { return $node->safe_psql('postgres', $_[0]); }
+sub state_of { return sql_error($node, $_[0])->{state}; }
+
+# Bytes of a length that are not the same twice.
+sql(q{CREATE FUNCTION bytes(n int8) RETURNS bytea LANGUAGE sql RETURN
+	substr(decode(repeat(md5('x') || md5(n::text) || repeat(md5(n::text || 'y'), 30), (n / 512 + 1)::int), 'hex'), 1, n::int)});
+
+# There and back (case 61)
+
+my $mb = 1024 * 1024;
+sql(qq{CREATE TABLE content AS SELECT n, bytes(n) AS bytes
+	FROM unnest(ARRAY[0, 1, $mb, $mb + 1, 9 * $mb, 100000000]::int8[]) AS n});
+foreach my $place ("$volume/in", 'dbfs:/in', '/Shared/in')
+{
+	sql(qq{SELECT databricks.make_directory('$place')});
+	foreach my $size (0, 1, $mb, $mb + 1, $place =~ /^\/Shared/ ? (9 * $mb) : (100 * 1000 * 1000))
+	{
+		my $path = "$place/f $size+%.bin";
+		sql(qq{SELECT databricks.upload_file('$path', bytes) FROM content WHERE n = $size});
+		is(sql(qq{SELECT databricks.download_file('$path') = bytes FROM content WHERE n = $size}), 't', "$size bytes to $place and back (case 61)");
+		is(sql(qq{SELECT size || ' ' || name || ' ' || is_dir FROM databricks.file_info('$path')}),
+			"$size f $size+%.bin false", '... and its size');
+	}
+	is(sql(qq{SELECT count(*), sum(size) > 0 FROM databricks.list_files('$place')}), '5|t', 'listed');
+	is(sql(qq{SELECT is_dir, name, size FROM databricks.file_info('$place')}), 't|in|', 'a directory (case 61)');
+
+	# What is there stays, unless told otherwise.
+	my $path = "$place/f 1+%.bin";
+	my $error = sql_error($node, "SELECT databricks.upload_file('$path', 'new')");
+	is($error->{state}, 'HV000', 'a file that exists is not overwritten');
+	like($error->{message}, qr/already exists/, '... and why');
+	sql(qq{SELECT databricks.upload_file('$path', 'new', true)});
+	is(sql(qq{SELECT databricks.download_file('$path') = 'new'}), 't', 'overwritten');
+
+	# What is not there, and what is no file (case 61)
+	is(state_of("SELECT databricks.download_file('$place/none')"), '42704', 'no such file to read');
+	is(state_of("SELECT databricks.file_info('$place/none')"), '42704', 'no such file to look at');
+	is(state_of("SELECT databricks.list_files('$place/none')"), '42704', 'no such directory');
+	isnt(state_of("SELECT databricks.download_file('$place')"), '', 'a directory has no content');
+	isnt(state_of("SELECT databricks.upload_file('$place', 'x', true)"), '', '... and is not overwritten');
+
+	# Trees
+	sql(qq{SELECT databricks.make_directory('$place/a/b/c')});
+	sql(qq{SELECT databricks.upload_file('$place/a/b/x', 'x'), databricks.upload_file('$place/a/b/c/y', 'yy')});
+	is(sql(qq{SELECT string_agg(name || ':' || coalesce(size, 0), ' ' ORDER BY path) FROM databricks.list_files('$place/a', true)}),
+		'b:0 c:0 y:2 x:1', 'a tree');
+	is(sql(qq{SELECT count(*) FROM databricks.list_files('$place/a', true) AS f, databricks.file_info(f.path) AS i
+		WHERE (f.is_dir, f.name) = (i.is_dir, i.name)}), 4, '... whose paths can be used as they are');
+	is(state_of("SELECT databricks.delete_file('$place/a')"), 'HV000', 'a directory that is not empty stays');
+	sql(qq{SELECT databricks.delete_file('$place/a', recursive => true)});
+	is(state_of("SELECT databricks.file_info('$place/a')"), '42704', '... unless told otherwise');
+	sql(qq{SELECT databricks.delete_file('$path')});
+	is(state_of("SELECT databricks.file_info('$path')"), '42704', 'a file is deleted');
+}
+
+# Paths
+foreach my $path ('in', '/in', 's3://bucket/in', '/Volumes', 'dbfs:in', "$volume/../x", "$volume/./x", "$volume//x", '/Workspaces/x', '')
+{
+	my $error = sql_error($node, "SELECT databricks.upload_file('$path', 'x')");
+	like($error->{state}, $path eq '/Volumes' ? qr/HV000|42704/ : qr/22023/, "not a path: '$path'");
+}
+like(sql_error($node, "SELECT databricks.download_file('/data/x')")->{hint}, qr{/Volumes/.*dbfs:/.*/Workspace/}, 'a hint shows what is');
+sql(qq{SELECT databricks.upload_file('dbfs:$volume/alias', 'x')});
+is(sql(qq{SELECT databricks.download_file('$volume/alias') = 'x'}), 't', 'dbfs:/Volumes is the same place');
+is(state_of(q{SELECT databricks.upload_file('/Volumes/no/such/volume/x', 'x')}), '42704', 'no such volume');
+is(state_of(q{SELECT databricks.upload_file('/Shared/none/x', 'x')}), '42704', 'no such folder');
+is(state_of(q{SELECT databricks.upload_file('/Shared/big', bytes(10485761))}), '54000', 'too large for the workspace');
+foreach my $call ("upload_file(NULL, 'x')", "upload_file('dbfs:/x', NULL)", 'download_file(NULL)', 'list_files(NULL)',
+	'delete_file(NULL)', 'make_directory(NULL)', 'file_info(NULL)', "move_file('dbfs:/x', NULL)", "upload_query(NULL, 'dbfs:/x')")
+{
+	is(state_of("SELECT databricks.$call"), '22004', "$call: null");
+}
+
+# Moving
+sql(q{SELECT databricks.upload_file('dbfs:/m/a', 'x'), databricks.move_file('dbfs:/m/a', 'dbfs:/m/b')});
+is(sql(q{SELECT string_agg(path, ',') FROM databricks.list_files('dbfs:/m')}), 'dbfs:/m/b', 'moved');
+my $error = sql_error($node, "SELECT databricks.move_file('$volume/alias', '$volume/other')");
+is($error->{state}, '0A000', 'elsewhere files cannot be moved');
+like($error->{hint}, qr/Copy it/, '... and how to do it');
+
+# Interrupted uploads leave nothing under the final name (DBFS: nothing at all).
+sub names { return sql(q{SELECT coalesce(string_agg(name, ','), '') FROM databricks.list_files('dbfs:/cut')}); }
+sql(q{SELECT databricks.make_directory('dbfs:/cut')});
+$workspace->post('faults', { path => '/api/2.0/dbfs/add-block', kind => 'status', status => 400, code => 'INVALID_PARAMETER_VALUE', message => 'no', skip => 2 });
+is(state_of(q{SELECT databricks.upload_file('dbfs:/cut/x', bytes(5000000))}), 'HV000', 'an upload that breaks');
+is(names(), '', '... leaves nothing');
+$workspace->post('faults', { path => '/api/2.0/dbfs/add-block', kind => 'hang', skip => 2 });
+my $begun = time;
+is(state_of(q{SET statement_timeout = '1 s'; SELECT databricks.upload_file('dbfs:/cut/x', bytes(5000000))}), '57014', 'an upload that is cancelled');
+cmp_ok(time - $begun, '<', 4, '... at once');
+is(names(), '', '... leaves nothing');
+sql(q{SELECT databricks.upload_file('dbfs:/cut/x', 'old')});
+$workspace->post('faults', { path => '/api/2.0/dbfs/add-block', kind => 'status', status => 400, code => 'INVALID_PARAMETER_VALUE', message => 'no' });
+is(state_of(q{SELECT databricks.upload_file('dbfs:/cut/x', bytes(5000000), true)}), 'HV000', 'an overwrite that breaks');
+is(sql(q{SELECT databricks.download_file('dbfs:/cut/x') = 'old'}), 't', '... leaves the old file');
+foreach my $kind ('lost', 'reset')
+{
+	$workspace->post('faults', { path => '/api/2.0/dbfs/add-block', kind => $kind, skip => 1 });
+	sql(q{SELECT databricks.upload_file('dbfs:/cut/y', bytes(3000000), true)});
+	is(sql(q{SELECT databricks.download_file('dbfs:/cut/y') = bytes(3000000)}), 't', "a block whose answer is $kind does not come twice");
+}
+$workspace->post('faults', { path => '/api/2.0/dbfs/move', kind => 'lost' });
+sql(q{SELECT databricks.upload_file('dbfs:/cut/y', bytes(2000000), true)});
+is(sql(q{SELECT databricks.download_file('dbfs:/cut/y') = bytes(2000000)}), 't', 'the last step done, its answer lost');
+is(names(), 'x,y', 'no part files are left');
+$workspace->post('faults', { path => '/api/2.0/fs/files/*', method => 'PUT', kind => 'hang' });
+is(state_of(qq{SET statement_timeout = '300 ms'; SELECT databricks.upload_file('$volume/cut', bytes(5000000))}), '57014', 'a cancelled upload to a volume');
+is(state_of("SELECT databricks.file_info('$volume/cut')"), '42704', '... leaves nothing');
+$workspace->post('faults', { path => '/api/2.0/fs/files/*', method => 'PUT', kind => 'lost' });
+sql(qq{SELECT databricks.upload_file('$volume/once', bytes(3000000))});
+is(sql(qq{SELECT databricks.download_file('$volume/once') = bytes(3000000)}), 't', 'an upload whose answer was lost is not "already there"');
+
+# Downloads that break are tried again
+$workspace->post('faults', { path => '/api/2.0/fs/files/*', method => 'GET', kind => 'truncate', bytes => 1000000 });
+is(sql(qq{SELECT databricks.download_file('$volume/once') = bytes(3000000)}), 't', 'a download that breaks off is repeated');
+$workspace->post('faults', { path => '/api/2.0/dbfs/read', kind => 'reset', skip => 1 });
+my $mark = $workspace->mark;
+is(sql(q{SELECT databricks.download_file('dbfs:/cut/y') = bytes(2000000)}), 't', 'a block that breaks off is repeated');
+is($workspace->calls(path => '/api/2.0/dbfs/read', since => $mark), 3, '... alone');
+$workspace->post('faults', { path => '/api/2.0/fs/files/*', method => 'GET', kind => 'html' });
+is(state_of("SELECT databricks.download_file('$volume/once')"), '28000', 'a login page is not the content of a file');
+
+# Many files: pages, and rounds of deletion
+sql(qq{SELECT databricks.make_directory('$volume/many')});
+$workspace->request('PUT', "/api/2.0/fs/files$volume/many/$_", undef, {}) foreach 1 .. 1100;
+is(sql(qq{SELECT count(*) FROM databricks.list_files('$volume/many')}), 1100, 'more than a page');
+sql(qq{SELECT databricks.delete_file('$volume/many', true)});
+is(state_of("SELECT databricks.list_files('$volume/many')"), '42704', '... deleted');
+$workspace->post('settings', { dbfs_delete_batch => 10 });
+sql(qq{SELECT databricks.upload_file('dbfs:/rounds/' || n, 'x') FROM generate_series(1, 35) AS n});
+$mark = $workspace->mark;
+sql(q{SELECT databricks.delete_file('dbfs:/rounds', true)});
+is($workspace->calls(path => '/api/2.0/dbfs/delete', since => $mark), 4, 'DBFS deletes in rounds');
+is(state_of(q{SELECT databricks.file_info('dbfs:/rounds')}), '42704', '... to the end');
+
+# The result of a query
+
+sql(q{CREATE TABLE odd (id int, "a,b" text, at timestamptz, raw bytea)});
+sql(q{INSERT INTO odd VALUES (1, 'plain', '2026-11-22 10:00:00+00', '\x00ff'), (2, NULL, NULL, NULL), (3, '', NULL, NULL),
+	(4, E'quote " comma, line\nend', NULL, NULL), (5, ' blanks ', NULL, NULL), (6, 'é', NULL, NULL)});
+is(sql(qq{SET timezone = 'UTC'; SET datestyle = 'German'; SELECT databricks.upload_query('SELECT * FROM odd ORDER BY id', '$volume/odd.csv')}), 6, 'rows');
+is($workspace->{http}->get($workspace->url . "/api/2.0/fs/files$volume/odd.csv",
+	{ headers => { Authorization => 'Bearer dapi-standin-admin' } })->{content},
+	qq{id,"a,b",at,raw\n1,plain,2026-11-22 10:00:00+00,\\x00ff\n2,,,\n3,"",,\n4,"quote "" comma, line\nend",,\n5," blanks ",,\n6,\x{c3}\x{a9},,\n},
+	'as CSV');
+sql(qq{SELECT databricks.upload_query('SELECT * FROM odd ORDER BY id', 'dbfs:/odd.jsonl', 'jsonl')});
+is(sql(qq{SELECT (string_to_array(convert_from(databricks.download_file('dbfs:/odd.jsonl'), 'UTF8'), E'\\n'))[4]}),
+	'{"id":4,"a,b":"quote \" comma, line\nend","at":null,"raw":null}', 'as JSON');
+sql(qq{SELECT databricks.upload_query('SELECT n FROM generate_series(1, 100000) AS n', '$volume/n.csv.gz')});
+my $gz = "$PostgreSQL::Test::Utils::tmp_check/n.csv.gz";
+open(my $out, '>:raw', $gz) or die;
+print $out $workspace->{http}->get($workspace->url . "/api/2.0/fs/files$volume/n.csv.gz",
+	{ headers => { Authorization => 'Bearer dapi-standin-admin' } })->{content};
+close $out;
+my $plain = `gzip -dc $gz`;
+is(length $plain, 2 + 588895, 'compressed by name');
+cmp_ok(-s $gz, '<', 300000, '... really');
+is(sql(qq{SELECT databricks.upload_query('SELECT 1 WHERE false', '$volume/empty.csv')}), 0, 'no rows');
+is(sql(qq{SELECT convert_from(databricks.download_file('$volume/empty.csv'), 'UTF8') = E'?column?\\n'}), 't', '... only the names');
+is(state_of("SELECT databricks.upload_query('SELECT 1', '$volume/empty.csv')"), 'HV000', 'not overwritten');
+is(state_of("SELECT databricks.upload_query('SELECT 1', '$volume/x', 'parquet')"), '22023', 'another format');
+is(state_of("SELECT databricks.upload_query('DELETE FROM odd', '$volume/x')"), '22023', 'a statement without rows');
+is(state_of("SELECT databricks.upload_query('SELECT 1; SELECT 2', '$volume/x')"), '22023', 'two statements');
+is(state_of("SELECT databricks.upload_query('SELECT 1/0', '$volume/x')"), '22012', 'a query that fails');
+is(state_of("SELECT databricks.file_info('$volume/x')"), '42704', '... leaves nothing');
+$workspace->post('faults', { path => '/api/2.0/fs/files/*', method => 'PUT', kind => 'reset' });
+is(sql(qq{SELECT databricks.upload_query('SELECT n FROM generate_series(1, 300000) AS n', '$volume/again.csv', overwrite => true)}),
+	300000, 'an upload that breaks is repeated from the file');
+is(sql(qq{SELECT size FROM databricks.file_info('$volume/again.csv')}), 1988897, '... whole');
+$mark = $workspace->mark;
+is(state_of("BEGIN READ ONLY; SELECT databricks.upload_query('SELECT pg_sleep(60)', '$volume/x')"), '25006', 'a read-only transaction is refused before the query runs');
+is(state_of("SET temp_file_limit = '1MB'; SELECT databricks.upload_query('SELECT n FROM generate_series(1, 300000) AS n', '$volume/x')"), '53400', 'temp_file_limit holds');
+is($workspace->calls(since => $mark, method => 'PUT'), 0, '... nothing was sent');
+
+# Memory stays flat: a result of 1 GB (resident memory grows by less than 100 MB).
+sql(qq{DO \$\$ BEGIN PERFORM databricks.upload_query('SELECT 1', '$volume/warm', overwrite => true); END \$\$});
+my $memory = q{(SELECT substring(pg_read_file('/proc/' || pg_backend_pid() || '/status') FROM 'VmHWM:\s+(\d+)')::int)};
+my $grown = sql(qq{CREATE TEMP TABLE m AS SELECT $memory AS kb;
+	SELECT databricks.upload_query('SELECT n, repeat(''x'', 1000) FROM generate_series(1, 1050000) AS n', '$volume/giga.csv');
+	SELECT $memory - kb FROM m});
+my ($rows, $kb) = split /\n/, $grown;
+is($rows, 1050000, 'a result of 1 GB');
+cmp_ok(sql(qq{SELECT size FROM databricks.file_info('$volume/giga.csv')}), '>', 1_050_000_000, '... arrives whole');
+cmp_ok($kb, '<', 100 * 1024, "... in $kb kB more memory");
+is(sql(q{SELECT count(*) FROM pg_ls_tmpdir()}), 0, 'no temporary file is left');
+
+done_testing();

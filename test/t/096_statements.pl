@@ -1,0 +1,129 @@
+# SQL on a warehouse: types, NULLs, chunks, ends that are no success, cancelling,
+# coming back to a statement.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+use Databricks::Test;
+
+my $workspace = Databricks::Test::Workspace->start;
+my $node = new_node('main');
+connect_workspace($node, $workspace);
+my $warehouse = '1234567890abcdef';
+
+sub sql { return $node->safe_psql('postgres', $_[0]); }
+sub column { my ($name, $type, %more) = @_; return { name => $name, type_name => $type, %more }; }
+sub statements { return @{ $workspace->get('statements')->{statements} }; }
+
+is(sql("SELECT * FROM databricks.query('SELECT 1', '$warehouse') AS t(one int)"), '1', 'a statement (case 59)');
+is(sql("SELECT databricks.query_json('SELECT 1', '$warehouse')"), '{"1": 1}', '... as JSON');
+
+# Types and NULLs
+my @columns = (
+	column('b', 'BOOLEAN'), column('i', 'LONG'), column('d', 'DECIMAL', type_text => 'DECIMAL(10,2)', type_precision => 10, type_scale => 2),
+	column('f', 'DOUBLE'), column('s', 'STRING'), column('x', 'BINARY'), column('day', 'DATE'), column('ts', 'TIMESTAMP'),
+	column('a', 'ARRAY'), column('m', 'STRUCT'), column('n', 'INT'));
+$workspace->post('statements', {
+	match => 'types', columns => \@columns,
+	rows => [
+		[ 'true', '9007199254740993', '12.50', '1.5E10', "it's \"q\" \x{e9}", 'AP8Q', '2026-10-01', '2026-10-01T12:00:00.123Z', '[1,2]', '{"k":"v"}', '7' ],
+		[ (undef) x 11 ],
+		[ 'false', '-1', '-0.01', 'NaN', '', '', '0001-01-01', '1969-12-31T23:59:59.000Z', '[]', '{}', '0' ] ] });
+my $definition = 'b boolean, i bigint, d numeric, f float8, s text, x bytea, day date, ts timestamptz, a jsonb, m jsonb, n int';
+is(sql("SET timezone = 'UTC'; SELECT * FROM databricks.query('types', '$warehouse') AS t($definition) LIMIT 1"),
+	"t|9007199254740993|12.50|15000000000|it's \"q\" \x{c3}\x{a9}|\\x00ff10|2026-10-01|2026-10-01 12:00:00.123+00|[1, 2]|{\"k\": \"v\"}|7", 'all types');
+is(sql("SELECT count(*), count(b), count(s), count(x), count(m), sum(i) FROM databricks.query('types', '$warehouse') AS t($definition)"),
+	'3|2|2|2|2|9007199254740992', 'NULLs are none of them (case 59)');
+is(sql("SELECT f, length(s), length(x) FROM databricks.query('types', '$warehouse') AS t($definition) WHERE i = -1"), 'NaN|0|0', 'NaN and empty values');
+is(sql("SELECT j FROM databricks.query_json('types', '$warehouse') AS j LIMIT 1"),
+	qq{{"a": [1, 2], "b": true, "d": 12.50, "f": 15000000000, "i": 9007199254740993, "m": {"k": "v"}, "n": 7, "s": "it's \\"q\\" \x{c3}\x{a9}", "x": "AP8Q", "ts": "2026-10-01T12:00:00.123Z", "day": "2026-10-01"}},
+	'... as JSON');
+is(sql("SELECT j ->> 'f' FROM databricks.query_json('types', '$warehouse') AS j WHERE j ->> 'i' = '-1'"), 'NaN', 'NaN is a text there');
+sql('CREATE TABLE days (i bigint, note text); INSERT INTO days VALUES (9007199254740993, $$local$$)');
+is(sql("SELECT note, s.d FROM days JOIN databricks.query('types', '$warehouse') AS s($definition) USING (i)"), 'local|12.50', 'joined with a local table');
+
+my $error = sql_error($node, "SELECT * FROM databricks.query('types', '$warehouse') AS t(a int, b int)");
+is($error->{state}, '42804', 'another number of columns');
+like($error->{detail}, qr/"b" BOOLEAN, "i" LONG/, '... with those that came');
+$error = sql_error($node, "SELECT * FROM databricks.query('types', '$warehouse') AS t(" . ($definition =~ s/s text/s int/r) . ')');
+is($error->{state}, '22P02', 'a value that is not of the type');
+
+# Chunks
+$workspace->post('statements', { match => 'big', generate => 25003, chunk_rows => 1000, running_ms => 300 });
+my $mark = $workspace->mark;
+is(sql("SELECT count(*), sum(id), min(name), bool_and(name = 'row ' || id) FROM databricks.query('big', '$warehouse') AS t(id bigint, name text)"),
+	'25003|312587506|row 1|t', '26 chunks, whole');
+is(sql("SELECT bool_and((j ->> 'id')::int = n) FROM databricks.query_json('big', '$warehouse') WITH ORDINALITY AS t(j, n)"), 't', '... in order');
+is($workspace->calls(path => '/api/2.0/sql/statements/*/result/chunks/*', since => $mark), 50, '... each fetched once');
+$workspace->post('faults', { path => '*/result/chunks/7', kind => 'reset' });
+is(sql("SELECT count(*) FROM databricks.query_json('big', '$warehouse')"), 25003, 'a chunk that breaks off is repeated');
+$workspace->post('statements', { match => 'nothing', columns => [ column('a', 'INT') ], rows => [] });
+is(sql("SELECT count(*) FROM databricks.query('nothing', '$warehouse') AS t(a int)"), 0, 'an empty result');
+$workspace->post('statements', { match => 'ddl' });
+is(sql("SELECT count(*) FROM databricks.query_json('ddl', '$warehouse')"), 0, 'a statement without columns');
+$workspace->post('statements', { match => 'cut', generate => 10, truncated => JSON::PP::true });
+is(sql_error($node, "SELECT databricks.query_json('cut', '$warehouse')")->{state}, '54000', 'a result that was cut is an error');
+
+# Parameters
+$workspace->post('statements', { match => ':day', columns => [ column('a', 'INT') ], rows => [ ['1'] ], markers => ['day'] });
+sql(qq{SELECT databricks.query_json('SELECT :day', '$warehouse',
+	'{"day": {"value": "2026-11-22", "type": "DATE"}, "n": 12, "x": 1.25, "t": true, "s": "it", "z": null, "big": 123456789012345678901234567890}', 'main', 'sales')});
+my $body = (statements())[-1]{body};
+is_deeply(
+	{ map { $_->{name} => [ $_->{value}, $_->{type} ] } @{ $body->{parameters} } },
+	{   day => [ '2026-11-22', 'DATE' ], n => [ '12', 'BIGINT' ], x => [ '1.25', 'DECIMAL(3,2)' ], t => [ 'true', 'BOOLEAN' ],
+		s => [ 'it', undef ], z => [ undef, undef ], big => [ '123456789012345678901234567890', 'DECIMAL(30,0)' ]
+	},
+	'parameters with their types, null without a value (case 59)');
+is("$body->{catalog}.$body->{schema}", 'main.sales', 'catalog and schema');
+like(sql_error($node, "SELECT databricks.query_json('SELECT :day', '$warehouse', '{}')")->{message}, qr/unbound parameter: day/, 'one that is missing');
+is(sql_error($node, qq{SELECT databricks.query_json('x', '$warehouse', '{"a": [1]}')})->{state}, '22023', 'no single value');
+is(sql_error($node, qq{SELECT databricks.query_json('x', '$warehouse', '5')})->{state}, '22023', 'no parameters');
+
+# Ends that are no success (case 59)
+$error = sql_error($node, "SELECT databricks.query_json('SELECT * FROM nope', '$warehouse')");
+is($error->{state}, 'HV000', 'a statement that fails');
+like($error->{message}, qr/TABLE_OR_VIEW_NOT_FOUND/, '... with its message');
+like($error->{detail}, qr/SQLSTATE 42P01/, '... and its SQLSTATE');
+foreach my $state ('CANCELED', 'CLOSED')
+{
+	$workspace->post('statements', { match => "ends $state", state => $state, running_ms => 100 });
+	$error = sql_error($node, "SELECT databricks.query_json('ends $state', '$warehouse')");
+	is($error->{state}, 'HV000', "a statement that is $state");
+}
+is(sql_error($node, "SELECT databricks.query_json('SELECT 1', 'ffffffffffffffff')")->{state}, '42501', 'no such warehouse');
+is(sql_error($node, 'SELECT databricks.query_json(NULL, NULL)')->{state}, '22004', 'null');
+
+# Cancelled here, cancelled there (case 59)
+$workspace->post('statements', { match => 'hang', hang => JSON::PP::true });
+my $begun = time;
+is(sql_error($node, "SET statement_timeout = '500 ms'; SELECT databricks.query_json('hang', '$warehouse')")->{state}, '57014', 'cancelled');
+cmp_ok(time - $begun, '<', 3, '... at once');
+is((statements())[-1]{state}, 'CANCELED', '... there too');
+
+# A lost answer
+my $before = statements();
+$workspace->post('faults', { path => '/api/2.0/sql/statements', kind => 'lost' });
+is(sql_error($node, "SELECT databricks.query_json('SELECT 1', '$warehouse')")->{state}, '08007', 'a lost answer: not submitted again');
+is(scalar(statements()), $before + 1, '... once');
+
+# Coming back to a statement (case 60)
+my $id = sql("SELECT databricks.start_statement('big', '$warehouse')");
+is(sql("SELECT count(*) FROM databricks.statement_result('$id')"), 25003, 'a result in another session (case 60)');
+is(sql("SELECT count(*) FROM databricks.statement_result('$id')"), 25003, '... and again');
+is(scalar(grep { $_->{body}{statement} eq 'big' } statements()), 4, '... of the same statement');
+my $hang = sql("SELECT databricks.start_statement('hang', '$warehouse')");
+is(sql_error($node, "SET statement_timeout = '300 ms'; SELECT databricks.statement_result('$hang')")->{state}, '57014', 'a wait that is cancelled');
+is((grep { $_->{statement_id} eq $hang } statements())[0]{state}, 'RUNNING', '... leaves it alone');
+$workspace->post('statements', { statement_id => $hang, state => 'CANCELED' });
+is(sql_error($node, "SELECT databricks.statement_result('$hang')")->{state}, 'HV000', 'cancelled elsewhere');
+$workspace->advance(3600 * 1000 + 1000);
+like(sql_error($node, "SELECT databricks.statement_result('$id')")->{message}, qr/is gone/, 'a result that is gone');
+is(sql_error($node, "SELECT databricks.statement_result('01f0a8c1-2b3d-1c4e-9f10-a1b2c3d4e5f6')")->{state}, '42704', 'no such statement');
+
+done_testing();
