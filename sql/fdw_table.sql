@@ -56,6 +56,16 @@ EXPLAIN (COSTS OFF) SELECT job_id FROM jobs;
 CREATE FOREIGN TABLE nothing () SERVER "Fdw Table" OPTIONS (resource 'jobs');
 EXPLAIN (COSTS OFF) SELECT count(*) FROM nothing;
 
+-- columns under other names, by name or path of the resource's
+CREATE FOREIGN TABLE named (id bigint OPTIONS (path 'job_id'), title text OPTIONS (path 'settings.name'))
+	SERVER "Fdw Table" OPTIONS (resource 'jobs');
+EXPLAIN (COSTS OFF) SELECT title FROM named WHERE id = 5;
+EXPLAIN (COSTS OFF) SELECT id FROM named WHERE title = 'x';
+ALTER FOREIGN TABLE named ADD COLUMN more text OPTIONS (path 'no.such');
+EXPLAIN (COSTS OFF) SELECT id FROM named;
+ALTER FOREIGN TABLE named ALTER COLUMN more OPTIONS (ADD resource 'jobs');
+DROP FOREIGN TABLE named;
+
 -- nothing is written without credentials, copied or locked
 CREATE ROLE regress_fdw_writer SUPERUSER;
 SET ROLE regress_fdw_writer;

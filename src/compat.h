@@ -146,6 +146,13 @@ dbx_rte_user(const RangeTblEntry *rte)
 					  (mtstate)->ps.state))
 #endif
 
+/* 18 tells delays of ANALYZE apart. */
+#if PG_VERSION_NUM >= 180000
+#define vacuum_delay_point_compat() vacuum_delay_point(true)
+#else
+#define vacuum_delay_point_compat() vacuum_delay_point()
+#endif
+
 /* 18 tells bytes from characters. */
 #if PG_VERSION_NUM >= 180000
 #define dbx_b64_encode(from, fromlen, to, tolen) \

@@ -210,7 +210,7 @@ static const DbxFilter cluster_filters[] = {
 	{"policy_id", DBX_FILTER_EQUAL, "filter_by.policy_id", NULL}};
 
 static const DbxFilter event_filters[] = {
-	{"cluster_id", DBX_FILTER_EQUAL, "cluster_id", NULL, true},
+	{"cluster_id", DBX_FILTER_EQUAL, "cluster_id", NULL, .required = true},
 	{"time", DBX_FILTER_FROM, "start_time", NULL},
 	{"time", DBX_FILTER_TO, "end_time", NULL}};
 

@@ -88,7 +88,7 @@ static const DbxColumn repo_columns[] = {
 /* clang-format on */
 
 static const DbxFilter tree_filters[] = {{"path", DBX_FILTER_EQUAL, "path",
-										  NULL, true},
+										  NULL, .required = true},
 										 {"recursive", DBX_FILTER_TREE, NULL,
 										  NULL}};
 

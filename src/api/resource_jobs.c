@@ -61,8 +61,10 @@ static const DbxColumn columns[] = {
 };
 /* clang-format on */
 
-static const DbxFilter filters[] = {{"job_id", DBX_FILTER_KEY, NULL, NULL},
-									{"name", DBX_FILTER_EQUAL, "name", NULL}};
+static const DbxFilter filters[] = {
+	{"job_id", DBX_FILTER_KEY, NULL, NULL},
+	/* the service takes upper and lower case for the same */
+	{"name", DBX_FILTER_EQUAL, "name", NULL, .loose = true}};
 
 const DbxResource dbx_resource_jobs = {
 	.name = "jobs",

@@ -81,12 +81,11 @@ static const DbxColumn permission_columns[] = {
 /* clang-format on */
 
 static const DbxFilter scoped_filters[] = {
-	{"scope", DBX_FILTER_EQUAL, "scope", NULL, true}};
+	{"scope", DBX_FILTER_EQUAL, "scope", NULL, .required = true}};
 
-static const DbxFilter permission_filters[] = {{"object_type", DBX_FILTER_EQUAL,
-												"object_type", NULL, true},
-											   {"object_id", DBX_FILTER_EQUAL,
-												"object_id", NULL, true}};
+static const DbxFilter permission_filters[] = {
+	{"object_type", DBX_FILTER_EQUAL, "object_type", NULL, .required = true},
+	{"object_id", DBX_FILTER_EQUAL, "object_id", NULL, .required = true}};
 
 const DbxResource dbx_resource_secret_scopes = {
 	.name = "secret_scopes",

@@ -74,6 +74,7 @@ typedef struct DbxRequest
 	int64 from;	 /* of all lists: bounds on the time, in ms; 0, PG_INT64_MAX: */
 	int64 to;	 /* none */
 	bool  flagged; /* all lists: only those in some states */
+	bool  overlap; /* lists may have elements in common */
 } DbxRequest;
 
 /* How much of a list will be read, as far as the plan can tell. */
@@ -295,6 +296,11 @@ extern void databricksExplainForeignModify(ModifyTableState *mtstate,
 /* explain.c */
 extern void databricksExplainForeignScan(ForeignScanState	 *node,
 										 struct ExplainState *es);
+
+/* analyze.c */
+extern bool databricksAnalyzeForeignTable(Relation				 rel,
+										  AcquireSampleRowsFunc *func,
+										  BlockNumber			*totalpages);
 
 /* import.c */
 extern List *databricksImportForeignSchema(ImportForeignSchemaStmt *stmt,

@@ -145,7 +145,13 @@ dbx_fetch_open(const DbxWorkspace *workspace, const DbxResource *res,
 	fetch->manner = manner;
 	fetch->stats = stats;
 	fetch->done = request->empty;
-	fetch->to_open = NIL;
+	if (request->overlap && res->id_member != NULL)
+	{
+		MemoryContext previous = MemoryContextSwitchTo(context);
+
+		fetch->seen = dbx_seen_create(res);
+		MemoryContextSwitchTo(previous);
+	}
 	fetch->parallel = manner->reading == DBX_READ_WHOLE ? workspace->max_parallel
 														: 1;
 	if (manner->order != DBX_ORDER_NONE && !request->by_key)
@@ -514,17 +520,20 @@ note_elements(DbxFetch *fetch, const DbxPage *page)
 	MemoryContext previous;
 	int			  i;
 
-	if (!may_use_windows(fetch) || fetch->stage == FETCH_WINDOWS)
+	if (!fetch->request->overlap &&
+		(!may_use_windows(fetch) || fetch->stage == FETCH_WINDOWS))
 		return;
 	previous = MemoryContextSwitchTo(fetch->context);
 	if (fetch->seen == NULL)
 		fetch->seen = dbx_seen_create(fetch->res);
-	if (fetch->times == NULL)
+	if (fetch->times == NULL && fetch->res->time_member != NULL)
 		fetch->times = (int64 *) palloc(FEW_PAGES_BEFORE_WINDOWS *
 										fetch->res->page_size * sizeof(int64));
 	for (i = 0; i < page->length; i++)
 	{
-		int64 time = dbx_fdw_element_time(fetch->res, page->elements[i]);
+		int64 time = fetch->res->time_member != NULL
+			? dbx_fdw_element_time(fetch->res, page->elements[i])
+			: 0;
 
 		dbx_seen_add(fetch->seen, page->elements[i]);
 		if (time > 0 &&

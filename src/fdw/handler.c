@@ -42,6 +42,7 @@ databricks_fdw_handler(PG_FUNCTION_ARGS)
 	routine->EndForeignInsert = databricksEndForeignInsert;
 	routine->ExplainForeignModify = databricksExplainForeignModify;
 	routine->GetForeignRowMarkType = databricksGetForeignRowMarkType;
+	routine->AnalyzeForeignTable = databricksAnalyzeForeignTable;
 	routine->ImportForeignSchema = databricksImportForeignSchema;
 
 	PG_RETURN_POINTER(routine);

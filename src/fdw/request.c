@@ -39,6 +39,7 @@ typedef struct ListBuilder
 	int64			to;
 	bool			empty;
 	bool			flagged; /* a state is asked for */
+	bool			overlap; /* lists may have elements in common */
 } ListBuilder;
 
 static List *without_doubles(List *texts);
@@ -289,6 +290,7 @@ dbx_fdw_request(const DbxTable *table, const char *workspace, List *conditions,
 		request->from = builder.from;
 		request->to = builder.to;
 		request->flagged = builder.flagged;
+		request->overlap = builder.overlap;
 	}
 	return request;
 }
@@ -383,6 +385,7 @@ divide_lists(ListBuilder *builder, const DbxColumn *column,
 						 column->name)));
 	}
 
+	builder->overlap |= filter->loose && list_length(values) > 1;
 	foreach(cell, builder->lists)
 	{
 		foreach(value, values)

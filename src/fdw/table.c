@@ -111,10 +111,37 @@ table_resource(Relation rel)
 	return NULL; /* keep compilers quiet */
 }
 
+/* By the option "path" if there is one, as a name or as a path, else by name. */
+static int
+column_index(Relation rel, const DbxResource *res, Form_pg_attribute attribute)
+{
+	ListCell *cell;
+
+	foreach(cell,
+			GetForeignColumnOptions(RelationGetRelid(rel), attribute->attnum))
+	{
+		DefElem *def = lfirst_node(DefElem, cell);
+		int		 index;
+		int		 i;
+
+		if (strcmp(def->defname, "path") != 0)
+			continue;
+		index = dbx_resource_column(res, defGetString(def));
+		for (i = 0; index < 0 && i < res->ncolumns; i++)
+		{
+			if (res->columns[i].paths[0] != NULL &&
+				strcmp(res->columns[i].paths[0], defGetString(def)) == 0)
+				index = i;
+		}
+		return index;
+	}
+	return dbx_resource_column(res, NameStr(attribute->attname));
+}
+
 static int
 match_column(Relation rel, const DbxResource *res, Form_pg_attribute attribute)
 {
-	int index = dbx_resource_column(res, NameStr(attribute->attname));
+	int			   index = column_index(rel, res, attribute);
 	StringInfoData names;
 	int			   i;
 
@@ -130,7 +157,8 @@ match_column(Relation rel, const DbxResource *res, Form_pg_attribute attribute)
 			 errmsg("column \"%s\" of foreign table \"%s\" is no column of resource \"%s\"",
 					NameStr(attribute->attname), RelationGetRelationName(rel),
 					res->name),
-			 errhint("Its columns are: %s.", names.data)));
+			 errhint("Its columns are: %s. The option \"path\" of a column names the one it shows.",
+					 names.data)));
 	}
 	if (attribute->atttypid != res->columns[index].type)
 		ereport(

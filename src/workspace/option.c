@@ -10,6 +10,7 @@
 #include <limits.h>
 
 #include "access/reloptions.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_data_wrapper.h"
 #include "catalog/pg_foreign_server.h"
@@ -62,6 +63,7 @@ typedef struct Option
 #define SERVER				ForeignServerRelationId
 #define MAPPING				UserMappingRelationId
 #define TABLE				ForeignTableRelationId
+#define COLUMN				AttributeRelationId
 
 /*
  * What auth_type can be: the providers of src/auth in the names the vendor gave
@@ -149,6 +151,8 @@ static const Option options[] = {
 	TEXT_OPTION(profile, MAPPING, READS_FILES),
 	/* address of an HTTP proxy */
 	TEXT_OPTION(proxy, SERVER, 0),
+	/* which column of the resource this one is */
+	{"path", COLUMN, OPTION_TEXT, 0, -1, 0, 0, NULL, NULL},
 	/* are conditions sent to the service? */
 	{"pushdown", TABLE, OPTION_BOOL, 0, -1, 0, 0, NULL, NULL},
 	/* factor on the published limits of requests per second, 0: none */

@@ -278,6 +278,7 @@ push @queries, map { [ 'jobs', $_ ] } (
 	q{name = 'nightly & daily'},
 	q{name = 'NIGHTLY & DAILY'},
 	q{name IN ('lone', 'late', 'nothing', 'lone')},
+	q{name IN ('nightly & daily', 'Nightly & Daily')},
 	q{name = 'lone' AND job_id > 0},
 	q{name LIKE 'seeded%'},
 	q{name = ''},
@@ -446,5 +447,23 @@ $workspace->post('faults', { kind => 'status', status => 503, path => $list_runs
 ($plan) = ask('EXPLAIN (ANALYZE, FORMAT JSON) SELECT count(*) FROM runs');
 $plan = json($plan)->[0]->{Plan}->{Plans}->[0];
 is_deeply([ @$plan{qw(Calls Pages Retries)} ], [ 13, 12, 1 ], 'a repeated call is counted');
+
+###
+# ANALYZE
+###
+(undef, @calls) = ask('ANALYZE jobs; ANALYZE runs');
+cmp_ok(scalar(@calls), '<=', 2 + 12, 'ANALYZE reads each list once');
+is( $node->safe_psql('postgres',
+		q{SELECT string_agg(reltuples::text, ' ' ORDER BY relname) FROM pg_class
+		WHERE oid IN ('databricks.jobs'::regclass, 'databricks.runs'::regclass)}),
+	"$all_jobs $all_runs", 'and counts its rows');
+$workspace->post('seed', { jobs => 2, runs => 6000, days => 50, seed => 9 });
+(undef, @calls) = ask('ANALYZE runs');
+cmp_ok(scalar(@calls), '<=', 42, 'of a long list only some pages');
+cmp_ok(
+	abs($node->safe_psql('postgres', q{SELECT reltuples FROM pg_class WHERE oid = 'databricks.runs'::regclass}) - 6200),
+	'<', 4000, 'with an estimate of the rest');
+is( $node->safe_psql('postgres', 'ANALYZE secrets; SELECT reltuples FROM pg_class WHERE oid = \'databricks.secrets\'::regclass'),
+	-1, 'lists of something are left out');
 
 done_testing();
