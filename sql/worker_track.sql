@@ -76,7 +76,9 @@ SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS runs, format_type(h.at
 	FROM pg_attribute a LEFT JOIN pg_attribute h
 		ON h.attrelid = 'databricks.run_history'::regclass AND h.attname = a.attname AND NOT h.attisdropped
 	WHERE a.attrelid = 'track_import.runs'::regclass AND a.attnum > 0
-	  AND a.atttypid IS DISTINCT FROM h.atttypid ORDER BY a.attnum;
+	  AND a.atttypid IS DISTINCT FROM h.atttypid
+	  AND a.attname <> 'idempotency_token'	-- never given back
+	ORDER BY a.attnum;
 DROP SCHEMA track_import CASCADE;
 
 -- nobody writes them; rows are visible by USAGE on the workspace

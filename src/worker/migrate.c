@@ -37,11 +37,22 @@
 #include "worker/migrate.h"
 
 /* All data relations; the first one holds the version row. */
-static const char *const relations[] = {
-	"data_version",			"tracking_settings",   "run_history",
-	"run_transitions",		"active_runs",		   "run_requests",
-	"run_request_attempts", "run_request_cancels", "paused_workspaces",
-	"schedule_settings",	"task_history",		   "history_fetches"};
+static const char *const relations[] = {"data_version",
+										"tracking_settings",
+										"run_history",
+										"run_transitions",
+										"active_runs",
+										"run_requests",
+										"run_request_attempts",
+										"run_request_cancels",
+										"paused_workspaces",
+										"schedule_settings",
+										"task_history",
+										"history_fetches",
+										"run_stats",
+										"late_runs",
+										"failed_runs",
+										"failure_reasons"};
 
 static void check_owners(const DbxExtension *extension);
 static int	current_version(void);
