@@ -85,7 +85,7 @@ END
 $$;
 
 COMMENT ON FUNCTION databricks.set_job_pause(pg_catalog.int8, pg_catalog.text, pg_catalog.text[], pg_catalog.name) IS
-'What pause_job() and resume_job() are made of.';
+'What pause_job() and resume_job() are made of. GET /api/2.2/jobs/get, POST /api/2.2/jobs/update.';
 
 CREATE FUNCTION databricks.pause_job(
 	job_id pg_catalog.int8,

@@ -158,7 +158,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'databricks_run_and_wait_by_name';
 
 COMMENT ON FUNCTION databricks.run_and_wait(pg_catalog.text, pg_catalog.jsonb, pg_catalog.jsonb, pg_catalog.text, pg_catalog.interval, pg_catalog.bool, pg_catalog.bool, pg_catalog.bool, pg_catalog.name) IS
-'run_and_wait by name of the job, as find_job() finds it; a text of digits alone is an id.';
+'run_and_wait by name of the job, as find_job() finds it; a text of digits alone is an id. GET /api/2.2/jobs/list, POST /api/2.2/jobs/run-now, then GET /api/2.2/jobs/runs/get.';
 
 CREATE PROCEDURE databricks.await_run(
 	run_id pg_catalog.int8,
@@ -171,4 +171,4 @@ LANGUAGE c
 AS 'MODULE_PATHNAME', 'databricks_await_run';
 
 COMMENT ON PROCEDURE databricks.await_run(pg_catalog.int8, pg_catalog.interval, pg_catalog.bool, pg_catalog.bool, pg_catalog.bool, pg_catalog.name) IS
-'wait_for_run() for waits of hours: commits before it waits and holds no snapshot meanwhile, so that vacuum is not held back. The end is told by NOTICE, or as an error as in wait_for_run(). Not inside a transaction block (2D000).';
+'wait_for_run() for waits of hours: commits before it waits and holds no snapshot meanwhile, so that vacuum is not held back. The end is told by NOTICE, or as an error as in wait_for_run(). Not inside a transaction block (2D000). GET /api/2.2/jobs/runs/get.';

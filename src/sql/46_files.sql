@@ -41,7 +41,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'databricks_upload_file';
 
 COMMENT ON FUNCTION databricks.upload_file(pg_catalog.text, pg_catalog.bytea, pg_catalog.bool, pg_catalog.name) IS
-'Writes a file. path: /Volumes/<catalog>/<schema>/<volume>/... (or dbfs:/Volumes/...) in a volume, dbfs:/... in DBFS, /Workspace/..., /Users/..., /Shared/..., /Repos/... in the workspace. In a volume at most 5 GB and in one piece; in DBFS more than 1 MB goes in blocks to a part file beside it, which is then renamed (what is replaced is missing for a moment); in the workspace at most 10 MB, and sources of notebooks become notebooks. An upload that breaks leaves no half file under the name. Parent directories are made, but not in the workspace. PUT /api/2.0/fs/files{path}, POST /api/2.0/dbfs/put, POST /api/2.0/dbfs/create, /add-block, /close, /move, POST /api/2.0/workspace/import.
+'Writes a file. path: /Volumes/<catalog>/<schema>/<volume>/... (or dbfs:/Volumes/...) in a volume, dbfs:/... in DBFS, /Workspace/..., /Users/..., /Shared/..., /Repos/... in the workspace. In a volume at most 5 GB and in one piece; in DBFS more than 1 MB goes in blocks to a part file beside it, which is then renamed (what is replaced is missing for a moment); in the workspace at most 10 MB, and sources of notebooks become notebooks. An upload that breaks leaves no half file under the name. Parent directories are made, but not in the workspace. PUT /api/2.0/fs/files{path}, POST /api/2.0/dbfs/put, POST /api/2.0/dbfs/create, POST /api/2.0/dbfs/add-block, POST /api/2.0/dbfs/close, POST /api/2.0/dbfs/move, POST /api/2.0/workspace/import.
 Acts at once and is not undone by ROLLBACK. Errors: 22023 no path of a workspace, HV000 it exists already and overwrite is false, 42704 no such volume or folder, 54000 too large; others as api().';
 
 CREATE FUNCTION databricks.download_file(
@@ -107,7 +107,7 @@ WHERE databricks.file_api(path) OPERATOR(pg_catalog.=) 'workspace';
 END;
 
 COMMENT ON FUNCTION databricks.list_directory(pg_catalog.text, pg_catalog.name) IS
-'One level of list_files().';
+'One level of list_files(). GET /api/2.0/fs/directories{path}, GET /api/2.0/dbfs/list, GET /api/2.0/workspace/list.';
 
 CREATE FUNCTION databricks.list_files(
 	path pg_catalog.text,
@@ -196,5 +196,5 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'databricks_upload_query';
 
 COMMENT ON FUNCTION databricks.upload_query(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.bool, pg_catalog.name) IS
-'Writes the result of a query to a file and returns the number of rows. format csv: a line with the names of the columns, then a line for each row; nothing for null, "" for an empty text, values as PostgreSQL writes them with ISO dates. format jsonl: one JSON object for each row. A path that ends in .gz is compressed. In UTF-8. The query runs as the current role; its result goes through a temporary file of the server (temp_file_limit counts), not through memory. Calls and rules for the path as upload_file().
+'Writes the result of a query to a file and returns the number of rows. format csv: a line with the names of the columns, then a line for each row; nothing for null, "" for an empty text, values as PostgreSQL writes them with ISO dates. format jsonl: one JSON object for each row. A path that ends in .gz is compressed. In UTF-8. The query runs as the current role; its result goes through a temporary file of the server (temp_file_limit counts), not through memory. Rules for the path as upload_file(). PUT /api/2.0/fs/files{path}, POST /api/2.0/dbfs/put, POST /api/2.0/dbfs/create, POST /api/2.0/dbfs/add-block, POST /api/2.0/dbfs/close, POST /api/2.0/dbfs/move, POST /api/2.0/workspace/import.
 Acts at once and is not undone by ROLLBACK. Errors: 22023 another format, a statement that returns no rows; others as upload_file() and those of the query.';

@@ -52,7 +52,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'databricks_known_repo';
 
 COMMENT ON FUNCTION databricks.known_repo(pg_catalog.text, pg_catalog.name) IS
-'find_repo(), with error 42704 instead of null.';
+'find_repo(), with error 42704 instead of null. GET /api/2.0/workspace/get-status.';
 
 CREATE FUNCTION databricks.update_repo(
 	repo_id pg_catalog.int8,
