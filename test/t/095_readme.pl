@@ -235,10 +235,16 @@ sub columns
 	return \%columns;
 }
 
-my ($result_columns) = section('Functions') =~ /^`run_result`:\s+`([^`]*)`/m;
-$result_columns =~ s/\s+/ /g;
-$result_columns =~ s/(\w+) [a-z]+(?=,|$)/$1/g;
-same('type', columns(0, q{'c'}), { run_result => $result_columns });
+# A type is described where the functions are: its name, a colon, its columns.
+my %types_told;
+foreach my $name (keys %{ columns(0, q{'c'}) })
+{
+	my ($told) = section('Functions') =~ /^`$name`:\s+`([^`]*)`/m or next;
+	$told =~ s/\s+/ /g;
+	$told =~ s/(\w+) [a-z]+(?=,|$)/$1/g;
+	$types_told{$name} = $told;
+}
+same('type', columns(0, q{'c'}), \%types_told);
 
 same('view', columns(0, q{'v'}), { map { code($_->[0]) => code($_->[2]) } table('Views', 'View') });
 
@@ -277,16 +283,18 @@ same(
 foreach my $case (
 	[ 'server option', 'ALTER SERVER prod', 'Server options' ],
 	[ 'user mapping option', 'ALTER USER MAPPING FOR CURRENT_USER SERVER prod', 'User mapping options' ],
-	[   'option of foreign tables', 'CREATE FOREIGN TABLE pg_temp.t (a int) SERVER prod', 'Foreign tables' ])
+	[   'option of columns', 'CREATE FOREIGN TABLE pg_temp.t (a int %s) SERVER prod', 'Foreign tables', 'Option of a column' ],
+	[   'option of foreign tables', 'CREATE FOREIGN TABLE pg_temp.t (a int) SERVER prod', 'Foreign tables', 'Option of a foreign table' ])
 {
-	my ($what, $ddl, $title) = @$case;
-	my $error = sql_error($node, "$ddl OPTIONS (qqqqqqqq 'x')", database => $reference);
+	my ($what, $ddl, $title, $header) = @$case;
+	my $options = q{OPTIONS (qqqqqqqq 'x')};
+	$ddl .= ' %s' unless $ddl =~ /%s/;
+	my $error = sql_error($node, sprintf($ddl, $options), database => $reference);
 	my ($list) = $error->{hint} =~ /^Valid options here are: (.*)\.$/;
 	my %known = map { $_ => 1 } split /, /, $list // '';
-	my @cells = map { $_->[0] } map { @{ $_->{rows} } }
-	  grep { $_->{header}->[0] =~ /^Option/ } tables($title);
 
-	same($what, \%known, { map { $_ => 1 } map { /`(\w+)`/g } @cells });
+	same($what, \%known,
+		{ map { $_ => 1 } map { $_->[0] =~ /`(\w+)`/g } table($title, $header || 'Option') });
 }
 
 ### What it shows
@@ -300,6 +308,15 @@ while ($readme =~ /^```sql\n(.*?)^```/msg)
 	push @blocks, { sql => $1, line => 1 + (substr($readme, 0, $-[0]) =~ tr/\n//) };
 }
 cmp_ok(scalar @blocks, '>', 20, 'there are blocks to run');
+
+$workspace->post(
+	'statements',
+	{   match => $1,
+		columns => [
+			{ name => 'customer', type_name => 'STRING' },
+			{ name => 'total', type_name => 'DECIMAL', type_text => 'DECIMAL(10,2)', type_precision => 10, type_scale => 2 } ],
+		rows => [ [ 'Acme', '8.00' ], [ 'Blimp', '3.00' ] ] })
+  if join('', map { $_->{sql} } @blocks) =~ /databricks\.query\('([^']*)'/;
 
 my $port = $workspace->port;
 my $script = "\\pset pager off\n";
