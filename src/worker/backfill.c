@@ -3,10 +3,12 @@
  *	  Reading back older runs, beside the sweeps.
  *
  * From the moment tracking began backwards, in windows of a day: newest first,
- * so that the history is useful at once.  Tasks and parameters come with the
- * list: larger answers, but no call more.  Each page is written as it comes; the
- * last one of a window moves "backfilled_to" in the same transaction, so that
- * after a crash at most one window is read again.
+ * so that the history is useful at once.  Some windows are read at the same time,
+ * since each is a chain of pages that wait for each other.  Tasks and parameters
+ * come with the list: larger answers, but no call more.
+ *
+ * Each page is written as it comes.  "backfilled_to" moves when all windows up to
+ * there are complete, so that after a crash only those under way are read again.
  */
 #include "postgres.h"
 
@@ -20,27 +22,44 @@
 #include "worker/session.h"
 #include "worker/tracked.h"
 
+/* Windows read at the same time. */
+#define WINDOWS 8
+
+/* After so many the workspace is looked up anew. */
+#define WINDOWS_OF_A_PORTION 30
+
+typedef struct Window
+{
+	TimestampTz from;
+	DbxListing *listing;
+} Window;
+
 typedef struct DbxBackfill
 {
 	MemoryContext context;
 	MemoryContext answers;
 	DbxWorkspace *workspace;
-	TimestampTz	  from;
-	TimestampTz	  to;
-	DbxListing	 *listing;
+	TimestampTz	  floor;	/* older runs are not wanted */
+	TimestampTz	  to;		/* the next window ends here */
+	int			  nstarted; /* in this portion */
+	int			  count;	/* windows under way, newest first */
+	Window		  windows[WINDOWS];
 } DbxBackfill;
 
 static bool load_window(DbxTracked *tracked, DbxBackfill *backfill);
+static void start_windows(DbxBackfill *backfill);
+static bool read_window(DbxTracked *tracked, DbxBackfill *backfill,
+						Window *window);
+static bool leave_complete(DbxTracked *tracked, DbxBackfill *backfill);
 
 void
 dbx_backfill_begin(DbxTracked *tracked)
 {
-	MemoryContext  context = AllocSetContextCreate(tracked->context,
-												   "databricks backfill",
-												   ALLOCSET_DEFAULT_SIZES);
-	MemoryContext  before = MemoryContextSwitchTo(context);
-	DbxBackfill	  *backfill = palloc0(sizeof(DbxBackfill));
-	StringInfoData query;
+	MemoryContext context = AllocSetContextCreate(tracked->context,
+												  "databricks backfill",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(context);
+	DbxBackfill	 *backfill = palloc0(sizeof(DbxBackfill));
 
 	tracked->activities[DBX_BACKFILL].portion = backfill;
 	backfill->context = context;
@@ -48,14 +67,33 @@ dbx_backfill_begin(DbxTracked *tracked)
 											  "databricks backfill answers",
 											  ALLOCSET_DEFAULT_SIZES);
 	if (load_window(tracked, backfill))
+		start_windows(backfill);
+	MemoryContextSwitchTo(before);
+}
+
+static void
+start_windows(DbxBackfill *backfill)
+{
+	MemoryContext  before = MemoryContextSwitchTo(backfill->context);
+	StringInfoData query;
+
+	initStringInfo(&query);
+	while (backfill->count < WINDOWS && backfill->to > backfill->floor &&
+		   backfill->nstarted < WINDOWS_OF_A_PORTION)
 	{
-		initStringInfo(&query);
+		Window *window = &backfill->windows[backfill->count++];
+
+		window->from = Max(backfill->floor, backfill->to - USECS_PER_DAY);
+		resetStringInfo(&query);
 		dbx_query_add(&query, "expand_tasks", "true");
-		dbx_tracked_add_time(&query, "start_time_from", backfill->from);
+		dbx_tracked_add_time(&query, "start_time_from", window->from);
 		dbx_tracked_add_time(&query, "start_time_to",
 							 backfill->to + USECS_PER_SEC / 1000);
-		backfill->listing = dbx_listing_start(backfill->workspace, query.data);
+		window->listing = dbx_listing_start(backfill->workspace, query.data);
+		backfill->to = window->from;
+		backfill->nstarted++;
 	}
+	pfree(query.data);
 	MemoryContextSwitchTo(before);
 }
 
@@ -65,7 +103,7 @@ load_window(DbxTracked *tracked, DbxBackfill *backfill)
 {
 	static const char *sql =
 		"SELECT t.backfilled_to,"
-		" greatest(t.tracked_at - t.backfill, now() - t.retention, t.backfilled_to - interval '1 day')"
+		" greatest(t.tracked_at - t.backfill, now() - t.retention)"
 		" FROM databricks.tracking_settings AS t"
 		" WHERE t.workspace = $1 AND t.backfill_finished_at IS NULL"
 		" AND t.backfilled_to > greatest(t.tracked_at - t.backfill, now() - t.retention)";
@@ -90,7 +128,7 @@ load_window(DbxTracked *tracked, DbxBackfill *backfill)
 		backfill->to = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0],
 														 SPI_tuptable->tupdesc,
 														 1, &isnull));
-		backfill->from = DatumGetTimestampTz(
+		backfill->floor = DatumGetTimestampTz(
 			SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2,
 						  &isnull));
 		MemoryContextSwitchTo(backfill->context);
@@ -108,41 +146,72 @@ load_window(DbxTracked *tracked, DbxBackfill *backfill)
 }
 
 /*
- * Go on with what has come back; true when this window is done.  Then
- * the activity's "due" says whether there may be another.
+ * Go on with what has come back; true when these windows are done.  Then the
+ * activity's "due" says whether there may be others.
  */
 bool
 dbx_backfill_advance(DbxTracked *tracked)
 {
-	DbxBackfill	  *backfill = tracked->activities[DBX_BACKFILL].portion;
-	MemoryContext  before = CurrentMemoryContext;
-	const DbxJson *rows;
+	DbxActivity	 *activity = &tracked->activities[DBX_BACKFILL];
+	DbxBackfill	 *backfill = activity->portion;
+	MemoryContext before = CurrentMemoryContext;
+	bool		  lost = false;
 
-	if (backfill->listing == NULL)
+	if (backfill->nstarted == 0)
 	{
-		tracked->activities[DBX_BACKFILL].due = 0;
+		activity->due = 0;
 		return true;
 	}
-	MemoryContextSwitchTo(backfill->answers);
-	while (dbx_listing_next(backfill->listing, &rows))
-	{
-		bool last = dbx_listing_done(backfill->listing);
+	for (int i = 0; i < backfill->count && !lost; i++)
+		lost = !read_window(tracked, backfill, &backfill->windows[i]);
+	lost = lost || !leave_complete(tracked, backfill);
+	MemoryContextSwitchTo(before);
+	if (!lost)
+		start_windows(backfill);
+	if (backfill->count > 0 && !lost)
+		return false;
+	activity->due = GetCurrentTimestamp();
+	return true;
+}
 
-		if (!dbx_tracked_write(
-				tracked, dbx_listing_runs(backfill->listing, rows),
-				DBX_WRITE_BACKFILL,
-				last ? "UPDATE databricks.tracking_settings AS t SET backfilled_to = $2 WHERE t.workspace = $1"
-					 : NULL,
-				backfill->from, false))
-			break;
+/* False: the tables are gone. */
+static bool
+read_window(DbxTracked *tracked, DbxBackfill *backfill, Window *window)
+{
+	const DbxJson *rows;
+
+	MemoryContextSwitchTo(backfill->answers);
+	while (dbx_listing_next(window->listing, &rows))
+	{
+		if (!dbx_tracked_write(tracked, dbx_listing_runs(window->listing, rows),
+							   DBX_WRITE_BACKFILL, NULL, 0, false))
+			return false;
 		MemoryContextReset(backfill->answers);
 		MemoryContextSwitchTo(backfill->answers);
 	}
-	MemoryContextSwitchTo(before);
-	if (!dbx_listing_done(backfill->listing))
-		return false;
-	tracked->activities[DBX_BACKFILL].due = GetCurrentTimestamp();
 	return true;
+}
+
+/* Forget the newest windows that are complete, and note how far that is. */
+static bool
+leave_complete(DbxTracked *tracked, DbxBackfill *backfill)
+{
+	static const char
+		*sql = "UPDATE databricks.tracking_settings AS t SET backfilled_to = $2"
+			   " WHERE t.workspace = $1";
+	TimestampTz reached = 0;
+	int			complete = 0;
+
+	while (complete < backfill->count &&
+		   dbx_listing_done(backfill->windows[complete].listing))
+		reached = backfill->windows[complete++].from;
+	if (complete == 0)
+		return true;
+	backfill->count -= complete;
+	memmove(backfill->windows, backfill->windows + complete,
+			sizeof(Window) * backfill->count);
+	return dbx_tracked_write(tracked, NIL, DBX_WRITE_BACKFILL, sql, reached,
+							 false);
 }
 
 void
