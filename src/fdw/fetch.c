@@ -27,15 +27,15 @@
 #include "fdw/fdw.h"
 
 /* After how many pages a list may go on in ranges of time. */
-#define PAGES_BEFORE_WINDOWS	 3
+#define PAGES_BEFORE_WINDOWS	 2
 #define FEW_PAGES_BEFORE_WINDOWS 40
 
 /* How many pages a range of time should have. */
-#define LEAST_PAGES_OF_WINDOW 3
+#define LEAST_PAGES_OF_WINDOW 2
 #define MOST_PAGES_OF_WINDOW  20
 
 /* How many pages must be to come for that, for each list at once. */
-#define PAGES_PER_LIST 3
+#define PAGES_PER_LIST 4
 
 /* Lists at once where perhaps not all will be read. */
 #define FEW_LISTS 4
