@@ -60,6 +60,7 @@ AS $migration$
 		ready pg_catalog.bool NOT NULL DEFAULT true,
 		hook pg_catalog.text CHECK (hook IN ('on_success', 'on_failure')),
 		announce pg_catalog.bool NOT NULL DEFAULT false,
+		debounce pg_catalog.interval,
 		CONSTRAINT run_requests_key UNIQUE (workspace, requested_by, request_key)
 	);
 	CREATE INDEX run_requests_queued_idx ON databricks.run_requests (workspace, next_attempt_at)
@@ -70,6 +71,8 @@ AS $migration$
 		WHERE hook IS NOT NULL OR announce OR (state = 'queued' AND NOT ready);
 	CREATE INDEX run_requests_expires_idx ON databricks.run_requests (expires_at)
 		WHERE state = 'queued' AND expires_at IS NOT NULL;
+	CREATE INDEX run_requests_debounce_idx ON databricks.run_requests (request_id)
+		WHERE state = 'queued' AND debounce IS NOT NULL;
 	CREATE INDEX run_requests_finished_idx ON databricks.run_requests (finished_at)
 		WHERE finished_at IS NOT NULL;
 	REVOKE ALL ON databricks.run_requests FROM PUBLIC;
@@ -107,6 +110,8 @@ AS $migration$
 		'Requests that must have ended before, whichever way.';
 	COMMENT ON COLUMN databricks.run_requests.ready IS
 		'False while other requests have to end first.';
+	COMMENT ON COLUMN databricks.run_requests.debounce IS
+		'How long identical requests are waited for, to be sent as one.';
 	COMMENT ON COLUMN databricks.run_requests.hook IS
 		'SQL that is still to be run: on_success or on_failure.';
 
@@ -197,7 +202,7 @@ RETURNS pg_catalog.int8
 AS 'MODULE_PATHNAME', 'databricks_enqueue_run_now'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION databricks.enqueue_run_now(pg_catalog.int8, pg_catalog.jsonb, pg_catalog.jsonb, pg_catalog.text, pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.int4, pg_catalog.interval, pg_catalog.text, pg_catalog.int8[], pg_catalog.text, pg_catalog.text, pg_catalog.name) IS
-	'Asks for a run of a job in this transaction: a row of run_requests, whose id is returned. The worker sends it after commit, as the current role, and starts exactly one run per attempt; after a rollback nothing is sent. Makes no call. job_parameters and options as run_now(). request_key: the same key with the same body gives the same request. not_before, expires_at: when to send it first, and until when at the latest. max_attempts, retry_delay: a run that fails is tried again, under a new token (retry new_run) or repaired (repair). depends_on: requests that must have succeeded before. on_success, on_failure: SQL run as the current role when it has ended, $1 being the request, $2 the run. POST /api/2.2/jobs/run-now, later, by the worker. Errors: 22004, 22023 arguments that cannot be meant, 42501 no USAGE on the workspace, 28000 no credentials, 42710 request_key used with another body, 42704 no such workspace or depended-on request.';
+	'Asks for a run of a job in this transaction: a row of run_requests, whose id is returned. The worker sends it after commit, as the current role, and starts exactly one run per attempt; after a rollback nothing is sent. Makes no call. job_parameters and options as run_now(). request_key: the same key with the same body gives the same request. not_before, expires_at: when to send it first, and until when at the latest. max_attempts, retry_delay: a run that fails is tried again, as a new run under a new token (retry new_run, the only way there is). depends_on: requests that must have succeeded before. on_success, on_failure: SQL run as the current role when it has ended, $1 being the request, $2 the run. POST /api/2.2/jobs/run-now, later, by the worker. Errors: 22004, 22023 arguments that cannot be meant, 42501 no USAGE on the workspace, 28000 no credentials, 42710 request_key used with another body, 42704 no such workspace or depended-on request.';
 
 CREATE FUNCTION databricks.enqueue_run_now(
 	job_name pg_catalog.text,
@@ -300,3 +305,10 @@ AS 'MODULE_PATHNAME', 'databricks_await_request'
 LANGUAGE C;
 COMMENT ON PROCEDURE databricks.await_request(pg_catalog.int8, pg_catalog.interval, pg_catalog.bool, pg_catalog.bool) IS
 	'wait_for_request() for waits of hours: commits before it waits and holds no snapshot meanwhile. cancel_on_timeout: cancel_request() when the time is up. Not inside a transaction block (2D000).';
+
+CREATE FUNCTION databricks.run_job_on_change()
+RETURNS pg_catalog.trigger
+AS 'MODULE_PATHNAME', 'databricks_run_job_on_change'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION databricks.run_job_on_change() IS
+	'Trigger function: EXECUTE FUNCTION databricks.run_job_on_change(job [, workspace [, expression [, debounce]]]) asks for a run of the job, by name or id, when the writing transaction commits. The request belongs to the owner of the table; whoever may put triggers on a table may so start its owner''s jobs. expression: SQL giving job_parameters as jsonb, evaluated as the writer; in row triggers $1 is the new and $2 the old row, in statement triggers transition tables can be read. debounce: an interval by which identical requests of several transactions become one. A statement trigger with a transition table does nothing when no row was changed; identical requests of one transaction are one. A fault becomes a rejected request and a warning, never an error for the writer. Empty arguments count as not given. POST /api/2.2/jobs/run-now, later, by the worker.';

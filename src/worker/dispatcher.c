@@ -51,7 +51,7 @@
 #define LOCKED_RETRY_USECS (USECS_PER_SEC / 20)
 
 /* Rows in hand per place for a call, so that there is always one to send. */
-#define WINDOW_FACTOR	 2
+#define WINDOW_FACTOR	 4
 #define PARALLEL_DEFAULT 16
 
 /* With nothing left to send or to follow, the process stays for so long. */
@@ -416,7 +416,7 @@ refill_wanted(void)
 		Site *site = lfirst(cell);
 
 		if (site->backlog && site->blocked_until <= now &&
-			count_in_hand(site->name) <= site->parallel)
+			count_in_hand(site->name) <= 2 * site->parallel)
 			return true;
 	}
 	return false;
@@ -507,6 +507,20 @@ tidy_queue(void)
 		"    WHERE d.finished_at IS NULL AND d.state IS NOT NULL)"
 		"  FOR UPDATE SKIP LOCKED) AS s"
 		" WHERE r.request_id = s.request_id";
+	/* Of those that wait for others like them, the first one stands for all. */
+	static const char *const merge =
+		"UPDATE databricks.run_requests AS r SET state = 'skipped',"
+		" finished_at = clock_timestamp(), next_attempt_at = NULL,"
+		" announce = true,"
+		" last_error = format('merged with request %s', m.first)"
+		" FROM (SELECT q.request_id, first_value(q.request_id) OVER"
+		"   (PARTITION BY q.workspace, q.requested_by,"
+		"     coalesce(q.job_name, q.job_id::text), q.body"
+		"    ORDER BY q.next_attempt_at, q.request_id) AS first"
+		"  FROM (SELECT l.* FROM databricks.run_requests AS l"
+		"   WHERE l.state = 'queued' AND l.debounce IS NOT NULL"
+		"    AND l.triggered_at IS NULL FOR UPDATE SKIP LOCKED) AS q) AS m"
+		" WHERE r.request_id = m.request_id AND m.first <> m.request_id";
 	static const char *const announce =
 		"UPDATE databricks.run_requests AS r SET announce = false"
 		" FROM (SELECT a.request_id FROM databricks.run_requests AS a"
@@ -546,6 +560,7 @@ tidy_queue(void)
 			break;
 	}
 	(void) execute(ready, 0, NULL, NULL);
+	(void) execute(merge, 0, NULL, NULL);
 	if (execute(announce, 0, NULL, NULL))
 	{
 		rows = SPI_tuptable;

@@ -85,7 +85,7 @@ dbx_outbox_enqueue(const DbxEnqueue *request)
 	check_arguments(request);
 	if (job_name != NULL && dbx_job_is_id(job_name, &job_id))
 		job_name = NULL;
-	if (workspace == NULL)
+	if (workspace == NULL && !request->rights_later)
 		workspace = dbx_workspace_default(request->requester);
 	if (!request->rights_later)
 		(void) dbx_workspace_resolve(workspace, request->requester);
@@ -243,9 +243,14 @@ insert_request(const DbxEnqueue *request, const char *workspace,
 		" (workspace, requested_by, session_user_name, application_name, kind,"
 		"  job_id, job_name, schedule_name, tick, body, request_key,"
 		"  depends_on, not_before, expires_at, next_attempt_at, max_attempts,"
-		"  retry_delay, retry, after_requests, on_success, on_failure, ready)"
+		"  retry_delay, retry, after_requests, on_success, on_failure, ready,"
+		"  debounce, state, last_error, finished_at, announce)"
 		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-		"  $15, $16, $17, $18, $19, $20, $21, $22)"
+		"  CASE WHEN $24 IS NULL THEN $15 + coalesce($23, '0') END,"
+		"  $16, $17, $18, $19, $20, $21, $22, $23,"
+		"  CASE WHEN $24 IS NULL THEN 'queued' ELSE 'rejected' END, $24,"
+		"  CASE WHEN $24 IS NOT NULL THEN clock_timestamp() END,"
+		"  $24 IS NOT NULL)"
 		" ON CONFLICT ON CONSTRAINT run_requests_key DO NOTHING"
 		" RETURNING request_id";
 	static SPIPlanPtr plan = NULL;
@@ -254,7 +259,7 @@ insert_request(const DbxEnqueue *request, const char *workspace,
 						TIMESTAMPTZOID, JSONBOID,		TEXTOID,		INT8ARRAYOID,
 						TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID,
 						INTERVALOID,	TEXTOID,		INT8ARRAYOID,	TEXTOID,
-						TEXTOID,		BOOLOID};
+						TEXTOID,		BOOLOID,		INTERVALOID,	TEXTOID};
 	Datum	 values[lengthof(types)];
 	char	 nulls[lengthof(types) + 1];
 	Interval delay = {0};
@@ -303,7 +308,7 @@ insert_request(const DbxEnqueue *request, const char *workspace,
 	values[15] = Int32GetDatum(Max(request->max_attempts, 1));
 	values[16] = IntervalPGetDatum(request->retry_delay ? request->retry_delay
 														: &delay);
-	TEXT_VALUE(17, request->repair ? "repair" : "new_run");
+	TEXT_VALUE(17, "new_run");
 	values[18] = PointerGetDatum(request->after);
 	if (request->after == NULL)
 		nulls[18] = 'n';
@@ -311,6 +316,10 @@ insert_request(const DbxEnqueue *request, const char *workspace,
 	TEXT_VALUE(20, request->on_failure);
 	values[21] = BoolGetDatum(request->depends_on == NULL &&
 							  request->after == NULL);
+	values[22] = IntervalPGetDatum(request->debounce);
+	if (request->debounce == NULL)
+		nulls[22] = 'n';
+	TEXT_VALUE(23, request->rejected);
 #undef TEXT_VALUE
 #undef TIME_VALUE
 

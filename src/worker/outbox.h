@@ -35,13 +35,15 @@ typedef struct DbxEnqueue
 	TimestampTz	   expires_at;
 	int			   max_attempts; /* 0: 1 */
 	Interval	  *retry_delay;	 /* NULL: 1 minute */
-	bool		   repair;		 /* a next attempt repairs the run */
 	ArrayType	  *depends_on;	 /* int8[]: these must have succeeded */
 	ArrayType	  *after;		 /* int8[]: these must have ended, somehow */
 	const char	  *on_success;
 	const char	  *on_failure;
 	const char	  *schedule_name;
 	TimestampTz	   tick;
+	Interval	  *debounce; /* send it so much later, and identical ones that
+							  * were committed meanwhile with it */
+	const char	  *rejected; /* it is not to be sent, for this reason */
 	bool		   rights_later; /* workspace given; whether the requester may
 									 * use it is looked at when it is sent */
 } DbxEnqueue;

@@ -51,7 +51,11 @@ sub attempt
 {
 	my ($sql) = @_;
 	my ($out, $err) = ('', '');
-	$node->psql('postgres', $sql, stdout => \$out, stderr => \$err, timeout => 60, timed_out => \my $timed_out);
+
+	# Writing to a psql that has just lost its server dies.
+	eval {
+		$node->psql('postgres', $sql, stdout => \$out, stderr => \$err, timeout => 60, timed_out => \my $timed_out);
+	};
 	return $out;
 }
 
