@@ -59,7 +59,8 @@ typedef struct DbxCallSpec
 	char *into;
 	Size  into_size;
 
-	bool repeatable; /* the caller knows that a repeat does no harm */
+	bool repeatable;   /* the caller knows that a repeat does no harm */
+	bool uncompressed; /* of the answer: packing it costs more than it saves */
 } DbxCallSpec;
 
 typedef struct DbxApiError

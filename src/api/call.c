@@ -60,12 +60,13 @@ struct DbxCall
 	char				 *query;
 	char				 *body;
 	char				 *caller;
-	const char			 *content; /* of the spec: these six */
+	const char			 *content; /* of the spec: these seven */
 	int					  content_file;
 	Size				  content_len;
 	char				 *into;
 	Size				  into_size;
 	bool				  repeatable;
+	bool				  uncompressed;
 	DbxCallStats		 *stats;
 	DbxEffect			  effect;
 	CallState			  state;
@@ -245,6 +246,7 @@ send_call(DbxCall *call)
 		request.body_borrowed = true;
 		request.file = call->content_file;
 	}
+	request.uncompressed = call->uncompressed;
 	request.into = call->into;
 	request.into_size = call->into_size;
 	/*
@@ -646,6 +648,7 @@ dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
 	call->into = spec->into;
 	call->into_size = spec->into_size;
 	call->repeatable = spec->repeatable;
+	call->uncompressed = spec->uncompressed;
 	call->stats = spec->stats;
 	call->effect = effect;
 	call->state = CALL_WAITING;

@@ -282,6 +282,8 @@ make_read(void *arg, int number, DbxCallSpec *spec)
 	spec->method = "GET";
 	spec->path = "/api/2.0/dbfs/read";
 	spec->query = query.data;
+	/* base64 of what is mostly packed already */
+	spec->uncompressed = true;
 	spec->caller = download->caller;
 }
 

@@ -401,7 +401,8 @@ set_options(DbxTransfer *transfer, const DbxHttpRequest *request)
 	 */
 	curl_easy_setopt(easy, CURLOPT_PIPEWAIT,
 					 strncmp(request->url, "https:", 6) == 0 ? 1L : 0L);
-	curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+	if (!request->uncompressed)
+		curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	/* an environment variable of the server must not reroute credentials */

@@ -40,6 +40,7 @@ typedef struct DbxHttpRequest
 	bool		fresh_connection; /* for calls that must not be repeated:
 									 * libcurl silently repeats a request when
 									 * a kept-alive connection turns out dead */
+	bool		uncompressed;	  /* do not ask for a compressed answer */
 	bool		allow_http;		  /* plain http permitted (loopback) */
 	int			connect_timeout;  /* ms */
 	int			timeout;		  /* ms, the whole transfer; with "file" or

@@ -6,10 +6,12 @@ stand beside it.  Times are the best of several rounds.  Nothing here asserts: t
 tests do that, of counts and never of times.
 """
 
+import base64
 import concurrent.futures
 import os
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "workspace"))
@@ -184,7 +186,64 @@ def memory(bench):
     report("memory", kb_after_1000=first, kb_grown_by_100000=last - first)
 
 
-WORKLOADS = {work.__name__: work for work in (latency, many, scan, tracking, memory)}
+def files(bench):
+    """100 MB to a volume and to DBFS and back: curl with the same calls, one after the other (1: as quick as curl)."""
+    bench.reset()
+    size, block = 100 * 1000 * 1000, 1024 * 1024
+    url = "http://127.0.0.1:%d/api/2.0/" % bench.port
+    path = "/Volumes/main/default/landing/bench"
+    bench.sql("DROP TABLE IF EXISTS content", "CREATE TABLE content (bytes bytea)",
+              "ALTER TABLE content ALTER bytes SET STORAGE EXTERNAL",
+              "INSERT INTO content SELECT string_agg(sha512(n::text::bytea), '') FROM generate_series(1, %d) AS n" % (size // 64))
+    with tempfile.TemporaryDirectory() as folder:
+        whole = os.path.join(folder, "whole")
+        data = os.urandom(size)
+        with open(whole, "wb") as f:
+            f.write(data)
+        blocks = []
+        for at in range(0, size, block):
+            blocks.append(os.path.join(folder, str(at)))
+            with open(blocks[-1], "w") as f:
+                f.write('{"handle": HANDLE, "data": "%s"}' % base64.b64encode(data[at:at + block]).decode())
+
+        def curl(*requests):
+            """All requests (lines of a configuration each) by one curl."""
+            common = ["silent", "output = \"%s\"" % os.devnull, 'header = "Authorization: Bearer %s"' % ADMIN]
+            text = "\nnext\n".join("\n".join(common + list(r)) for r in requests)
+            subprocess.run(["curl", "-K", "-"], input=text, text=True, check=True)
+
+        def dbfs_up():
+            client = Client(bench.port, version="2.0")
+            handle = client.ok("POST", "/dbfs/create", {"path": "/bench", "overwrite": True})["handle"]
+            client.close()
+            for name in blocks:
+                with open(name, "r+") as f:
+                    # the handle has as many digits as fit; blanks mean nothing in JSON
+                    f.write('{"handle":%-18d,"data": "' % handle)
+            begun = time.perf_counter()
+            curl(*[('url = "%sdbfs/add-block"' % url, 'data-binary = "@%s"' % name) for name in blocks])
+            return time.perf_counter() - begun
+
+        # room for a handle of any length
+        for name in blocks:
+            with open(name, "r+") as f:
+                text = f.read()
+                f.seek(0)
+                f.write(text.replace('{"handle": HANDLE, "data": "', '{"handle":%-18d,"data": "' % 0))
+        there = [seconds(lambda: curl(('url = "%sfs/files%s?overwrite=true"' % (url, path), 'upload-file = "%s"' % whole))),
+                 seconds(lambda: curl(('url = "%sfs/files%s"' % (url, path),))),
+                 min(dbfs_up() for _ in range(ROUNDS)),
+                 seconds(lambda: curl(*[('url = "%sdbfs/read?path=/bench&offset=%d&length=%d"' % (url, at, block),)
+                                        for at in range(0, size, block)]))]
+    ours = []
+    for place in (path, "dbfs:/bench2"):
+        ours.append(bench.ms("SELECT databricks.upload_file('%s', bytes, true) FROM content" % place) / 1000)
+        ours.append(bench.ms("SELECT length(databricks.download_file('%s'))" % place) / 1000)
+    report("files", **{name + "_speed": round(t / o, 2) for name, t, o in
+                       zip(("volume_up", "volume_down", "dbfs_up", "dbfs_down"), there, ours)})
+
+
+WORKLOADS = {work.__name__: work for work in (latency, many, scan, tracking, memory, files)}
 
 
 def main():
