@@ -19,10 +19,18 @@ IMPORT FOREIGN SCHEMA databricks EXCEPT (runs, "no such") FROM SERVER "Fdw Table
 SELECT c.oid::regclass, t.ftoptions FROM pg_foreign_table t JOIN pg_class c ON c.oid = t.ftrelid
 	WHERE c.relnamespace = '"Fdw Schema"'::regnamespace ORDER BY c.relname;
 
+-- import: options for each table
+CREATE SCHEMA "Fdw Options";
+IMPORT FOREIGN SCHEMA databricks LIMIT TO (jobs, runs) FROM SERVER "Fdw Table" INTO "Fdw Options"
+	OPTIONS (updatable 'false', cache_ttl '10s');
+SELECT c.relname, t.ftoptions FROM pg_foreign_table t JOIN pg_class c ON c.oid = t.ftrelid
+	WHERE c.relnamespace = '"Fdw Options"'::regnamespace ORDER BY c.relname;
+IMPORT FOREIGN SCHEMA databricks LIMIT TO (secrets) FROM SERVER "Fdw Table" INTO "Fdw Options" OPTIONS (resource 'jobs');
+
 -- import: what cannot be
 IMPORT FOREIGN SCHEMA databricks LIMIT TO (jobs, "Runs") FROM SERVER "Fdw Table" INTO "Fdw Schema";
 IMPORT FOREIGN SCHEMA public FROM SERVER "Fdw Table" INTO "Fdw Schema";
-IMPORT FOREIGN SCHEMA databricks FROM SERVER "Fdw Table" INTO "Fdw Schema" OPTIONS (import_default 'true');
+IMPORT FOREIGN SCHEMA databricks LIMIT TO (secrets) FROM SERVER "Fdw Table" INTO "Fdw Options" OPTIONS (import_default 'true');
 IMPORT FOREIGN SCHEMA databricks FROM SERVER "Fdw Table" INTO "Fdw Schema";
 
 SET search_path = "Fdw Schema", public;

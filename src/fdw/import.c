@@ -20,7 +20,7 @@
 #define REMOTE_SCHEMA "databricks"
 
 static char *create_command(const DbxResource *res, const char *server,
-							const char *schema);
+							const char *schema, List *options);
 static bool	 is_named(const char *name, List *names);
 static void	 check_names(ImportForeignSchemaStmt *stmt);
 
@@ -33,12 +33,16 @@ databricksImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 	ListCell	  *cell;
 	int			   i;
 
-	if (stmt->options != NIL)
-		ereport(ERROR,
+	foreach(cell, stmt->options)
+	{
+		/* the rest is checked as an option of each table */
+		if (strcmp(lfirst_node(DefElem, cell)->defname, "resource") == 0)
+			ereport(
+				ERROR,
 				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
-				 errmsg("invalid option \"%s\"",
-						linitial_node(DefElem, stmt->options)->defname),
-				 errhint("There are no options of IMPORT FOREIGN SCHEMA.")));
+				 errmsg("option \"resource\" cannot be given for all tables"),
+				 errhint("Each table has its own; name tables with LIMIT TO.")));
+	}
 	if (strcmp(stmt->remote_schema, REMOTE_SCHEMA) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_SCHEMA_NOT_FOUND),
@@ -52,20 +56,17 @@ databricksImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 	foreach(cell, stmt->table_list)
 		names = lappend(names, lfirst_node(RangeVar, cell)->relname);
 	if (stmt->list_type == FDW_IMPORT_SCHEMA_LIMIT_TO)
-	{
 		check_names(stmt);
-		return dbx_fdw_import_commands(server->servername, stmt->local_schema,
-									   names);
-	}
-
 	for (i = 0; dbx_resources[i] != NULL; i++)
 	{
-		if (stmt->list_type != FDW_IMPORT_SCHEMA_EXCEPT ||
-			!is_named(dbx_resources[i]->name, names))
+		bool named = is_named(dbx_resources[i]->name, names);
+
+		if (stmt->list_type == FDW_IMPORT_SCHEMA_ALL ||
+			named == (stmt->list_type == FDW_IMPORT_SCHEMA_LIMIT_TO))
 			commands = lappend(commands,
 							   create_command(dbx_resources[i],
 											  server->servername,
-											  stmt->local_schema));
+											  stmt->local_schema, stmt->options));
 	}
 	return commands;
 }
@@ -80,7 +81,8 @@ dbx_fdw_import_commands(const char *server, const char *schema, List *only)
 	{
 		if (only == NIL || is_named(dbx_resources[i]->name, only))
 			commands = lappend(commands,
-							   create_command(dbx_resources[i], server, schema));
+							   create_command(dbx_resources[i], server, schema,
+											  NIL));
 	}
 	return commands;
 }
@@ -103,9 +105,11 @@ dbx_fdw_comment_table(Oid relid)
 }
 
 static char *
-create_command(const DbxResource *res, const char *server, const char *schema)
+create_command(const DbxResource *res, const char *server, const char *schema,
+			   List *options)
 {
 	StringInfoData command;
+	ListCell	  *cell;
 	int			   i;
 
 	initStringInfo(&command);
@@ -115,8 +119,16 @@ create_command(const DbxResource *res, const char *server, const char *schema)
 		appendStringInfo(&command, "%s%s %s", i > 0 ? ", " : "",
 						 quote_identifier(res->columns[i].name),
 						 dbx_resource_type_name(&res->columns[i]));
-	appendStringInfo(&command, ") SERVER %s OPTIONS (resource %s)",
+	appendStringInfo(&command, ") SERVER %s OPTIONS (resource %s",
 					 quote_identifier(server), quote_literal_cstr(res->name));
+	foreach(cell, options)
+	{
+		DefElem *option = lfirst_node(DefElem, cell);
+
+		appendStringInfo(&command, ", %s %s", quote_identifier(option->defname),
+						 quote_literal_cstr(defGetString(option)));
+	}
+	appendStringInfoChar(&command, ')');
 	return command.data;
 }
 
