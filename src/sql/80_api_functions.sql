@@ -11,7 +11,7 @@ CREATE VIEW databricks.api_functions WITH (security_invoker = true) AS
 SELECT p.oid::pg_catalog.regprocedure AS function,
 	   CASE p.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END AS kind,
 	   c.calls AS rest_calls,
-	   COALESCE('workspace' OPERATOR(pg_catalog.=) ANY (p.proargnames), false) AS takes_workspace,
+	   COALESCE('workspace' OPERATOR(pg_catalog.=) ANY (p.proargnames[1:p.pronargs]), false) AS takes_workspace,
 	   EXISTS (SELECT FROM pg_catalog.unnest(c.calls) AS u(call)
 			   WHERE u.call OPERATOR(pg_catalog.!~) '^(GET|HEAD) ') AS changes_something,
 	   pg_catalog.array_remove(ARRAY[

@@ -29,7 +29,7 @@ is(sql('SELECT string_agg(function::text, E\'\n\') FROM databricks.api_functions
 # Whoever takes a workspace says what it calls there; a function of the API ends with it.
 is(sql(q{SELECT string_agg(function::text, E'\n' ORDER BY 1) FROM databricks.api_functions
 	WHERE takes_workspace AND rest_calls = '{}' AND description !~ 'Calls nothing|Makes no call'
-	  AND function::text !~ '^databricks\.(api|api_.*|pause_workspace|resume_workspace|untrack|check_connection|connect|_.*|.*schedule.*|cancel_request|retry_request|report|gantt|metrics|.*_unlocked|stat_.*|tracked_workspaces|pause_reason)\('}),
+	  AND function::text !~ '^databricks\.(api|api_.*|pause_workspace|resume_workspace|untrack|check_connection|connect|_.*|.*schedule.*|cancel_request|retry_request|report|gantt|metrics|.*_unlocked|stat_.*|pause_reason)\('}),
 	'', 'each says which calls it makes');
 is(sql(q{SELECT string_agg(a.function::text, E'\n') FROM databricks.api_functions AS a JOIN pg_proc AS p ON p.oid = a.function
 	WHERE takes_workspace AND rest_calls <> '{}' AND proargnames[pronargs] <> 'workspace'
