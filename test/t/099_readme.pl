@@ -1,4 +1,4 @@
-# 095_readme.pl - the README says what is there, and what it shows works.
+# 099_readme.pl - the README says what is there, and what it shows works.
 #
 # Its reference is compared with the catalogs in both directions: functions with
 # their arguments and results, views, data tables and foreign tables with their
