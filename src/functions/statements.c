@@ -283,6 +283,8 @@ databricks_query(PG_FUNCTION_ARGS)
 	Rows		   rows = {0};
 	int			   i;
 
+	dbx_arg_require(fcinfo, 0, "statement");
+	dbx_arg_require(fcinfo, 1, "warehouse_id");
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	start_statement(fcinfo, &statement, "query");
 	dbx_statement_wait(&statement, true);

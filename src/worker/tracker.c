@@ -426,6 +426,32 @@ log_change(DbxTracked *tracked, const char *what, char **logged,
 
 /* ---- writing ---- */
 
+/*
+ * Without the runs that are older than what is kept: a window that was asked for
+ * before the retention was set, or long ago, must not bring back what has been
+ * removed since.
+ */
+static List *
+without_expired(const DbxTracked *tracked, List *runs)
+{
+	int64 oldest = (GetCurrentTimestamp() - tracked->retention) / 1000 +
+		EPOCH_DISTANCE_MS;
+	List	 *kept = NIL;
+	ListCell *cell;
+
+	foreach(cell, runs)
+	{
+		const DbxSeenRun *run = lfirst(cell);
+		int64			  start;
+
+		if (run->element == NULL ||
+			!dbx_json_int64(dbx_json_get(run->element, "start_time"), &start) ||
+			start <= 0 || start >= oldest)
+			kept = lappend(kept, lfirst(cell));
+	}
+	return kept;
+}
+
 bool
 dbx_tracked_write(DbxTracked *tracked, List *runs, DbxWriteMode mode,
 				  const char *also, TimestampTz time, bool only_if_changed)
@@ -433,6 +459,8 @@ dbx_tracked_write(DbxTracked *tracked, List *runs, DbxWriteMode mode,
 	WriteJob   job = {0};
 	ErrorData *error;
 
+	if (tracked->retention > 0 && mode != DBX_WRITE_SWEEP)
+		runs = without_expired(tracked, runs);
 	job.tracked = tracked;
 	job.batch.workspace = tracked->name;
 	job.batch.runs = runs;
