@@ -10,7 +10,7 @@ use Test::More;
 
 use Databricks::Test;
 
-my $seed = $ENV{DATABRICKS_TEST_SEED} || int(rand(1_000_000));
+my $seed = $ENV{DATABRICKS_TEST_SEED} || 585090;
 srand($seed);
 diag("seed $seed");
 
@@ -67,6 +67,10 @@ foreach my $round (1 .. 150)
 }
 cmp_ok($repairs, '>', 0, "runs were repaired ($repairs), the service failed ($outages times), the worker was stopped ($stops times)");
 $workspace->delete('faults');
+
+# What failed again and again is asked for later and later; here it shall be now.
+value('UPDATE databricks.history_fetches SET due_at = now(), failures = 0');
+$node->restart;
 
 my $columns = value(q{SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum)
 	FROM pg_attribute WHERE attrelid = 'imported.runs'::regclass AND attnum > 0
