@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "api/files.h"
+#include "api/guard.h"
 #include "api/many.h"
 
 #define UPLOAD_ATTEMPTS 3
@@ -113,26 +114,38 @@ send_blocks(const DbxWorkspace *workspace, const char *path,
 	(void) dbx_call(workspace, &spec);
 }
 
-/* Delete a part file, without complaint and not for long. */
-static void
-drop_part(const DbxWorkspace *workspace, const char *path, const char *caller)
+/* A file that comes in parts. */
+typedef struct Upload
 {
-	DbxCallSpec spec = {0};
-	DbxCall	   *call;
+	const DbxWorkspace	*workspace;
+	const DbxFilePath	*path;
+	const DbxFileSource *source;
+	const char			*part; /* path it has until it is whole */
+	bool				 overwrite;
+	const char			*caller;
+} Upload;
+
+/* Delete the part file, without complaint and not for long. */
+static void
+drop_part(void *arg)
+{
+	const Upload *upload = arg;
+	DbxCallSpec	  spec = {0};
+	DbxCall		 *call;
 	TimestampTz until = GetCurrentTimestamp() + CLEAN_UP_MS * INT64CONST(1000);
 
 	spec.method = "POST";
 	spec.path = "/api/2.0/dbfs/delete";
-	spec.body = psprintf("{\"path\":%s}", quoted(path));
-	spec.caller = caller;
-	call = dbx_call_start(workspace, &spec);
+	spec.body = psprintf("{\"path\":%s}", quoted(upload->part));
+	spec.caller = upload->caller;
+	call = dbx_call_start(upload->workspace, &spec);
 	while (!dbx_call_done(call) && !dbx_calls_progress(until))
 		;
 	if (!dbx_call_done(call) || dbx_call_error(call) != NULL)
 		ereport(
 			WARNING,
 			(errmsg("could not delete the part file \"dbfs:%s\" of an upload",
-					path),
+					upload->part),
 			 errhint(
 				 "It is of no use: delete it with databricks.delete_file().")));
 	dbx_call_free(call);
@@ -140,67 +153,65 @@ drop_part(const DbxWorkspace *workspace, const char *path, const char *caller)
 
 /* Give the part file its final name; what is there makes way if it may. */
 static void
-move_part(const DbxWorkspace *workspace, const char *part,
-		  const DbxFilePath *path, int64 size, bool overwrite,
-		  const char *caller)
+move_part(const Upload *upload)
 {
 	DbxCallSpec spec = {0};
 	DbxCall	   *call;
 	DbxFileInfo info;
 
-	if (overwrite)
-		dbx_file_post(workspace, "/api/2.0/dbfs/delete",
-					  dbx_file_body(path, ""), false, caller);
+	if (upload->overwrite)
+		dbx_file_post(upload->workspace, "/api/2.0/dbfs/delete",
+					  dbx_file_body(upload->path, ""), false, upload->caller);
 	spec.method = "POST";
 	spec.path = "/api/2.0/dbfs/move";
 	spec.body = psprintf("{\"source_path\":%s,\"destination_path\":%s}",
-						 quoted(part), quoted(path->path));
-	spec.caller = caller;
-	call = dbx_call_start(workspace, &spec);
+						 quoted(upload->part), quoted(upload->path->path));
+	spec.caller = upload->caller;
+	call = dbx_call_start(upload->workspace, &spec);
 	dbx_call_wait(call);
 	/* an answer that was lost: is it there? */
 	if (dbx_call_error(call) != NULL &&
 		(!dbx_call_error(call)->unknown_outcome ||
-		 !try_stat(workspace, path->path, &info, caller) || info.size != size ||
-		 try_stat(workspace, part, &info, caller)))
+		 !try_stat(upload->workspace, upload->path->path, &info, upload->caller) ||
+		 info.size != upload->source->length ||
+		 try_stat(upload->workspace, upload->part, &info, upload->caller)))
 		dbx_call_raise(call);
 	dbx_call_free(call);
 }
 
 static void
-upload_in_parts(const DbxWorkspace *workspace, const DbxFilePath *path,
-				const DbxFileSource *source, const char *part, bool overwrite,
-				const char *caller)
+upload_in_parts(void *arg)
 {
-	int attempt;
+	const Upload *upload = arg;
+	int			  attempt;
 
 	for (attempt = 1;; attempt++)
 	{
 		DbxFileInfo info;
 
-		send_blocks(workspace, part, source, caller);
-		if (try_stat(workspace, part, &info, caller) &&
-			info.size == source->length)
+		send_blocks(upload->workspace, upload->part, upload->source,
+					upload->caller);
+		if (try_stat(upload->workspace, upload->part, &info, upload->caller) &&
+			info.size == upload->source->length)
 			break;
 		if (attempt == UPLOAD_ATTEMPTS)
 			ereport(
 				ERROR,
 				(errcode(ERRCODE_FDW_ERROR),
-				 errmsg("could not write \"%s\"", path->given),
+				 errmsg("could not write \"%s\"", upload->path->given),
 				 errdetail(
 					 "What arrived has another size than what was sent, %d times.",
 					 attempt)));
 	}
-	move_part(workspace, part, path, source->length, overwrite, caller);
+	move_part(upload);
 }
 
 void
 dbx_dbfs_upload(const DbxWorkspace *workspace, const DbxFilePath *path,
 				const DbxFileSource *source, bool overwrite, const char *caller)
 {
-	MemoryContext context = CurrentMemoryContext;
-	DbxFileInfo	  info;
-	char		 *part;
+	Upload		upload = {workspace, path, source, NULL, overwrite, caller};
+	DbxFileInfo info;
 
 	if (source->length <= DBX_FILE_BLOCK)
 	{
@@ -225,33 +236,9 @@ dbx_dbfs_upload(const DbxWorkspace *workspace, const DbxFilePath *path,
 					 errmsg("\"%s\" exists already", path->given),
 					 errhint("To replace it: overwrite => true.")));
 	}
-	part = psprintf("%s." UINT64_FORMAT ".part", path->path,
-					pg_prng_uint64(&pg_global_prng_state));
-	PG_TRY();
-	{
-		upload_in_parts(workspace, path, source, part, overwrite, caller);
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		PG_TRY();
-		{
-			drop_part(workspace, part, caller);
-		}
-		PG_CATCH();
-		{
-			/* whatever it was, the first error is the one to report */
-			MemoryContextSwitchTo(context);
-			FlushErrorState();
-		}
-		PG_END_TRY();
-		ReThrowError(error);
-	}
-	PG_END_TRY();
+	upload.part = psprintf("%s." UINT64_FORMAT ".part", path->path,
+						   pg_prng_uint64(&pg_global_prng_state));
+	dbx_guard_error(upload_in_parts, drop_part, &upload);
 }
 
 typedef struct Download

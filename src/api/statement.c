@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "api/guard.h"
 #include "api/internal.h"
 #include "api/statement.h"
 #include "http/http.h"
@@ -183,9 +184,10 @@ statement_path(const DbxStatement *statement, const char *more)
 
 /* Ask for the end of the statement there, but not for long. */
 static void
-cancel_statement(const DbxStatement *statement)
+cancel_statement(void *arg)
 {
-	DbxCallSpec spec = {0};
+	const DbxStatement *statement = arg;
+	DbxCallSpec			spec = {0};
 	TimestampTz until = GetCurrentTimestamp() + CANCEL_MS * INT64CONST(1000);
 	DbxCall	   *call;
 
@@ -304,42 +306,19 @@ take_result(DbxStatement *statement, DbxJson *answer)
 	statement->chunks = (int) Max(chunks, 0);
 }
 
+static void
+wait_for_statement(void *arg)
+{
+	DbxStatement *statement = arg;
+
+	take_result(statement, poll_statement(statement));
+}
+
 void
 dbx_statement_wait(DbxStatement *statement, bool cancel)
 {
-	MemoryContext context = CurrentMemoryContext;
-
-	PG_TRY();
-	{
-		take_result(statement, poll_statement(statement));
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		/* ours, not that of the service: HV000 then */
-		if (cancel &&
-			(error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-			 error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN))
-		{
-			PG_TRY();
-			{
-				cancel_statement(statement);
-			}
-			PG_CATCH();
-			{
-				/* whatever it was, the first error is the one to report */
-				MemoryContextSwitchTo(context);
-				FlushErrorState();
-			}
-			PG_END_TRY();
-		}
-		ReThrowError(error);
-	}
-	PG_END_TRY();
+	dbx_guard_cancel(wait_for_statement, cancel ? cancel_statement : NULL,
+					 statement);
 }
 
 const DbxJson *

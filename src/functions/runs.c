@@ -19,11 +19,11 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "api/guard.h"
 #include "api/job.h"
 #include "api/resource.h"
 #include "api/wait.h"
 #include "functions/args.h"
-#include "functions/guard.h"
 #include "http/http.h"
 
 PG_FUNCTION_INFO_V1(databricks_run_now);
@@ -269,8 +269,8 @@ wait_and_return(FunctionCallInfo fcinfo, const DbxWorkspace *workspace,
 	Jsonb  *failed = NULL;
 
 	dbx_wait_begin(&wait, workspace, run_id, options->deadline, caller);
-	dbx_guard(wait_for_end, options->cancel_on_interrupt ? cancel_run : NULL,
-			  &wait);
+	dbx_guard_cancel(wait_for_end,
+					 options->cancel_on_interrupt ? cancel_run : NULL, &wait);
 	if (wait.state.over)
 		failed = judge_end(&wait, options->raise_on_failure);
 	else
@@ -407,8 +407,9 @@ databricks_wait_for_runs(PG_FUNCTION_ARGS)
 	begin_waits(&many, PG_GETARG_ARRAYTYPE_P(0), dbx_arg_workspace(fcinfo, 6),
 				options.deadline);
 	InitMaterializedSRF(fcinfo, 0);
-	dbx_guard(wait_for_ends,
-			  options.cancel_on_interrupt ? cancel_waits_now : NULL, &many);
+	dbx_guard_cancel(wait_for_ends,
+					 options.cancel_on_interrupt ? cancel_waits_now : NULL,
+					 &many);
 	for (i = 0; i < many.count; i++)
 		any_over |= many.waits[i].state.over;
 	if (options.cancel_on_timeout && !(many.any && any_over))
@@ -489,8 +490,8 @@ databricks_await_run(PG_FUNCTION_ARGS)
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	SPI_commit();
 	MemoryContextSwitchTo(context);
-	dbx_guard(wait_for_end_committing,
-			  options.cancel_on_interrupt ? cancel_run : NULL, &wait);
+	dbx_guard_cancel(wait_for_end_committing,
+					 options.cancel_on_interrupt ? cancel_run : NULL, &wait);
 	if (wait.state.over)
 		(void) judge_end(&wait, options.raise_on_failure);
 	else
