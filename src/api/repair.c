@@ -67,9 +67,8 @@ get_run(const DbxWorkspace *workspace, int64 run_id, const char *caller)
 	return dbx_api_get_merged(workspace, &spec, NULL);
 }
 
-/* The newest repair of a run, 0 if it has none. */
-static int64
-latest_repair(const DbxJson *run)
+int64
+dbx_repair_latest(const DbxJson *run)
 {
 	const DbxJson *item;
 	int64		   latest = 0;
@@ -92,8 +91,8 @@ latest_repair(const DbxJson *run)
 	return latest;
 }
 
-static bool
-repair_shows(const DbxJson *run, int64 repair_id)
+bool
+dbx_repair_shows(const DbxJson *run, int64 repair_id)
 {
 	const DbxJson *item;
 
@@ -193,7 +192,7 @@ static char *
 repair_body(int64 run_id, const DbxJson *run, const DbxJson *options,
 			bool has_parameters)
 {
-	int64		   latest = latest_repair(run);
+	int64		   latest = dbx_repair_latest(run);
 	StringInfoData body;
 	const DbxJson *member;
 
@@ -217,12 +216,18 @@ repair_body(int64 run_id, const DbxJson *run, const DbxJson *options,
 	return body.data;
 }
 
+char *
+dbx_repair_body(int64 run_id, const DbxJson *run)
+{
+	return repair_body(run_id, run, NULL, false);
+}
+
 /* Whatever was answered: is there a repair newer than "before"?  0 if not. */
 static int64
 find_new_repair(const DbxWorkspace *workspace, int64 run_id, int64 before,
 				const char *caller)
 {
-	int64 latest = latest_repair(get_run(workspace, run_id, caller));
+	int64 latest = dbx_repair_latest(get_run(workspace, run_id, caller));
 
 	return latest != before ? latest : 0;
 }
@@ -242,7 +247,8 @@ wait_until_it_shows(const DbxWorkspace *workspace, int64 run_id,
 	for (;;)
 	{
 		MemoryContext before = MemoryContextSwitchTo(look);
-		bool shows = repair_shows(get_run(workspace, run_id, caller), repair_id);
+		bool shows = dbx_repair_shows(get_run(workspace, run_id, caller),
+									  repair_id);
 
 		MemoryContextSwitchTo(before);
 		MemoryContextReset(look);
@@ -311,7 +317,7 @@ dbx_run_repair(const DbxWorkspace *workspace, int64 run_id,
 	else if (!dbx_call_error(call)->unknown_outcome)
 		dbx_call_raise(call);
 	if (repair_id == 0)
-		repair_id = find_new_repair(workspace, run_id, latest_repair(run),
+		repair_id = find_new_repair(workspace, run_id, dbx_repair_latest(run),
 									caller);
 	if (repair_id == 0 && dbx_call_error(call) != NULL)
 		dbx_call_raise(call);

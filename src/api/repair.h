@@ -17,4 +17,14 @@
 extern int64 dbx_run_repair(const DbxWorkspace *workspace, int64 run_id,
 							const DbxJson *options, const char *caller);
 
+/*
+ * For who makes the calls himself, of a run read with include_history: its
+ * newest repair (0: none), whether a repair is among its repairs, and the body of
+ * the call that repairs all its failed tasks with the parameters it has.  The body
+ * names the newest repair, so of two such calls the service takes one.
+ */
+extern int64 dbx_repair_latest(const DbxJson *run);
+extern bool	 dbx_repair_shows(const DbxJson *run, int64 repair_id);
+extern char *dbx_repair_body(int64 run_id, const DbxJson *run);
+
 #endif /* DBX_REPAIR_H */

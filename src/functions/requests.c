@@ -32,14 +32,18 @@ PG_FUNCTION_INFO_V1(databricks_await_request);
 #define LOOK_FIRST_USECS (50 * INT64CONST(1000))
 #define LOOK_LAST_USECS	 (1000 * INT64CONST(1000))
 
-static void
-check_retry(const char *retry)
+/* Is it "repair"? */
+static bool
+read_retry(const char *retry)
 {
+	if (strcmp(retry, "repair") == 0)
+		return true;
 	if (strcmp(retry, "new_run") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for retry: \"%s\"", retry),
-				 errhint("The only valid value is \"new_run\".")));
+				 errhint("Valid values are \"new_run\" and \"repair\".")));
+	return false;
 }
 
 /* Arguments from request_key to workspace, which all the functions share. */
@@ -59,7 +63,7 @@ read_common(FunctionCallInfo fcinfo, int first, DbxEnqueue *request)
 	if (request->max_attempts == 0)
 		request->max_attempts = -1;
 	request->retry_delay = PG_GETARG_INTERVAL_P(first + 4);
-	check_retry(dbx_arg_text(fcinfo, first + 5));
+	request->repair = read_retry(dbx_arg_text(fcinfo, first + 5));
 	if (!PG_ARGISNULL(first + 6))
 		request->depends_on = PG_GETARG_ARRAYTYPE_P(first + 6);
 	request->on_success = dbx_arg_text(fcinfo, first + 7);

@@ -61,6 +61,7 @@ AS $migration$
 		hook pg_catalog.text CHECK (hook IN ('on_success', 'on_failure')),
 		announce pg_catalog.bool NOT NULL DEFAULT false,
 		debounce pg_catalog.interval,
+		repair_id pg_catalog.int8,
 		CONSTRAINT run_requests_key UNIQUE (workspace, requested_by, request_key)
 	);
 	CREATE INDEX run_requests_queued_idx ON databricks.run_requests (workspace, next_attempt_at)
@@ -112,6 +113,8 @@ AS $migration$
 		'False while other requests have to end first.';
 	COMMENT ON COLUMN databricks.run_requests.debounce IS
 		'How long identical requests are waited for, to be sent as one.';
+	COMMENT ON COLUMN databricks.run_requests.repair_id IS
+		'Repair of the run that the last attempt was that was started; NULL: it was the run itself. A newer one than this is what an attempt whose answer was lost has become.';
 	COMMENT ON COLUMN databricks.run_requests.hook IS
 		'SQL that is still to be run: on_success or on_failure.';
 
@@ -129,6 +132,7 @@ AS $migration$
 		error pg_catalog.text,
 		triggered_at pg_catalog.timestamptz,
 		finished_at pg_catalog.timestamptz NOT NULL,
+		repair_id pg_catalog.int8,
 		PRIMARY KEY (request_id, attempt)
 	);
 	REVOKE ALL ON databricks.run_request_attempts FROM PUBLIC;
@@ -202,7 +206,7 @@ RETURNS pg_catalog.int8
 AS 'MODULE_PATHNAME', 'databricks_enqueue_run_now'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION databricks.enqueue_run_now(pg_catalog.int8, pg_catalog.jsonb, pg_catalog.jsonb, pg_catalog.text, pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.int4, pg_catalog.interval, pg_catalog.text, pg_catalog.int8[], pg_catalog.text, pg_catalog.text, pg_catalog.name) IS
-	'Asks for a run of a job in this transaction: a row of run_requests, whose id is returned. The worker sends it after commit, as the current role, and starts exactly one run per attempt; after a rollback nothing is sent. Makes no call. job_parameters and options as run_now(). request_key: the same key with the same body gives the same request. not_before, expires_at: when to send it first, and until when at the latest. max_attempts, retry_delay: a run that fails is tried again, as a new run under a new token (retry new_run, the only way there is). depends_on: requests that must have succeeded before. on_success, on_failure: SQL run as the current role when it has ended, $1 being the request, $2 the run. POST /api/2.2/jobs/run-now, later, by the worker. Errors: 22004, 22023 arguments that cannot be meant, 42501 no USAGE on the workspace, 28000 no credentials, 42710 request_key used with another body, 42704 no such workspace or depended-on request.';
+	'Asks for a run of a job in this transaction: a row of run_requests, whose id is returned. The worker sends it after commit, as the current role, and starts exactly one run per attempt; after a rollback nothing is sent. Makes no call. job_parameters and options as run_now(). request_key: the same key with the same body gives the same request. not_before, expires_at: when to send it first, and until when at the latest. max_attempts, retry_delay: a run that fails is tried again, as a new run under a new token (retry new_run), or by repairing it: its failed tasks run again with the parameters it had (retry repair; POST /api/2.2/jobs/runs/repair; a run that was skipped is started anew). depends_on: requests that must have succeeded before. on_success, on_failure: SQL run as the current role when it has ended, $1 being the request, $2 the run. POST /api/2.2/jobs/run-now, later, by the worker. Errors: 22004, 22023 arguments that cannot be meant, 42501 no USAGE on the workspace, 28000 no credentials, 42710 request_key used with another body, 42704 no such workspace or depended-on request.';
 
 CREATE FUNCTION databricks.enqueue_run_now(
 	job_name pg_catalog.text,

@@ -267,8 +267,7 @@ take_answers(void)
 	{
 		DbxSending *sending = lfirst(cell);
 
-		if (sending->call != NULL)
-			(void) dbx_sending_advance(sending);
+		(void) dbx_sending_advance(sending);
 		if (sending->phase != DBX_SENDING_RECORD || sending->retry_at > now)
 			continue;
 		note_site(sending);
@@ -605,7 +604,7 @@ read_sites(void)
 
 #define SENDING_COLUMNS                                                   \
 	"r.request_id, r.workspace, r.requested_by, r.kind, r.body, r.token," \
-	" r.job_name, r.job_id, r.run_id, r.send_failures"
+	" r.job_name, r.job_id, r.run_id, r.send_failures, r.retry, r.repair_id"
 
 /* What another process, or this one before an error, has left behind. */
 static void
@@ -723,7 +722,8 @@ claim_site(Site *site)
 
 		if (!dbx_sending_resolve(sending))
 			continue;
-		if (sending->job_name != NULL && sending->token == NULL)
+		if (sending->job_name != NULL && sending->token == NULL &&
+			!sending->repair)
 			sending->phase = DBX_SENDING_LOOKUP;
 		else if (claim(sending))
 			claims++;
@@ -803,7 +803,12 @@ new_sending(HeapTuple tuple, TupleDesc desc)
 	sending->job_name = SPI_getvalue(tuple, desc, 7);
 	sending->job_id = DatumGetInt64(SPI_getbinval(tuple, desc, 8, &isnull));
 	sending->run_id = DatumGetInt64(SPI_getbinval(tuple, desc, 9, &isnull));
+	sending->repair = !isnull &&
+		strcmp(SPI_getvalue(tuple, desc, 11), "repair") == 0;
 	sending->failures = DatumGetInt32(SPI_getbinval(tuple, desc, 10, &isnull));
+	sending->last_repair = DatumGetInt64(SPI_getbinval(tuple, desc, 12, &isnull));
+	if (isnull)
+		sending->last_repair = 0;
 	MemoryContextSwitchTo(context);
 	in_hand = lappend(in_hand, sending);
 	MemoryContextSwitchTo(before);
@@ -820,7 +825,7 @@ start_claimed(void)
 	{
 		DbxSending *sending = lfirst(cell);
 
-		if (sending->call == NULL &&
+		if (sending->call == NULL && sending->look == NULL &&
 			(sending->phase == DBX_SENDING_CALL ||
 			 sending->phase == DBX_SENDING_LOOKUP))
 			dbx_sending_start(sending);

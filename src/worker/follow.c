@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "api/repair.h"
 #include "api/run.h"
 #include "guc.h"
 #include "http/http.h"
@@ -48,7 +49,9 @@ typedef struct Run
 {
 	int64		   request_id;
 	int64		   run_id;
-	const DbxJson *element; /* as the service sent it */
+	int64		   repair_id; /* what is followed is this repair; 0: the run */
+	bool		   tracked;	  /* the tracker will see its end */
+	const DbxJson *element;	  /* as the service sent it */
 	bool		   gone;
 	bool		   ended;
 	DbxCall		  *call; /* runs/get under way */
@@ -337,8 +340,13 @@ static void
 read_runs(FollowGroup *group)
 {
 	static const char *sql =
-		"SELECT r.request_id, r.run_id, r.triggered_at, h.raw,"
-		"  h.gone_at IS NOT NULL"
+		"SELECT r.request_id, r.run_id, r.repair_id, coalesce("
+		"   (SELECT min(a.triggered_at) FROM databricks.run_request_attempts AS a"
+		"    WHERE a.request_id = r.request_id AND a.run_id = r.run_id),"
+		"   r.triggered_at),"
+		"  CASE WHEN r.repair_id IS NULL OR h.repair_history @>"
+		"    jsonb_build_array(jsonb_build_object('id', r.repair_id))"
+		"   THEN h.raw END, h.gone_at IS NOT NULL"
 		" FROM databricks.run_requests AS r"
 		" LEFT JOIN databricks.run_history AS h"
 		"  ON h.workspace = r.workspace AND h.run_id = r.run_id"
@@ -381,26 +389,30 @@ read_runs(FollowGroup *group)
 
 		run->request_id = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
 		run->run_id = DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull));
+		run->repair_id = DatumGetInt64(SPI_getbinval(tuple, desc, 3, &isnull));
+		if (isnull)
+			run->repair_id = 0;
 		triggered_at = DatumGetTimestampTz(
-			SPI_getbinval(tuple, desc, 3, &isnull));
+			SPI_getbinval(tuple, desc, 4, &isnull));
 		if (!isnull && (look->oldest == 0 || triggered_at < look->oldest))
 			look->oldest = triggered_at;
-		run->gone = DatumGetBool(SPI_getbinval(tuple, desc, 5, &isnull));
-		raw = SPI_getbinval(tuple, desc, 4, &isnull);
+		run->gone = DatumGetBool(SPI_getbinval(tuple, desc, 6, &isnull));
+		raw = SPI_getbinval(tuple, desc, 5, &isnull);
 		if (!isnull)
 		{
 			run->element = dbx_json_from_jsonb(DatumGetJsonbPCopy(raw), "run");
 			run->ended = dbx_history_element_ended(run->element);
 		}
+		run->tracked = tracked && (run->repair_id == 0 || run->element != NULL);
 		run->ended |= run->gone;
 		if (!run->ended)
 		{
 			run->element = NULL;
-			open++;
+			open += run->tracked ? 0 : 1;
 		}
 		look->runs = lappend(look->runs, run);
 	}
-	if (open > 0 && !tracked)
+	if (open > 0)
 	{
 		Oid roleid = get_role_oid(group->requested_by, false);
 
@@ -446,7 +458,8 @@ take_active(FollowGroup *group, const DbxJson *rows)
 			if (run->run_id == run_id && !run->ended)
 			{
 				run->element = row;
-				run->ended = dbx_history_element_ended(row);
+				run->ended = run->repair_id == 0 &&
+					dbx_history_element_ended(row);
 				(void) hash_search(group->aside, &run_id, HASH_REMOVE, NULL);
 			}
 		}
@@ -467,13 +480,15 @@ start_gets(FollowGroup *group)
 		DbxCallSpec	   spec = {0};
 		StringInfoData query;
 
-		if (run->element != NULL || run->ended)
+		if (run->element != NULL || run->ended || run->tracked)
 			continue;
 		aside = hash_search(group->aside, &run->run_id, HASH_FIND, NULL);
 		if (aside != NULL && aside->retry_at > look->begun)
 			continue;
 		initStringInfo(&query);
 		dbx_query_add_int64(&query, "run_id", run->run_id);
+		if (run->repair_id != 0)
+			dbx_query_add(&query, "include_history", "true");
 		spec.method = "GET";
 		spec.path = dbx_api_jobs_path(look->workspace, "runs/get");
 		spec.query = query.data;
@@ -529,8 +544,12 @@ take_get(FollowGroup *group, Run *run)
 	/* More than a page of tasks: better none than some. */
 	if (dbx_json_string(dbx_json_get(answer, "next_page_token")) != NULL)
 		dbx_json_remove(answer, "tasks");
-	run->element = answer;
-	run->ended = dbx_history_element_ended(answer);
+	/* Before its repair shows, a run looks as it has ended before. */
+	if (run->repair_id == 0 || dbx_repair_shows(answer, run->repair_id))
+	{
+		run->element = answer;
+		run->ended = dbx_history_element_ended(answer);
+	}
 	if (!run->ended)
 		set_aside(group, run->run_id);
 }

@@ -53,6 +53,16 @@ typedef struct Found
 	TransactionId xmin;
 } Found;
 
+/* The values of a new row, one after the other. */
+#define ROW_VALUES 24
+
+typedef struct NewRow
+{
+	Datum values[ROW_VALUES];
+	char  nulls[ROW_VALUES];
+	int	  count;
+} NewRow;
+
 static void	  check_arguments(const DbxEnqueue *request);
 static void	  check_depends(ArrayType *ids, const char *requester,
 							const DbxExtension *extension);
@@ -61,11 +71,18 @@ static void	  refuse_token(Jsonb *value, const char *what);
 static Jsonb *members_to_jsonb(const char *text);
 static int64  insert_request(const DbxEnqueue *request, const char *workspace,
 							 const char *job_name, int64 job_id, Jsonb *body);
-static int64  find_by_key(const DbxEnqueue *request, const char *workspace,
-						  const char *job_name, int64 job_id, Jsonb *body);
-static void	  warn_without_worker(void);
-static void	  find_request(int64 request_id, bool owner_too,
-						   const DbxExtension *extension, Found *found);
+static SPIPlanPtr insert_plan(void);
+static void		  fill_row(NewRow *row, const DbxEnqueue *request,
+						   const char *workspace, const char *job_name, int64 job_id,
+						   Jsonb *body);
+static void		  add_value(NewRow *row, Datum value, bool isnull);
+static void		  add_text(NewRow *row, const char *text);
+static void		  add_pointer(NewRow *row, const void *value);
+static int64	  find_by_key(const DbxEnqueue *request, const char *workspace,
+							  const char *job_name, int64 job_id, Jsonb *body);
+static void		  warn_without_worker(void);
+static void		  find_request(int64 request_id, bool owner_too,
+							   const DbxExtension *extension, Found *found);
 static pg_noreturn void no_such_request(int64 request_id);
 static bool				owns_workspace(const char *workspace);
 static bool execute(const char *sql, int nargs, Oid *types, Datum *values,
@@ -238,6 +255,35 @@ static int64
 insert_request(const DbxEnqueue *request, const char *workspace,
 			   const char *job_name, int64 job_id, Jsonb *body)
 {
+	SPIPlanPtr plan = insert_plan();
+	NewRow	   row = {0};
+	bool	   isnull;
+
+	fill_row(&row, request, workspace, job_name, job_id, body);
+	for (int i = 0; i < KEY_TRIES; i++)
+	{
+		int64 id;
+
+		if (SPI_execute_plan(plan, row.values, row.nulls, false, 0) !=
+			SPI_OK_INSERT_RETURNING)
+			elog(ERROR, "a request could not be written");
+		if (SPI_processed > 0)
+			return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
+											   SPI_tuptable->tupdesc, 1,
+											   &isnull));
+		id = find_by_key(request, workspace, job_name, job_id, body);
+		if (id != 0)
+			return id;
+	}
+	elog(ERROR, "a request could not be written");
+	return 0; /* not reached */
+}
+
+/* The statement that writes requests; prepared once per session. */
+static SPIPlanPtr
+insert_plan(void)
+{
+	/* in the order of fill_row() */
 	static const char *sql =
 		"INSERT INTO databricks.run_requests"
 		" (workspace, requested_by, session_user_name, application_name, kind,"
@@ -254,74 +300,14 @@ insert_request(const DbxEnqueue *request, const char *workspace,
 		" ON CONFLICT ON CONSTRAINT run_requests_key DO NOTHING"
 		" RETURNING request_id";
 	static SPIPlanPtr plan = NULL;
-	Oid		 types[] = {TEXTOID,		TEXTOID,		TEXTOID,		TEXTOID,
-						TEXTOID,		INT8OID,		TEXTOID,		TEXTOID,
-						TIMESTAMPTZOID, JSONBOID,		TEXTOID,		INT8ARRAYOID,
-						TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID,
-						INTERVALOID,	TEXTOID,		INT8ARRAYOID,	TEXTOID,
-						TEXTOID,		BOOLOID,		INTERVALOID,	TEXTOID};
-	Datum	 values[lengthof(types)];
-	char	 nulls[lengthof(types) + 1];
-	Interval delay = {0};
-	TimestampTz now = GetCurrentTimestamp();
-	bool		isnull;
-
-	delay.time = DEFAULT_DELAY_US;
-	memset(nulls, ' ', sizeof(nulls));
-#define TEXT_VALUE(i, text)                                         \
-	do                                                              \
-	{                                                               \
-		const char *text_ = (text);                                 \
-		values[i] = text_ ? CStringGetTextDatum(text_) : (Datum) 0; \
-		if (text_ == NULL)                                          \
-			nulls[i] = 'n';                                         \
-	} while (0)
-#define TIME_VALUE(i, time)                    \
-	do                                         \
-	{                                          \
-		values[i] = TimestampTzGetDatum(time); \
-		if ((time) == 0)                       \
-			nulls[i] = 'n';                    \
-	} while (0)
-	TEXT_VALUE(0, workspace);
-	TEXT_VALUE(1, GetUserNameFromId(request->requester, false));
-	TEXT_VALUE(2, GetUserNameFromId(GetSessionUserId(), false));
-	TEXT_VALUE(3,
-			   application_name != NULL && *application_name ? application_name
-															 : NULL);
-	TEXT_VALUE(4, request->kind == DBX_REQUEST_SUBMIT ? "submit" : "run_now");
-	values[5] = Int64GetDatum(job_id);
-	if (job_name != NULL || request->kind == DBX_REQUEST_SUBMIT)
-		nulls[5] = 'n';
-	TEXT_VALUE(6, job_name);
-	TEXT_VALUE(7, request->schedule_name);
-	TIME_VALUE(8, request->tick);
-	values[9] = JsonbPGetDatum(body);
-	TEXT_VALUE(10, request->request_key);
-	values[11] = PointerGetDatum(request->depends_on);
-	if (request->depends_on == NULL)
-		nulls[11] = 'n';
-	TIME_VALUE(12, request->not_before);
-	TIME_VALUE(13, request->expires_at);
-	values[14] = TimestampTzGetDatum(
-		request->not_before != 0 ? request->not_before : now);
-	values[15] = Int32GetDatum(Max(request->max_attempts, 1));
-	values[16] = IntervalPGetDatum(request->retry_delay ? request->retry_delay
-														: &delay);
-	TEXT_VALUE(17, "new_run");
-	values[18] = PointerGetDatum(request->after);
-	if (request->after == NULL)
-		nulls[18] = 'n';
-	TEXT_VALUE(19, request->on_success);
-	TEXT_VALUE(20, request->on_failure);
-	values[21] = BoolGetDatum(request->depends_on == NULL &&
-							  request->after == NULL);
-	values[22] = IntervalPGetDatum(request->debounce);
-	if (request->debounce == NULL)
-		nulls[22] = 'n';
-	TEXT_VALUE(23, request->rejected);
-#undef TEXT_VALUE
-#undef TIME_VALUE
+	Oid types[ROW_VALUES] = {TEXTOID,		 TEXTOID,		 TEXTOID,
+							 TEXTOID,		 TEXTOID,		 INT8OID,
+							 TEXTOID,		 TEXTOID,		 TIMESTAMPTZOID,
+							 JSONBOID,		 TEXTOID,		 INT8ARRAYOID,
+							 TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+							 INT4OID,		 INTERVALOID,	 TEXTOID,
+							 INT8ARRAYOID,	 TEXTOID,		 TEXTOID,
+							 BOOLOID,		 INTERVALOID,	 TEXTOID};
 
 	if (plan == NULL)
 	{
@@ -333,23 +319,75 @@ insert_request(const DbxEnqueue *request, const char *workspace,
 				 "the statement that writes requests could not be prepared");
 		}
 	}
-	for (int i = 0; i < KEY_TRIES; i++)
-	{
-		int64 id;
+	return plan;
+}
 
-		if (SPI_execute_plan(plan, values, nulls, false, 0) !=
-			SPI_OK_INSERT_RETURNING)
-			elog(ERROR, "a request could not be written");
-		if (SPI_processed > 0)
-			return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
-											   SPI_tuptable->tupdesc, 1,
-											   &isnull));
-		id = find_by_key(request, workspace, job_name, job_id, body);
-		if (id != 0)
-			return id;
+static void
+fill_row(NewRow *row, const DbxEnqueue *request, const char *workspace,
+		 const char *job_name, int64 job_id, Jsonb *body)
+{
+	bool		submit = request->kind == DBX_REQUEST_SUBMIT;
+	Interval   *delay = request->retry_delay;
+	TimestampTz due = request->not_before;
+
+	if (delay == NULL)
+	{
+		delay = palloc0(sizeof(Interval));
+		delay->time = DEFAULT_DELAY_US;
 	}
-	elog(ERROR, "a request could not be written");
-	return 0; /* not reached */
+	if (due == 0)
+		due = GetCurrentTimestamp();
+
+	add_text(row, workspace);
+	add_text(row, GetUserNameFromId(request->requester, false));
+	add_text(row, GetUserNameFromId(GetSessionUserId(), false));
+	add_text(row,
+			 application_name && *application_name ? application_name : NULL);
+	add_text(row, submit ? "submit" : "run_now");
+	add_value(row, Int64GetDatum(job_id), job_name != NULL || submit);
+	add_text(row, job_name);
+	add_text(row, request->schedule_name);
+	add_value(row, TimestampTzGetDatum(request->tick), request->tick == 0);
+	add_value(row, JsonbPGetDatum(body), false);
+	add_text(row, request->request_key);
+	add_pointer(row, request->depends_on);
+	add_value(row, TimestampTzGetDatum(request->not_before),
+			  request->not_before == 0);
+	add_value(row, TimestampTzGetDatum(request->expires_at),
+			  request->expires_at == 0);
+	add_value(row, TimestampTzGetDatum(due), false);
+	add_value(row, Int32GetDatum(Max(request->max_attempts, 1)), false);
+	add_pointer(row, delay);
+	add_text(row, request->repair ? "repair" : "new_run");
+	add_pointer(row, request->after);
+	add_text(row, request->on_success);
+	add_text(row, request->on_failure);
+	add_value(row,
+			  BoolGetDatum(request->depends_on == NULL && request->after == NULL),
+			  false);
+	add_pointer(row, request->debounce);
+	add_text(row, request->rejected);
+	Assert(row->count == ROW_VALUES);
+}
+
+static void
+add_value(NewRow *row, Datum value, bool isnull)
+{
+	row->values[row->count] = value;
+	row->nulls[row->count] = isnull ? 'n' : ' ';
+	row->count++;
+}
+
+static void
+add_text(NewRow *row, const char *text)
+{
+	add_value(row, text ? CStringGetTextDatum(text) : (Datum) 0, text == NULL);
+}
+
+static void
+add_pointer(NewRow *row, const void *value)
+{
+	add_value(row, PointerGetDatum(value), value == NULL);
 }
 
 /* The request that has the key; 0: it is gone meanwhile. */

@@ -35,6 +35,7 @@ typedef struct DbxEnqueue
 	TimestampTz	   expires_at;
 	int			   max_attempts; /* 0: 1 */
 	Interval	  *retry_delay;	 /* NULL: 1 minute */
+	bool		   repair;		 /* further attempts repair the run */
 	ArrayType	  *depends_on;	 /* int8[]: these must have succeeded */
 	ArrayType	  *after;		 /* int8[]: these must have ended, somehow */
 	const char	  *on_success;

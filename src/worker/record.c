@@ -50,19 +50,21 @@ dbx_record_safe(void)
 }
 
 void
-dbx_record_started(int64 request_id, int64 run_id)
+dbx_record_started(int64 request_id, int64 run_id, int64 repair_id)
 {
-	Oid	  types[] = {INT8OID, INT8OID};
-	Datum values[2];
+	Oid	  types[] = {INT8OID, INT8OID, INT8OID};
+	Datum values[3];
 
 	values[0] = Int64GetDatum(request_id);
 	values[1] = Int64GetDatum(run_id);
+	values[2] = Int64GetDatum(repair_id);
 	if (!execute("UPDATE databricks.run_requests AS r SET state = 'running',"
-				 " run_id = $2, result_state = NULL, termination_code = NULL,"
+				 " run_id = $2, repair_id = nullif($3, 0),"
+				 " result_state = NULL, termination_code = NULL,"
 				 " run_page_url = NULL, triggered_at = clock_timestamp(),"
 				 " send_failures = 0, last_error = NULL"
 				 " WHERE r.request_id = $1 AND r.state = 'sending'" RETURNED,
-				 2, types, values, NULL))
+				 3, types, values, NULL))
 		return;
 	notify_row();
 	execute("INSERT INTO databricks.run_history AS h"
@@ -195,10 +197,11 @@ dbx_record_run_ended(int64 request_id, int64 run_id, const DbxRunEnd *end)
 	execute("INSERT INTO databricks.run_request_attempts"
 			" (request_id, attempt, workspace, requested_by, token, run_id,"
 			"  state, result_state, termination_code, run_page_url, error,"
-			"  triggered_at, finished_at)"
+			"  triggered_at, finished_at, repair_id)"
 			" SELECT r.request_id, r.attempt, r.workspace, r.requested_by,"
 			"  r.token, r.run_id, $7, r.result_state, r.termination_code,"
-			"  r.run_page_url, r.last_error, r.triggered_at, clock_timestamp()"
+			"  r.run_page_url, r.last_error, r.triggered_at, clock_timestamp(),"
+			"  r.repair_id"
 			" FROM databricks.run_requests AS r WHERE r.request_id = $1"
 			" ON CONFLICT DO NOTHING",
 			7, types, values, nulls);

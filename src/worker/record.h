@@ -16,8 +16,11 @@ extern void dbx_record_hasty(void);
 /* A commit that must be on disk, and on the standbys that are waited for. */
 extern void dbx_record_safe(void);
 
-/* The attempt that was being sent has started this run. */
-extern void dbx_record_started(int64 request_id, int64 run_id);
+/*
+ * The attempt that was being sent has started this run, or this repair of it
+ * (repair_id 0: none).
+ */
+extern void dbx_record_started(int64 request_id, int64 run_id, int64 repair_id);
 
 /*
  * The end of a request that is queued or being sent: "rejected", "canceled",

@@ -4,7 +4,9 @@
  *
  * Separate from the queue in dispatcher.c.  The rule that all of this serves: a
  * request that was claimed has a token on disk, and whatever happens it is sent
- * with that token again until somebody has said what became of it.
+ * with that token again until somebody has said what became of it.  A repair has
+ * no token: there the run is looked at before each sending, and a repair newer
+ * than that of the attempt before is the answer.
  *
  *	  run id				the run was started, now or by an earlier sending
  *	  refused				for good: the request is rejected
@@ -22,6 +24,8 @@
 #include "access/xact.h"
 #include "utils/timestamp.h"
 
+#include "api/repair.h"
+#include "api/run.h"
 #include "http/http.h"
 #include "worker/follow.h"
 #include "worker/record.h"
@@ -35,11 +39,18 @@
 #define BACKOFF_FIRST_USECS USECS_PER_SEC
 #define BACKOFF_LAST_USECS	(60 * USECS_PER_SEC)
 
+/* A repair that was accepted may take a while to show: so many looks. */
+#define REPAIR_LOOKS 6
+
 #define CALLER "enqueue_run_now"
 
 static void start_call(void *arg);
 static void ask_for_job(DbxSending *sending);
 static void send_run(DbxSending *sending);
+static bool take_look(DbxSending *sending);
+static void go_on_after_look(void *arg);
+static void look_again(DbxSending *sending, const char *text);
+static void send_repair(DbxSending *sending);
 static void send_cancel(DbxSending *sending);
 static void take_lookup(DbxSending *sending);
 static void take_run(DbxSending *sending);
@@ -116,6 +127,8 @@ start_call(void *arg)
 		send_cancel(sending);
 	else if (sending->phase == DBX_SENDING_LOOKUP)
 		ask_for_job(sending);
+	else if (sending->repair)
+		sending->look = dbx_run_get_start(sending->workspace, sending->run_id);
 	else
 		send_run(sending);
 }
@@ -168,6 +181,83 @@ send_run(DbxSending *sending)
 	sending->phase = DBX_SENDING_CALL;
 }
 
+/* Has the look at the run come back?  Then go on with what it tells. */
+static bool
+take_look(DbxSending *sending)
+{
+	ErrorData *error = dbx_session_try(go_on_after_look, sending);
+
+	if (error != NULL)
+	{
+		look_again(sending, dbx_session_error_text(error));
+		sending->look = NULL;
+	}
+	return sending->look == NULL;
+}
+
+/*
+ * If the run is as the attempt before has left it, it is repaired.  If it has
+ * another repair, somebody's was accepted, be it that of an earlier sending or of
+ * a person: that is the attempt.  What was skipped has no tasks to be run again,
+ * so it is started anew.
+ */
+static void
+go_on_after_look(void *arg)
+{
+	DbxSending		  *sending = arg;
+	const DbxApiError *error;
+	DbxRunState		   state;
+	int64			   latest;
+
+	if (!dbx_run_get_done(sending->look))
+		return;
+	error = dbx_run_get_error(sending->look);
+	if (error != NULL)
+	{
+		sending->call = sending->look->call;
+		take_error(sending, error, dbx_call_headline(sending->call));
+		sending->look = NULL;
+		return;
+	}
+	dbx_run_read_state(sending->look->run, &state);
+	latest = dbx_repair_latest(sending->look->run);
+	if (latest != sending->last_repair || (state.over && state.success))
+	{
+		sending->repair_id = latest;
+		set_answer(sending, DBX_ANSWER_STARTED, NULL);
+	}
+	else if (!state.over)
+		look_again(sending, "the run is active, but by no repair that shows");
+	else if (state.sqlstate == ERRCODE_RUN_SKIPPED)
+	{
+		sending->repair = false;
+		send_run(sending);
+	}
+	else
+		send_repair(sending);
+	sending->look = NULL;
+}
+
+static void
+look_again(DbxSending *sending, const char *text)
+{
+	set_answer(sending,
+			   sending->in_doubt ? DBX_ANSWER_DOUBT : DBX_ANSWER_POSTPONED,
+			   text);
+}
+
+static void
+send_repair(DbxSending *sending)
+{
+	DbxCallSpec spec = {0};
+
+	spec.method = "POST";
+	spec.path = dbx_api_jobs_path(sending->workspace, "runs/repair");
+	spec.body = dbx_repair_body(sending->run_id, sending->look->run);
+	spec.caller = CALLER;
+	sending->call = dbx_call_start(sending->workspace, &spec);
+}
+
 static void
 send_cancel(DbxSending *sending)
 {
@@ -189,9 +279,17 @@ dbx_sending_advance(DbxSending *sending)
 	MemoryContext	   before;
 	const DbxApiError *error;
 
-	if (sending->call == NULL || !dbx_call_done(sending->call))
+	if (sending->look == NULL &&
+		(sending->call == NULL || !dbx_call_done(sending->call)))
 		return false;
 	before = MemoryContextSwitchTo(sending->context);
+	if (sending->look != NULL)
+	{
+		bool result = take_look(sending);
+
+		MemoryContextSwitchTo(before);
+		return result;
+	}
 	error = dbx_call_error(sending->call);
 	if (error != NULL)
 	{
@@ -272,14 +370,15 @@ take_run(DbxSending *sending)
 	char	   *why = NULL;
 	const char *body = dbx_call_body(sending->call);
 	DbxJson	   *answer = dbx_json_try_parse(body, strlen(body), &why);
+	const char *member = sending->repair ? "repair_id" : "run_id";
+	int64	   *id = sending->repair ? &sending->repair_id : &sending->run_id;
 
-	if (answer != NULL &&
-		dbx_json_int64(dbx_json_get(answer, "run_id"), &sending->run_id))
+	if (answer != NULL && dbx_json_int64(dbx_json_get(answer, member), id))
 		set_answer(sending, DBX_ANSWER_STARTED, NULL);
 	else
 		set_answer(sending, DBX_ANSWER_DOUBT,
-				   psprintf("the answer was a success, but gives no run id%s%s",
-							why ? ": " : "", why ? why : ""));
+				   psprintf("the answer was a success, but gives no %s%s%s",
+							member, why ? ": " : "", why ? why : ""));
 }
 
 /*
@@ -294,9 +393,13 @@ take_error(DbxSending *sending, const DbxApiError *error, const char *text)
 		error->sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE;
 
 	sending->site_trouble = error->passing;
-	if (error->unknown_outcome && sending->phase == DBX_SENDING_CALL)
+	if (error->unknown_outcome && sending->phase == DBX_SENDING_CALL &&
+		sending->look == NULL)
 		set_answer(sending, DBX_ANSWER_DOUBT, text);
 	else if (sending->in_doubt && (error->passing || unauthorised))
+		set_answer(sending, DBX_ANSWER_DOUBT, text);
+	else if (sending->in_doubt && sending->repair &&
+			 sending->failures < REPAIR_LOOKS)
 		set_answer(sending, DBX_ANSWER_DOUBT, text);
 	else if (error->passing)
 		set_answer(sending, DBX_ANSWER_POSTPONED, text);
@@ -406,7 +509,8 @@ record_answer(void *arg)
 	switch (sending->answer)
 	{
 		case DBX_ANSWER_STARTED:
-			dbx_record_started(sending->request_id, sending->run_id);
+			dbx_record_started(sending->request_id, sending->run_id,
+							   sending->repair_id);
 			break;
 		case DBX_ANSWER_REFUSED:
 			(void) dbx_record_ended(sending->request_id, "rejected",

@@ -9,6 +9,7 @@
 #define DBX_WORKER_SENDING_H
 
 #include "api/api.h"
+#include "worker/tracked.h"
 
 typedef enum DbxSendingPhase
 {
@@ -47,16 +48,20 @@ typedef struct DbxSending
 	int64			job_id;
 	int64			run_id;
 	bool			in_doubt; /* an earlier sending may have been carried out */
-	int				failures;
-	TimestampTz		retry_at; /* 0: now */
-	DbxWorkspace   *workspace;
-	DbxCall		   *call;
-	int				found; /* by the lookup, so far */
-	char		   *page_token;
-	StringInfoData	ids; /* likewise */
+	bool			repair;	  /* the attempt is a repair of run_id */
+	int64		last_repair;  /* the one that the attempt before was; 0: none */
+	int			failures;
+	TimestampTz retry_at; /* 0: now */
+	DbxWorkspace  *workspace;
+	DbxCall		  *call;
+	DbxRunGet	  *look;  /* at the run to be repaired, under way */
+	int			   found; /* by the lookup, so far */
+	char		  *page_token;
+	StringInfoData ids; /* likewise */
 
 	/* once there is an answer */
 	DbxSendingAnswer answer;
+	int64			 repair_id; /* 0: it is a run of its own */
 	char			*error;
 	bool			 site_trouble; /* others would fare alike */
 } DbxSending;
