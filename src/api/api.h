@@ -150,9 +150,25 @@ extern DbxEffect dbx_endpoint_effect(const char *method, const char *path,
 									 const char *body);
 
 /*
+ * What the pages of one list or object have shown so far, for those who walk
+ * them; zeroed before the first one.  dbx_pages_go_on() is for a page that names
+ * a next one: raises when the tokens go round in circles, and when the pages are
+ * more than databricks.max_pages, as a cut list must not look whole.  "path" is
+ * for the message.
+ */
+typedef struct DbxPages
+{
+	int64  count;
+	uint64 hash;	  /* of a token seen some pages ago */
+	int64  hash_page; /* ... and when, 0: none yet */
+} DbxPages;
+
+extern void dbx_pages_go_on(DbxPages *pages, const char *path,
+							const char *token);
+
+/*
  * Walking the pages of a list.  The memory of a page lasts until the next one
- * is asked for.  A page token that repeats and more than databricks.max_pages
- * pages are errors: a cut list must not look whole.
+ * is asked for.
  */
 typedef struct DbxPager DbxPager;
 

@@ -6,12 +6,42 @@
  * work need it: a run or statement to be cancelled, a part file to be deleted.
  * Each of the functions has one PG_TRY: the compilers of PostgreSQL 17 refuse one
  * inside another.
+ *
+ * A process that is terminated, or loses its client, raises nothing that could be
+ * caught, so it looks for what there is to undo when it exits.  It may wait there:
+ * its latch, its memory and the frames of its stack are still what they were.
  */
 #include "postgres.h"
 
+#include "storage/ipc.h"
 #include "utils/memutils.h"
 
 #include "api/guard.h"
+
+/* What is guarded, innermost first; each lies in the frame of its guard(). */
+typedef struct Guarded
+{
+	DbxGuarded		undo;
+	void		   *arg;
+	struct Guarded *outer;
+} Guarded;
+
+static Guarded *guarded = NULL;
+
+/* An error in here only ends this callback: the process goes on to exit. */
+static void
+undo_at_exit(int code, Datum unused)
+{
+	(void) code;
+	(void) unused;
+	while (guarded != NULL)
+	{
+		Guarded *next = guarded;
+
+		guarded = next->outer;
+		next->undo(next->arg);
+	}
+}
 
 /* The first error is the one to report, whatever happens here. */
 static void
@@ -34,8 +64,14 @@ do_quietly(DbxGuarded work, void *arg)
 static void
 guard(DbxGuarded work, DbxGuarded undo, bool any_error, void *arg)
 {
+	static bool	  registered = false;
 	MemoryContext context = CurrentMemoryContext;
+	Guarded		  own = {undo, arg, guarded};
 
+	if (!registered)
+		before_shmem_exit(undo_at_exit, (Datum) 0);
+	registered = true;
+	guarded = &own;
 	PG_TRY();
 	{
 		work(arg);
@@ -44,6 +80,7 @@ guard(DbxGuarded work, DbxGuarded undo, bool any_error, void *arg)
 	{
 		ErrorData *error;
 
+		guarded = own.outer;
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
@@ -52,6 +89,7 @@ guard(DbxGuarded work, DbxGuarded undo, bool any_error, void *arg)
 		ReThrowError(error);
 	}
 	PG_END_TRY();
+	guarded = own.outer;
 }
 
 void

@@ -10,8 +10,8 @@ typedef void (*DbxGuarded)(void *arg);
 /*
  * Do work(arg).  When the statement is cancelled meanwhile (also by its timeout)
  * do cancel(arg) before the error goes on its way; what goes wrong in there is
- * dropped.  cancel NULL: just the work.  The end of the session passes by without
- * it: a FATAL error cannot be caught.
+ * dropped.  So when the process is terminated or loses its client, before it
+ * exits.  cancel NULL: just the work.
  */
 extern void dbx_guard_cancel(DbxGuarded work, DbxGuarded cancel, void *arg);
 

@@ -15,14 +15,6 @@
 #include "api/internal.h"
 #include "guc.h"
 
-/* Watches the tokens of one list or object; see check_progress(). */
-typedef struct Progress
-{
-	int64  pages;
-	uint64 hash;	  /* of a token seen some pages ago */
-	int64  hash_page; /* ... and when, 0: none yet */
-} Progress;
-
 struct DbxPager
 {
 	const DbxWorkspace *workspace;
@@ -31,7 +23,7 @@ struct DbxPager
 	MemoryContext		page;	 /* of the current page */
 	char			   *token;	 /* of the next page, NULL: first page or end */
 	DbxCall			   *call;	 /* for the next page; NULL: not begun */
-	Progress			progress;
+	DbxPages			pages;
 	bool				at_end;
 	bool				expired; /* the token was refused */
 };
@@ -55,6 +47,28 @@ too_many_pages(const char *path)
 			 errhint("Ask for less, or raise databricks.max_pages.")));
 }
 
+/*
+ * Circles are found with constant memory.  One token is remembered and moved on
+ * to the current page whenever the page number has doubled, so a circle of any
+ * length is found before twice its length has been walked after that.
+ */
+void
+dbx_pages_go_on(DbxPages *pages, const char *path, const char *token)
+{
+	uint64 hash = hash_bytes_extended((const unsigned char *) token,
+									  strlen(token), 0);
+
+	if (pages->hash_page > 0 && hash == pages->hash)
+		token_repeats(path);
+	if (pages->hash_page == 0 || pages->count >= pages->hash_page * 2)
+	{
+		pages->hash = hash;
+		pages->hash_page = pages->count;
+	}
+	if (pages->count >= dbx_guc_max_pages)
+		too_many_pages(path);
+}
+
 DbxPager *
 dbx_pager_open(const DbxWorkspace *workspace, const DbxPageSpec *spec)
 {
@@ -75,29 +89,6 @@ dbx_pager_open(const DbxWorkspace *workspace, const DbxPageSpec *spec)
 	if (spec->token_param == NULL)
 		pager->spec.token_param = "page_token";
 	return pager;
-}
-
-/*
- * Another page follows: refuse circles with constant memory.  One token is
- * remembered and moved on to the current page whenever the page number has
- * doubled, so a circle of any length is found before twice its length has been
- * walked after that.
- */
-static void
-check_progress(Progress *progress, const char *path, const char *token)
-{
-	uint64 hash = hash_bytes_extended((const unsigned char *) token,
-									  strlen(token), 0);
-
-	if (progress->hash_page > 0 && hash == progress->hash)
-		token_repeats(path);
-	if (progress->hash_page == 0 || progress->pages >= progress->hash_page * 2)
-	{
-		progress->hash = hash;
-		progress->hash_page = progress->pages;
-	}
-	if (progress->pages >= dbx_guc_max_pages)
-		too_many_pages(path);
 }
 
 void
@@ -160,7 +151,7 @@ page_answer(DbxPager *pager)
 			 (strstr(error->message, "page token") != NULL ||
 			  strstr(error->message, "page_token") != NULL))
 		pager->expired = true;
-	else if (!pager->spec.missing_is_empty || pager->progress.pages > 0 ||
+	else if (!pager->spec.missing_is_empty || pager->pages.count > 0 ||
 			 !error->not_found)
 		dbx_call_raise(call);
 	dbx_call_free(call);
@@ -189,7 +180,7 @@ dbx_pager_next(DbxPager *pager, const DbxJson **rows)
 		return false;
 	}
 
-	pager->progress.pages++;
+	pager->pages.count++;
 	if (pager->spec.stats != NULL)
 		pager->spec.stats->pages++;
 	token = dbx_json_string(dbx_json_get(answer, "next_page_token"));
@@ -198,7 +189,7 @@ dbx_pager_next(DbxPager *pager, const DbxJson **rows)
 	pager->token = NULL;
 	if (token != NULL && *token)
 	{
-		check_progress(&pager->progress, pager->spec.path, token);
+		dbx_pages_go_on(&pager->pages, pager->spec.path, token);
 		pager->token = MemoryContextStrdup(pager->context, token);
 	}
 	else
@@ -284,19 +275,19 @@ dbx_api_try_merge_rest(const DbxWorkspace *workspace, const DbxCallSpec *spec,
 					   DbxJson *first, const DbxApiError **error)
 {
 	const char *token = dbx_json_string(dbx_json_get(first, "next_page_token"));
-	Progress	progress = {1};
+	DbxPages	pages = {1};
 
 	while (token != NULL && *token)
 	{
 		DbxCallSpec next = *spec;
 		DbxJson	   *more;
 
-		check_progress(&progress, spec->path, token);
+		dbx_pages_go_on(&pages, spec->path, token);
 		next.query = dbx_query_with(spec->query, "page_token", token);
 		more = get_page(workspace, &next, error);
 		if (more == NULL)
 			return false;
-		progress.pages++;
+		pages.count++;
 		if (spec->stats != NULL)
 			spec->stats->pages++;
 		token = dbx_json_string(dbx_json_get(more, "next_page_token"));

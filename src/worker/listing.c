@@ -8,19 +8,13 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "api/resource.h"
-#include "guc.h"
 #include "worker/tracked.h"
 
-/* 100 tasks each; a for-each task alone may have 5000 iterations. */
-#define RUN_PAGES 1000
-
 static void ask(DbxListing *listing, const char *token);
-static void check_progress(DbxListing *listing, const char *token);
 static void ask_run(DbxRunGet *get, const char *token);
 static void take_page(DbxRunGet *get);
 
@@ -54,10 +48,12 @@ dbx_listing_next(DbxListing *listing, const DbxJson **rows)
 	listing->call = NULL;
 	dbx_call_free(call);
 
-	listing->pages++;
+	listing->pages.count++;
 	if (token != NULL && *token != '\0')
 	{
-		check_progress(listing, token);
+		dbx_pages_go_on(&listing->pages,
+						dbx_api_jobs_path(listing->workspace, "runs/list"),
+						token);
 		ask(listing, token);
 	}
 	return true;
@@ -112,35 +108,6 @@ ask(DbxListing *listing, const char *token)
 	listing->call = dbx_call_start(listing->workspace, &spec);
 	pfree(query.data);
 	MemoryContextSwitchTo(before);
-}
-
-/*
- * Refuse circles in constant memory: one token is remembered, and replaced
- * whenever the number of pages has doubled.
- */
-static void
-check_progress(DbxListing *listing, const char *token)
-{
-	uint64 hash = hash_bytes_extended((const unsigned char *) token,
-									  strlen(token), 0);
-
-	if (listing->hash_page > 0 && hash == listing->token_hash)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
-			 errmsg("the pages of runs/list of workspace \"%s\" go round in circles",
-					listing->workspace->name)));
-	if (listing->hash_page == 0 || listing->pages >= listing->hash_page * 2)
-	{
-		listing->token_hash = hash;
-		listing->hash_page = listing->pages;
-	}
-	if (listing->pages >= dbx_guc_max_pages)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("runs/list of workspace \"%s\" has more than %d pages",
-						listing->workspace->name, dbx_guc_max_pages),
-				 errhint("Raise databricks.max_pages.")));
 }
 
 /* ---- one run ---- */
@@ -208,6 +175,7 @@ take_page(DbxRunGet *get)
 
 	dbx_call_free(get->call);
 	get->call = NULL;
+	get->pages.count++;
 	token = dbx_json_string(dbx_json_get(page, "next_page_token"));
 	if (get->run == NULL)
 	{
@@ -223,12 +191,8 @@ take_page(DbxRunGet *get)
 	}
 	if (token != NULL && *token != '\0' && !get->foreign)
 	{
-		if (++get->pages > RUN_PAGES)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("run " INT64_FORMAT
-							" of workspace \"%s\" has more than %d pages",
-							get->run_id, get->workspace->name, RUN_PAGES)));
+		dbx_pages_go_on(&get->pages,
+						dbx_api_jobs_path(get->workspace, "runs/get"), token);
 		ask_run(get, token);
 	}
 	dbx_json_remove(get->run, "next_page_token");

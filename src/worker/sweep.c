@@ -451,11 +451,11 @@ finish(DbxTracked *tracked)
 	if (!write_pending(tracked, true))
 		return;
 	tracked->ended_seen_to = sweep->begun;
-	tracked->active_pages = sweep->active->pages;
+	tracked->active_pages = sweep->active->pages.count;
 	if (sweep->recent_whole)
 	{
 		tracked->all_seen_to = sweep->begun;
-		tracked->all_pages = sweep->recent->pages;
+		tracked->all_pages = sweep->recent->pages.count;
 	}
 	tracked->status.last_sweep_at = sweep->begun;
 	tracked->status.sweeps++;

@@ -30,9 +30,7 @@ typedef struct DbxListing
 	MemoryContext		context;
 	char			   *query;
 	DbxCall			   *call; /* of the next page; NULL: done */
-	int					pages;
-	uint64				token_hash; /* of an earlier page's token */
-	int					hash_page;	/* ... and which page */
+	DbxPages			pages;
 } DbxListing;
 
 extern DbxListing *dbx_listing_start(const DbxWorkspace *workspace,
@@ -59,7 +57,7 @@ typedef struct DbxRunGet
 	MemoryContext		context;
 	DbxCall			   *call; /* NULL: over, without an error */
 	DbxJson			   *run;  /* as far as it has come */
-	int					pages;
+	DbxPages			pages;
 	bool				foreign; /* the id is not one of a job run */
 } DbxRunGet;
 

@@ -400,15 +400,35 @@ cmp_ok(time - $begun, '<', 1.3, 'a cancel that hangs is given up');
 like($session->{err}, qr/WARNING:  01000: could not cancel run $run: no answer in time/, '... and told');
 is($session->{state}, '57014', '... the first error is the one raised');
 
-# Terminating ends the session at once.
+# Terminating ends the session at once, and cancels the run if that is asked for.
+foreach my $statement (
+	'SELECT databricks.wait_for_run(%s, cancel_on_interrupt => true)',
+	'SELECT databricks.wait_for_runs(ARRAY[%s], cancel_on_interrupt => true)',
+	'CALL databricks.await_run(%s, cancel_on_interrupt => true)',
+	'SELECT databricks.wait_for_run(%s)')
+{
+	$run = sql("SELECT databricks.run_now($endless)");
+	$session = begin_sql(sprintf($statement, $run));
+	poll_until('it waits', sub { $workspace->calls(path => '*/runs/get', query => "run_id=$run") && waiter() });
+	$begun = time;
+	sql('SELECT pg_terminate_backend(' . waiter() . ')');
+	end_sql($session);
+	cmp_ok(time - $begun, '<', 1, "pg_terminate_backend acts within a second: $statement (case 51)");
+	is($session->{state}, '57P01', '... as such');
+	poll_until('the session is gone', sub { !waiter() });
+	is($workspace->calls(path => '*/runs/cancel', body => $run), $statement =~ /interrupt/ ? 1 : 0,
+		'... and cancels the run if asked to (case 51)');
+}
 $run = sql("SELECT databricks.run_now($endless)");
+$workspace->post('faults', { path => '/api/2.2/jobs/runs/cancel', kind => 'hang' });
 $session = begin_sql("SELECT databricks.wait_for_run($run, cancel_on_interrupt => true)");
-poll_until('it waits', sub { $workspace->calls(path => '*/runs/get', query => "run_id=$run") });
+poll_until('it waits', sub { $workspace->calls(path => '*/runs/get', query => "run_id=$run") && waiter() });
 $begun = time;
 sql('SELECT pg_terminate_backend(' . waiter() . ')');
 end_sql($session);
-cmp_ok(time - $begun, '<', 1, 'pg_terminate_backend acts within a second (case 51)');
-is($session->{state}, '57P01', '... as such');
+poll_until('the session is gone', sub { !waiter() });
+cmp_ok(time - $begun, '<', 1.5, 'a cancel that hangs does not keep a terminated session');
+$workspace->delete('faults');
 
 # --- await_run: nothing is held between two looks ------------------------------------------------------------------
 

@@ -545,6 +545,14 @@ class Control(Case):
         self.c.control("POST", "faults", {"kind": "dribble", "bytes": 100, "interval_ms": 1})
         self.assertEqual(self.c.ok("GET", "/jobs/get?job_id=%d" % job)["job_id"], job)
 
+    def test_faults_by_number(self):
+        job = self.job()
+        self.c.control("POST", "faults", {"kind": "status", "status": 418, "query": job})
+        self.assertEqual(self.c.api("GET", "/jobs/get?job_id=%d" % job).status, 418)
+        self.c.control("POST", "faults", {"kind": "status", "status": 418, "body_has": job})
+        self.assertEqual(self.c.api("POST", "/jobs/run-now", {"job_id": job}).status, 418)
+        self.assertEqual(self.c.api("POST", "/jobs/run-now", {"job_id": job}).status, 200)
+
     def test_connection_faults(self):
         job = self.job(max_concurrent_runs=5)
         for kind, runs in (("reset", 0), ("lost", 1)):

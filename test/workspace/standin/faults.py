@@ -23,6 +23,9 @@ MEMBERS = ("kind", "method", "path", "query", "body_has", "user", "skip", "count
            "message", "shape", "json", "text", "body_b64", "headers", "retry_after", "retry_after_date_s", "ms",
            "bytes", "interval_ms", "location", "fin")
 
+# what is looked for in texts; a number here means its digits
+TEXT_MEMBERS = ("method", "path", "query", "body_has", "user")
+
 SHAPES = ("json", "html", "text", "empty", "details", "scim", "api12", "oauth")
 
 LOGIN = "<!DOCTYPE html><html><head><title>Databricks - Sign In</title></head><body></body></html>"
@@ -48,6 +51,8 @@ class Fault:
         for name in spec:
             if name not in MEMBERS:
                 raise invalid("unknown fault member '%s'" % name)
+        spec = {name: str(value) if name in TEXT_MEMBERS and value is not None else value
+                for name, value in spec.items()}
         if spec.get("kind") not in KINDS:
             raise invalid("fault kind must be one of %s" % ", ".join(sorted(KINDS)))
         if spec.get("shape", "json") not in SHAPES:
