@@ -747,6 +747,9 @@ class Areas(Case):
         rest = self.c.ok("POST", "/clusters/events", {"cluster_id": c, "page_size": 500,
                                                       "page_token": page["next_page_token"]})
         self.assertEqual((len(page["events"]), len(rest["events"])), (5, page["total_count"] - 5))
+        self.assertEqual(self.c.ok("POST", "/clusters/events", page["next_page"])["events"], rest["events"][:5])
+        self.refused(self.c.api("POST", "/clusters/events", {"cluster_id": c, "offset": 1}), 400,
+                     "INVALID_PARAMETER_VALUE", "end_time")
         self.refused(self.other("etl").api("GET", "/clusters/get?cluster_id=" + c), 403, "PERMISSION_DENIED")
         self.assertEqual(self.other("etl").ok("GET", "/clusters/list"), {})
         self.assertEqual(self.c.ok("GET", "/clusters/list?filter_by.cluster_states=RUNNING"), {})
@@ -816,6 +819,49 @@ class Areas(Case):
         self.assertNotIn("contents", page)
         page = self.c.ok("GET", where + "?page_token=" + page["next_page_token"])
         self.assertEqual([e["name"] for e in page["contents"]], ["a b"])
+
+    def test_files_in_parts(self):
+        path = "/Volumes/main/default/landing/parts"
+        until = "2099-01-01T00:00:00Z"
+        token = self.c.ok("POST", "/fs/files%s?action=initiate-upload" % path)["multipart_upload"]["session_token"]
+        ask = {"path": path, "session_token": token, "start_part_number": 1, "count": 2, "expire_time": until}
+        etags = []
+        for url, size in zip(self.c.ok("POST", "/fs/create-upload-part-urls", ask)["upload_part_urls"], (5242880, 3)):
+            where = url["url"][url["url"].index("/storage/"):]
+            headers = {h["name"]: h["value"] for h in url["headers"]}
+            self.assertEqual(self.c.call("PUT", where, b"x" * size, headers=headers).status, 400)
+            done = self.c.call("PUT", where, b"x" * size, headers=headers, token="")
+            etags.append({"part_number": url["part_number"], "etag": done.headers["ETag"]})
+        end = "/fs/files%s?action=complete-upload&upload_type=multipart&session_token=%s" % (path, token)
+        self.refused(self.c.api("POST", end, {"parts": etags[:1] * 2}), 400, "INVALID_PARAMETER_VALUE", "out of order")
+        self.assertEqual(self.c.api("HEAD", "/fs/files" + path).status, 404)
+        self.c.ok("POST", end, {"parts": etags})
+        self.assertEqual(self.c.api("HEAD", "/fs/files" + path).headers["Content-Length"], "5242883")
+        url = self.c.ok("POST", "/fs/create-download-url?path=%s&expire_time=%s" % (path, until))["url"]
+        url = url[url.index("/storage/"):]
+        self.assertEqual(self.c.call("GET", url, token="", headers={"Range": "bytes=5242879-"}).raw, b"xxxx")
+        self.step(3601000)
+        self.assertEqual(self.c.call("GET", url, token="").status, 403)
+        token = self.c.ok("POST", "/fs/files%s?action=initiate-upload" % path)["multipart_upload"]["session_token"]
+        ask = {"path": path, "session_token": token, "expire_time": until}
+        url = self.c.ok("POST", "/fs/create-abort-upload-url", ask)["abort_upload_url"]["url"]
+        self.assertEqual(self.c.call("DELETE", url[url.index("/storage/"):], token="").status, 204)
+        self.refused(self.c.api("POST", "/fs/create-abort-upload-url", ask), 404, "NOT_FOUND")
+
+    def form(self, where, **parts):
+        body = b"".join(b'--edge\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (k.encode(), v)
+                        for k, v in parts.items()) + b"--edge--\r\n"
+        return self.c.api("POST", where, body, headers={"Content-Type": "multipart/form-data; boundary=edge"})
+
+    def test_forms(self):
+        self.assertEqual(self.form("/dbfs/put", path=b"/f", contents=b"\0\r\n\xff").status, 200)
+        self.assertEqual(self.c.ok("GET", "/dbfs/read?path=/f")["data"], base64.b64encode(b"\0\r\n\xff").decode())
+        self.refused(self.form("/dbfs/put", path=b"/f", contents=b""), 400, "RESOURCE_ALREADY_EXISTS")
+        self.assertEqual(self.form("/dbfs/put", path=b"/f", contents=b"", overwrite=b"true").status, 200)
+        note = {"path": b"/Shared/n", "format": b"SOURCE", "language": b"PYTHON", "content": b"print(1)"}
+        self.assertEqual(self.form("/workspace/import", **note).status, 200)
+        self.refused(self.form("/workspace/import", **note), 400, "RESOURCE_ALREADY_EXISTS")
+        self.refused(self.form("/workspace/import", **dict(note, format=b"XML")), 400, "INVALID_PARAMETER_VALUE")
 
     def test_workspace_objects(self):
         body = {"path": "/Shared/x/n", "language": "SQL", "content": base64.b64encode(b"SELECT 1").decode()}

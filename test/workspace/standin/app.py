@@ -68,6 +68,32 @@ class Request:
         return value
 
 
+    def form(self):
+        """The parts of a multipart body by name, as bytes; None for any other body."""
+        kind = self.headers.get("content-type", "")
+        if not kind.startswith("multipart/form-data"):
+            return None
+        boundary = kind.partition("boundary=")[2].strip('"')
+        found = {}
+        for part in self.body.split(b"--" + boundary.encode("latin-1")):
+            head, sep, value = part.partition(b"\r\n\r\n")
+            name = head.partition(b'name="')[2].partition(b'"')[0].decode("utf-8", "replace")
+            if sep and name:
+                found[name] = value[:-2]
+        return found
+
+    def form_members(self, data):
+        """What a JSON body would hold, of a form: its texts, and the flag overwrite; (members, bytes of the part data)."""
+        form = self.form()
+        if form is None:
+            return None, b""
+        content = form.pop(data, b"")
+        members = {name: value.decode("utf-8", "replace") for name, value in form.items()}
+        if "overwrite" in members:
+            members["overwrite"] = members["overwrite"].lower() == "true"
+        return members, content
+
+
 def _no_constant(name):
     raise ValueError(name)
 

@@ -23,7 +23,7 @@ REASONS[499] = "Client Closed Request"
 MAX_HEAD = 65536
 MAX_BUFFER = 32 * 1024 * 1024
 MAX_FILE = 5 * 1024 ** 3
-FILES = "/api/2.0/fs/files/"        # uploads below this path are not kept in memory
+FILES = ("/api/2.0/fs/files/", "/storage/")     # uploads below these paths are not kept in memory
 GZIP_FROM = 1024
 
 _date = (0, "")

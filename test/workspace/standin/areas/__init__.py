@@ -9,7 +9,8 @@ holds what tests may tell it, as in control.py.  Add a module to MODULES and it
 is served.
 """
 
-from . import (clusters, dbfs, identity, jobs, oauth, permissions, pipelines, pools, runs, secrets, sql, volumes,
-               workspace)
+from . import (clusters, dbfs, identity, jobs, oauth, permissions, pipelines, pools, runs, secrets, sql, transfers,
+               volumes, workspace)
 
-MODULES = (identity, jobs, runs, oauth, clusters, pools, secrets, permissions, dbfs, volumes, workspace, sql, pipelines)
+MODULES = (identity, jobs, runs, oauth, clusters, pools, secrets, permissions, dbfs, volumes, transfers, workspace,
+           sql, pipelines)

@@ -423,9 +423,16 @@ def events(ws, req):
              and (not kinds or e["type"] in kinds)]
     if body.get("order", "DESC") == "DESC":
         found.reverse()
-    rows, following, previous = listing.page(ws, found, min(size, 500), body.get("page_token"), "clusters/events",
-                                             c.id, since, until, kinds, body.get("order", "DESC"))
+        if body.get("offset") and until is None:
+            raise invalid("end_time is needed for an offset in descending order.")
     reply = {"total_count": len(found)}
+    offset = body.get("offset", 0)
+    rows, following, previous = listing.page(ws, found[offset:], min(size, 500), body.get("page_token"),
+                                             "clusters/events", c.id, since, until, kinds, offset,
+                                             body.get("order", "DESC"))
+    if following and "page_token" not in body:
+        # the older way to go on: the next request as a whole
+        reply["next_page"] = dict(body, offset=offset + len(rows), end_time=req.now if until is None else until)
     if rows:
         reply["events"] = rows
     if following:

@@ -76,10 +76,8 @@ def check_target(tree, path, overwrite):
 
 
 def put(ws, req):
-    kind = req.headers.get("content-type", "")
-    if kind.startswith("multipart/form-data"):
-        body, data = form(req, kind)
-    else:
+    body, data = req.form_members("contents")
+    if body is None:
         body = check(req.json(), {"path": STR, "contents": STR, "overwrite": BOOL})
         data = decoded(body.get("contents", ""), "contents")
     path = clean(body.get("path"))
@@ -87,25 +85,6 @@ def put(ws, req):
     check_target(tree, path, body.get("overwrite", False))
     tree.write(path, Blob(data), req.now)
     return {}
-
-
-def form(req, kind):
-    """Members and file of a multipart body."""
-    boundary = kind.partition("boundary=")[2].strip('"')
-    members = {}
-    data = b""
-    for part in req.body.split(b"--" + boundary.encode("latin-1")):
-        head, sep, value = part.partition(b"\r\n\r\n")
-        name = head.partition(b'name="')[2].partition(b'"')[0].decode()
-        if not sep or not name:
-            continue
-        value = value[:-2]
-        if name == "contents":
-            data = value
-        else:
-            members[name] = value.decode()
-    members["overwrite"] = members.get("overwrite") == "true"
-    return members, data
 
 
 def create(ws, req):

@@ -56,9 +56,9 @@ def file_head(node):
             "Accept-Ranges": "bytes"}
 
 
-def upload(ws, req):
+def writable(ws, req, overwrite):
+    """The path of the URL, which a file may be written to."""
     path, tree = target(ws, req)
-    overwrite = query_bool(req, "overwrite", True)
     node = tree.get(path)
     if node is not None and (node.is_dir or not overwrite):
         raise ApiError(409, "ALREADY_EXISTS", "The file being created already exists.")
@@ -69,6 +69,11 @@ def upload(ws, req):
         above = tree.get(at)
     if not above.is_dir:
         raise ApiError(409, "ALREADY_EXISTS", "A file is in the way of the path.")
+    return path, tree
+
+
+def upload(ws, req):
+    path, tree = writable(ws, req, query_bool(req, "overwrite", True))
     tree.write(path, req.file or Blob(req.body), req.now)
     return Response(204, b"")
 
@@ -90,7 +95,11 @@ def file_of(ws, req):
 
 
 def download(ws, req):
-    _, _, node = file_of(ws, req)
+    return bytes_of(req, file_of(ws, req)[2])
+
+
+def bytes_of(req, node):
+    """A file or the range of it that the request asks for."""
     size = node.blob.size
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", req.headers.get("range", ""))
     if not match or match.group(0) == "bytes=-":

@@ -129,13 +129,15 @@ def split_notebook(path, content, language):
 
 
 def import_object(ws, req):
-    body = check(req.json(), {"path": STR, "format": Enum(*FORMATS), "language": Enum(*LANGUAGES), "content": STR,
-                              "overwrite": BOOL})
+    members, content = req.form_members("content")
+    body = check(req.json() if members is None else members,
+                 {"path": STR, "format": Enum(*FORMATS), "language": Enum(*LANGUAGES), "content": STR, "overwrite": BOOL})
     path = clean(body.get("path"))
-    try:
-        content = base64.b64decode(body.get("content", ""), validate=True)
-    except (binascii.Error, ValueError):
-        raise invalid("content is not base64.") from None
+    if members is None:
+        try:
+            content = base64.b64decode(body.get("content", ""), validate=True)
+        except (binascii.Error, ValueError):
+            raise invalid("content is not base64.") from None
     if len(content) > MAX_CONTENT:
         raise ApiError(400, "MAX_NOTEBOOK_SIZE_EXCEEDED", "The size of the notebook exceeds %d bytes." % MAX_CONTENT)
     form = body.get("format", "SOURCE")
