@@ -290,6 +290,7 @@ databricks_wait_for_request(PG_FUNCTION_ARGS)
 	DbxRequestLook look;
 	TimestampTz	   deadline = deadline_argument(fcinfo, 1);
 	bool		   raise = PG_ARGISNULL(2) || PG_GETARG_BOOL(2);
+	bool		   cancel = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	int64		   request_id;
 
 	dbx_arg_require(fcinfo, 0, "request_id");
@@ -302,6 +303,18 @@ databricks_wait_for_request(PG_FUNCTION_ARGS)
 				 "cannot wait for a request in a transaction of isolation level repeatable read or serializable"),
 			 errdetail("It would never see the request change.")));
 	wait_for_end(request_id, deadline, false, &look);
+	if (!look.finished && cancel)
+	{
+		/* An error would take the cancel back. */
+		look.state = pstrdup(dbx_outbox_cancel(request_id));
+		ereport(WARNING,
+				(errcode(ERRCODE_RUN_WAIT_TIMED_OUT),
+				 errmsg("request " INT64_FORMAT
+						" has not ended yet, the wait for it timed out",
+						request_id),
+				 errdetail("It is canceled when this transaction commits.")));
+		PG_RETURN_DATUM(bare_result(fcinfo, &look));
+	}
 	if (run_tells(&look))
 		PG_RETURN_DATUM(run_result(&look, raise));
 	if (raise && !look.finished)

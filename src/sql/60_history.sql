@@ -301,7 +301,7 @@ CREATE VIEW databricks.stat_worker AS
 REVOKE ALL ON databricks.stat_worker FROM PUBLIC;
 GRANT SELECT ON databricks.stat_worker TO PUBLIC;
 COMMENT ON VIEW databricks.stat_worker IS
-	'Background workers of the cluster, one row per database that has or shall have one: process, state (wanted, starting, probing, running, stopped), what it does, begin of its last complete sweep, how far the sweeps are behind, requests waiting (NULL: none are kept). Phase and error only for members of pg_read_all_stats. Empty when the library is not in shared_preload_libraries.';
+	'Background workers of the cluster, one row per database that has or shall have one: process, state (wanted, starting, probing, running, stopped), what it does, begin of its last complete sweep, how far the sweeps are behind, requests not sent yet as it counted them last (NULL: no worker runs). Phase and error only for members of pg_read_all_stats. Empty when the library is not in shared_preload_libraries.';
 
 CREATE FUNCTION databricks.stat_tracking(
 	OUT workspace pg_catalog.text,

@@ -293,12 +293,13 @@ COMMENT ON PROCEDURE databricks.run_worker_once() IS
 CREATE FUNCTION databricks.wait_for_request(
 	request_id pg_catalog.int8,
 	timeout pg_catalog.interval DEFAULT NULL,
-	raise_on_failure pg_catalog.bool DEFAULT true)
+	raise_on_failure pg_catalog.bool DEFAULT true,
+	cancel_on_timeout pg_catalog.bool DEFAULT false)
 RETURNS databricks.run_result
 AS 'MODULE_PATHNAME', 'databricks_wait_for_request'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION databricks.wait_for_request(pg_catalog.int8, pg_catalog.interval, pg_catalog.bool) IS
-	'Waits until a request has come to its end, all its attempts included, and returns how its run ended, as wait_for_run(); without a run state is that of the request and state_message the reason. The request must have been committed before. Looks at run_requests, and at the end asks GET /api/2.2/jobs/runs/get. With raise_on_failure what did not succeed is an error: as wait_for_run(), RUN01 rejected, RUN02 canceled, RUN04 expired or skipped, RUN06 timeout. 42704 no such request of yours, 55000 made by this transaction, or an isolation level that would not see it change. For waits of hours: CALL databricks.await_request().';
+COMMENT ON FUNCTION databricks.wait_for_request(pg_catalog.int8, pg_catalog.interval, pg_catalog.bool, pg_catalog.bool) IS
+	'Waits until a request has come to its end, all its attempts included, and returns how its run ended, as wait_for_run(); without a run state is that of the request and state_message the reason. The request must have been committed before. Looks at run_requests, and at the end asks GET /api/2.2/jobs/runs/get. With raise_on_failure what did not succeed is an error: as wait_for_run(), RUN01 rejected, RUN02 canceled, RUN04 expired or skipped, RUN06 timeout. cancel_on_timeout: cancel_request() when the time is up; as an error would take that back, the timeout is a warning then, and the row tells how far the request was. 42704 no such request of yours, 55000 made by this transaction, or an isolation level that would not see it change. For waits of hours: CALL databricks.await_request().';
 
 CREATE PROCEDURE databricks.await_request(
 	request_id pg_catalog.int8,

@@ -89,6 +89,7 @@ static bool		   refill_wanted(void);
 static void		   refill(void *arg);
 static void		   tidy_queue(void);
 static void		   read_sites(void);
+static void		   publish_depth(bool everything, int claims);
 static void		   take_back(const char *site);
 static void		   take_cancels(const char *site);
 static int		   claim_site(Site *site);
@@ -115,6 +116,10 @@ dbx_dispatcher_load(void)
 		" OR EXISTS (SELECT FROM databricks.run_requests AS r"
 		"  WHERE r.hook IS NOT NULL OR r.announce)",
 		0, NULL, NULL);
+	if (!anything)
+		dbx_shared_queue(0);
+	else if (!dbx_guc_dispatch)
+		publish_depth(true, 0);
 	dbx_session_commit();
 	look_again = true;
 	return anything ? 1 : 0;
@@ -469,6 +474,7 @@ refill(void *arg)
 		find_next_due();
 		dbx_hook_load();
 	}
+	publish_depth(everything, claims);
 	if (claims > 0)
 		dbx_record_safe();
 	else
@@ -605,6 +611,29 @@ read_sites(void)
 #define SENDING_COLUMNS                                                   \
 	"r.request_id, r.workspace, r.requested_by, r.kind, r.body, r.token," \
 	" r.job_name, r.job_id, r.run_id, r.send_failures, r.retry, r.repair_id"
+
+/*
+ * For view stat_worker: what is not sent yet, whatever it waits for.  Counted
+ * when all of the queue is looked at anyway, else only what is taken from it.
+ */
+static void
+publish_depth(bool everything, int claims)
+{
+	static int64 depth = 0;
+	bool		 isnull;
+
+	if (everything)
+	{
+		(void) execute("SELECT count(*) FROM databricks.run_requests AS r"
+					   " WHERE r.state = 'queued'",
+					   0, NULL, NULL);
+		depth = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
+											SPI_tuptable->tupdesc, 1, &isnull));
+	}
+	else
+		depth -= claims;
+	dbx_shared_queue(depth);
+}
 
 /* What another process, or this one before an error, has left behind. */
 static void

@@ -482,6 +482,22 @@ dbx_shared_error(const char *message)
 	LWLockRelease(lock);
 }
 
+/* How many requests wait to be sent, as the worker has just counted. */
+void
+dbx_shared_queue(int64 depth)
+{
+	DbxSlot *slot;
+
+	if (!OidIsValid(my_dboid))
+		return;
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	slot = find_slot(my_dboid);
+	if (slot != NULL)
+		slot->queue_depth = depth;
+	LWLockRelease(lock);
+}
+
 /* Publish the state of one tracked workspace of this worker's database. */
 void
 dbx_shared_workspace(const DbxSharedWorkspace *workspace)
@@ -585,6 +601,7 @@ find_or_make_slot(Oid dboid)
 			slot = &shared->slots[i];
 			memset(slot, 0, sizeof(DbxSlot));
 			slot->dboid = dboid;
+			slot->queue_depth = -1;
 		}
 	}
 	return slot;
@@ -690,6 +707,7 @@ worker_left(int code, Datum arg)
 	{
 		slot->pid = 0;
 		slot->phase[0] = '\0';
+		slot->queue_depth = -1;
 		if (slot->suspended > 0)
 			want(slot, 0);
 		else if (my_end == DBX_WORKER_END_ERROR)

@@ -40,6 +40,7 @@ typedef struct DbxSlot
 	char		 phase[2 * NAMEDATALEN];
 	char		 last_error[DBX_SHARED_TEXT];
 	TimestampTz	 last_error_at; /* 0: none */
+	int64		 queue_depth;	/* requests not sent yet, -1: not looked */
 } DbxSlot;
 
 typedef struct DbxSharedWorkspace
@@ -100,6 +101,7 @@ extern bool dbx_shared_take_wake(void);
 extern bool dbx_shared_wake_pending(void);
 extern void dbx_shared_phase(const char *phase);
 extern void dbx_shared_error(const char *message);
+extern void dbx_shared_queue(int64 depth);
 extern void dbx_shared_workspace(const DbxSharedWorkspace *workspace);
 extern void dbx_shared_forget_workspace(const char *name);
 

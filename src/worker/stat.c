@@ -80,7 +80,8 @@ databricks_stat_worker(PG_FUNCTION_ARGS)
 		values[3] = text_or_null(slot->phase, &nulls[3]);
 		values[4] = time_or_null(last_sweep_at, &nulls[4]);
 		values[5] = lag_behind(due_at, &nulls[5]);
-		nulls[6] = true;
+		values[6] = Int64GetDatum(slot->queue_depth);
+		nulls[6] = slot->queue_depth < 0;
 		values[7] = text_or_null(error, &nulls[7]);
 		values[8] = time_or_null(error_at, &nulls[8]);
 		if (!details)
