@@ -23,6 +23,8 @@ int	  dbx_guc_json_max_depth;
 int	  dbx_guc_max_buffer_size;
 int	  dbx_guc_max_pages;
 int	  dbx_guc_max_writes_per_statement;
+int	  dbx_guc_poll_interval_max;
+int	  dbx_guc_poll_interval_min;
 int	  dbx_guc_request_retention;
 bool  dbx_guc_success_with_failures;
 int	  dbx_guc_wait_max_interval;
@@ -88,6 +90,20 @@ dbx_guc_define(void)
 		"Each is a call that acts at once and that no rollback undoes.",
 		&dbx_guc_max_writes_per_statement, 100, 0, INT_MAX, PGC_USERSET, 0,
 		NULL, NULL, NULL);
+
+	DefineCustomIntVariable(
+		"databricks.poll_interval_max",
+		"Longest time between two looks at a tracked workspace in which nothing runs.",
+		"While nothing runs poll_interval of track() is stretched up to three times, but not beyond this.  0: it is not stretched.",
+		&dbx_guc_poll_interval_max, 30 * 1000, 0, 24 * 3600 * 1000, PGC_SIGHUP,
+		GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomIntVariable(
+		"databricks.poll_interval_min",
+		"Shortest time between two looks at a tracked workspace in which a run has just started or is about to end.",
+		"poll_interval of track() is shortened down to this, as far as two calls a second allow.  At or above poll_interval it is not shortened.",
+		&dbx_guc_poll_interval_min, 1000, 100, 24 * 3600 * 1000, PGC_SIGHUP,
+		GUC_UNIT_MS, NULL, NULL, NULL);
 
 	DefineCustomIntVariable(
 		"databricks.request_retention",

@@ -15,6 +15,8 @@ extern int	 dbx_guc_json_max_depth;
 extern int	 dbx_guc_max_buffer_size; /* kB */
 extern int	 dbx_guc_max_pages;
 extern int	 dbx_guc_max_writes_per_statement;
+extern int	 dbx_guc_poll_interval_max; /* ms */
+extern int	 dbx_guc_poll_interval_min; /* ms */
 extern int	 dbx_guc_request_retention; /* s, -1: for ever */
 extern bool	 dbx_guc_success_with_failures;
 extern int	 dbx_guc_wait_max_interval; /* ms */

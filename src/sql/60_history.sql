@@ -306,6 +306,7 @@ COMMENT ON VIEW databricks.stat_worker IS
 CREATE FUNCTION databricks.stat_tracking(
 	OUT workspace pg_catalog.text,
 	OUT last_sweep_at pg_catalog.timestamptz,
+	OUT next_sweep_at pg_catalog.timestamptz,
 	OUT lag pg_catalog.interval,
 	OUT sweeps pg_catalog.int8,
 	OUT active_runs pg_catalog.int4,
@@ -343,17 +344,3 @@ END
 $$;
 COMMENT ON FUNCTION databricks.tracked_workspaces() IS
 	'Settings of track() for the workspaces on which the caller has USAGE; no rows before the first track().';
-
-CREATE VIEW databricks.tracking AS
-	SELECT t.workspace, t.poll_interval, t.backfill, t.retention, t.outputs,
-		   t.tracked_by, t.tracked_at,
-		   s.last_sweep_at, s.lag, s.sweeps, s.active_runs,
-		   t.backfilled_to, t.backfill_finished_at,
-		   s.last_error, s.last_error_at
-	FROM databricks.tracked_workspaces() AS t
-	LEFT JOIN databricks.stat_tracking() AS s
-		ON s.workspace OPERATOR(pg_catalog.=) t.workspace;
-REVOKE ALL ON databricks.tracking FROM PUBLIC;
-GRANT SELECT ON databricks.tracking TO PUBLIC;
-COMMENT ON VIEW databricks.tracking IS
-	'Tracked workspaces on which the caller has USAGE: settings, begin of the last complete sweep, how far sweeps are behind, how many were done since the worker started, runs known to be active, how far back the backfill has come, error of the last sweep if it failed.';

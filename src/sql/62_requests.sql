@@ -16,6 +16,14 @@ REVOKE ALL ON databricks.dispatch_home FROM PUBLIC;
 COMMENT ON TABLE databricks.dispatch_home IS
 	'Where requests may be sent from: this database and its table run_requests, for one workspace or for all (*). Not dumped on purpose: what is restored or copied sends nothing until resume_workspace().';
 
+-- Made anew beside tables that are there already, it is the same database: its
+-- servers went with the old extension, so nothing is called before connect().
+INSERT INTO databricks.dispatch_home (workspace, database_oid, requests_oid)
+	SELECT '*', d.oid, r.oid
+	FROM pg_catalog.pg_database AS d, pg_catalog.pg_class AS r
+	WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+	  AND r.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('databricks.run_requests')::pg_catalog.oid;
+
 CREATE FUNCTION databricks.data_migration_2()
 RETURNS pg_catalog.void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE

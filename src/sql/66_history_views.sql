@@ -137,6 +137,24 @@ REVOKE ALL ON FUNCTION databricks.data_migration_5() FROM PUBLIC;
 COMMENT ON FUNCTION databricks.data_migration_5() IS
 	'Fifth layout of the data tables: views of the history. Called by migrate(), not by people.';
 
+/* ---- what is tracked ---- */
+
+CREATE VIEW databricks.tracking AS
+	SELECT t.workspace, t.poll_interval, t.backfill, t.retention, t.outputs,
+		   t.tracked_by, t.tracked_at,
+		   s.last_sweep_at, s.next_sweep_at, s.lag, s.sweeps, s.active_runs,
+		   t.backfilled_to, t.backfill_finished_at,
+		   CASE WHEN s.workspace IS NULL THEN databricks.pause_reason(t.workspace::pg_catalog.name)
+				ELSE s.last_error END AS last_error,
+		   s.last_error_at
+	FROM databricks.tracked_workspaces() AS t
+	LEFT JOIN databricks.stat_tracking() AS s
+		ON s.workspace OPERATOR(pg_catalog.=) t.workspace;
+REVOKE ALL ON databricks.tracking FROM PUBLIC;
+GRANT SELECT ON databricks.tracking TO PUBLIC;
+COMMENT ON VIEW databricks.tracking IS
+	'Tracked workspaces on which the caller has USAGE: settings, begin of the last complete sweep and of the next one, how far sweeps are behind, how many were done since the worker started, runs known to be active, how far back the backfill has come, error of the last sweep if it failed, or why there are none. In a database that was restored or copied from another one there are none until resume_workspace().';
+
 /* ---- schedules of Databricks ---- */
 
 CREATE FUNCTION databricks.quartz_to_cron(quartz pg_catalog.text)

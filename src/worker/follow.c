@@ -129,6 +129,7 @@ void
 dbx_follow_started(const char *workspace, const char *requested_by)
 {
 	(void) find_or_add(workspace, requested_by);
+	dbx_tracker_hurry(workspace);
 }
 
 void

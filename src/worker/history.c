@@ -156,7 +156,7 @@ dbx_history_take_noted(void)
 }
 
 int
-dbx_history_active(const char *workspace, int64 **run_ids)
+dbx_history_active(const char *workspace, DbxKnownRun **runs)
 {
 	Datum values[1];
 	int	  count;
@@ -166,14 +166,19 @@ dbx_history_active(const char *workspace, int64 **run_ids)
 	if (SPI_execute_plan(active_plan, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "active runs could not be read");
 	count = (int) SPI_processed;
-	*run_ids = palloc(sizeof(int64) * Max(count, 1));
+	*runs = palloc(sizeof(DbxKnownRun) * Max(count, 1));
 	for (int i = 0; i < count; i++)
 	{
-		bool isnull;
+		HeapTuple	 tuple = SPI_tuptable->vals[i];
+		DbxKnownRun *run = &(*runs)[i];
+		bool		 isnull;
 
-		(*run_ids)[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i],
-													SPI_tuptable->tupdesc, 1,
-													&isnull));
+		run->run_id = DatumGetInt64(
+			SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
+		run->start_time = DatumGetTimestampTz(
+			SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
+		if (isnull)
+			run->start_time = 0;
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return count;
@@ -261,12 +266,9 @@ prepare(void)
 		" WHERE f.workspace = $1 AND f.run_id = $2 AND f.task_run_id = 0",
 		lengthof(run_types), run_types);
 	active_plan = prepare_statement(
-		"SELECT h.run_id FROM databricks.run_history AS h"
-		" WHERE h.workspace = $1 AND h.gone_at IS NULL"
-		" AND h.state IS DISTINCT FROM 'TERMINATED'"
-		" AND h.life_cycle_state IS DISTINCT FROM 'TERMINATED'"
-		" AND h.life_cycle_state IS DISTINCT FROM 'SKIPPED'"
-		" AND h.life_cycle_state IS DISTINCT FROM 'INTERNAL_ERROR'",
+		"SELECT h.run_id, h.start_time FROM databricks.run_history AS h"
+		" WHERE h.workspace = $1 AND " DBX_HISTORY_ACTIVE(
+			"h") " ORDER BY h.start_time NULLS FIRST",
 		lengthof(active_types), active_types);
 }
 

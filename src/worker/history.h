@@ -52,6 +52,14 @@ typedef struct DbxHistoryBatch
 	List		 *bad;	   /* result: of DbxBadRun *, with "alone" only */
 } DbxHistoryBatch;
 
+/* Condition on a row of run_history: not known to have ended; as the index has it. */
+#define DBX_HISTORY_ACTIVE(h)                                     \
+	h ".gone_at IS NULL"                                          \
+	  " AND " h ".state IS DISTINCT FROM 'TERMINATED'"            \
+	  " AND " h ".life_cycle_state IS DISTINCT FROM 'TERMINATED'" \
+	  " AND " h ".life_cycle_state IS DISTINCT FROM 'SKIPPED'"    \
+	  " AND " h ".life_cycle_state IS DISTINCT FROM 'INTERNAL_ERROR'"
+
 /*
  * Is this state an end?  Only by states known to be one: whatever the service
  * invents is not.
@@ -80,7 +88,16 @@ extern void dbx_history_notify(const char *workspace, int64 run_id,
 /* Has anything been noted in history_fetches since it was last asked? */
 extern bool dbx_history_take_noted(void);
 
-/* Ids of the runs of a workspace not known to have ended: int64, palloc'd. */
-extern int dbx_history_active(const char *workspace, int64 **run_ids);
+/*
+ * The runs of a workspace not known to have ended, oldest first and before them
+ * those that never started; palloc'd, returns how many.
+ */
+typedef struct DbxKnownRun
+{
+	int64		run_id;
+	TimestampTz start_time; /* 0: none */
+} DbxKnownRun;
+
+extern int dbx_history_active(const char *workspace, DbxKnownRun **runs);
 
 #endif /* DBX_WORKER_HISTORY_H */

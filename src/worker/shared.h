@@ -49,7 +49,8 @@ typedef struct DbxSharedWorkspace
 	char		name[NAMEDATALEN];
 	TimestampTz last_sweep_at; /* begin of the last complete sweep, 0: none */
 	TimestampTz due_at;		   /* when the next one should begin, 0: unknown */
-	int64		sweeps;		   /* complete ones since the worker started */
+	TimestampTz next_at; /* when it will be tried, later after a failure */
+	int64		sweeps;	 /* complete ones since the worker started */
 	int			active_runs;
 	char		last_error[DBX_SHARED_TEXT];
 	TimestampTz last_error_at; /* 0: the last sweep went well */

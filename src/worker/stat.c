@@ -22,7 +22,7 @@
 #include "worker/shared.h"
 
 #define STAT_WORKER_COLUMNS	  9
-#define STAT_TRACKING_COLUMNS 7
+#define STAT_TRACKING_COLUMNS 8
 
 static const char *state_name(DbxSlotState state);
 static Datum	   time_or_null(TimestampTz time, bool *isnull);
@@ -115,12 +115,13 @@ databricks_stat_tracking(PG_FUNCTION_ARGS)
 
 		values[0] = CStringGetTextDatum(workspace->name);
 		values[1] = time_or_null(workspace->last_sweep_at, &nulls[1]);
-		values[2] = lag_behind(workspace->due_at, &nulls[2]);
-		values[3] = Int64GetDatum(workspace->sweeps);
-		values[4] = Int32GetDatum(workspace->active_runs);
-		nulls[4] = workspace->last_sweep_at == 0;
-		values[5] = text_or_null(workspace->last_error, &nulls[5]);
-		values[6] = time_or_null(workspace->last_error_at, &nulls[6]);
+		values[2] = time_or_null(workspace->next_at, &nulls[2]);
+		values[3] = lag_behind(workspace->due_at, &nulls[3]);
+		values[4] = Int64GetDatum(workspace->sweeps);
+		values[5] = Int32GetDatum(workspace->active_runs);
+		nulls[5] = workspace->last_sweep_at == 0;
+		values[6] = text_or_null(workspace->last_error, &nulls[6]);
+		values[7] = time_or_null(workspace->last_error_at, &nulls[7]);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;

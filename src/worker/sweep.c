@@ -4,7 +4,8 @@
  *
  * Two lists are read at once:
  *
- *	  active	runs/list?active_only=true
+ *	  active	runs/list?active_only=true; where that is many pages, which wait
+ *				for each other, in parallel by ranges of start_time
  *	  recent	runs/list?start_time_from=..., for runs that began and ended
  *				between two sweeps, and for those active_only leaves out
  *				(BLOCKED, WAITING_FOR_RETRY).  Where that is many pages it is
@@ -38,11 +39,23 @@
 /* Recent runs are listed whole as long as that took no more pages than this ... */
 #define CHEAP_PAGES 2
 
-/* ... and else only this often. */
+/* ... and else only this often, or less when that was many pages. */
 #define WHOLE_WINDOW_USECS (5 * 60 * USECS_PER_SEC)
+#define WHOLE_PAGE_USECS   (15 * USECS_PER_SEC)
 
 /* Active runs are listed with their tasks as long as they fit on a page. */
 #define EXPANDED_PAGES 1
+
+/*
+ * The list of active runs is read in ranges of so many pages.  Each range may
+ * cost a call more than its share of one list, so they are not small.
+ */
+#define RANGES		8
+#define RANGE_PAGES 12
+
+/* How long it is read whole when the ranges turned out to leave so many out. */
+#define UNLISTED_RUNS	25
+#define NO_RANGES_USECS (60 * 60 * USECS_PER_SEC)
 
 /* Runs asked for at a time. */
 #define GETS_AT_ONCE 200
@@ -63,23 +76,26 @@ struct DbxSweep
 	MemoryContext answers;
 	DbxWorkspace *workspace;
 	TimestampTz	  begun;
-	DbxListing	 *active;
+	int			  nactive; /* ranges */
+	DbxListing	 *active[RANGES];
 	DbxListing	 *recent;
 	bool		  recent_whole; /* not with completed_only */
 	int			  nknown;
-	int64		 *known;   /* active before this sweep */
+	DbxKnownRun	 *known;   /* active before this sweep */
 	HTAB		 *seen;	   /* of SweepEntry */
 	List		 *pending; /* of DbxSeenRun *, in "answers" */
 	bool		  gets_begun;
 	int			  nwanted; /* runs in no list ... */
 	int64		 *wanted;
-	int			  asked;   /* ... and how many of them have been asked for */
-	List		 *gets;	   /* of DbxRunGet *, under way */
-	char		 *trouble; /* of a single run */
+	int			  asked;	/* ... and how many of them have been asked for */
+	int			  unlisted; /* active runs among them */
+	List		 *gets;		/* of DbxRunGet *, under way */
+	char		 *trouble;	/* of a single run */
 };
 
 static void load_state(DbxTracked *tracked, DbxSweep *sweep);
 static void start_lists(DbxTracked *tracked, DbxSweep *sweep);
+static void start_active(DbxTracked *tracked, DbxSweep *sweep);
 static void take_rows(DbxTracked *tracked, const DbxJson *rows);
 static void take_run(DbxTracked *tracked, int64 run_id, const DbxJson *element,
 					 bool whole);
@@ -88,6 +104,7 @@ static void start_gets(DbxTracked *tracked);
 static void want(DbxSweep *sweep, int64 run_id);
 static bool take_gets(DbxTracked *tracked);
 static void take_get(DbxTracked *tracked, DbxRunGet *get);
+static bool should_be_listed(const DbxJson *run);
 static bool write_pending(DbxTracked *tracked, bool last);
 static int	count_active(DbxTracked *tracked);
 static void finish(DbxTracked *tracked);
@@ -126,7 +143,7 @@ dbx_sweep_begin(DbxTracked *tracked)
 static void
 load_state(DbxTracked *tracked, DbxSweep *sweep)
 {
-	int64 *known;
+	DbxKnownRun *known;
 
 	if (!dbx_session_begin())
 	{
@@ -135,8 +152,9 @@ load_state(DbxTracked *tracked, DbxSweep *sweep)
 	}
 	sweep->nknown = dbx_history_active(tracked->name, &known);
 	sweep->known = MemoryContextAlloc(sweep->context,
-									  sizeof(int64) * Max(sweep->nknown, 1));
-	memcpy(sweep->known, known, sizeof(int64) * sweep->nknown);
+									  sizeof(DbxKnownRun) *
+										  Max(sweep->nknown, 1));
+	memcpy(sweep->known, known, sizeof(DbxKnownRun) * sweep->nknown);
 
 	MemoryContextSwitchTo(sweep->context);
 	sweep->workspace = dbx_tracked_resolve(tracked);
@@ -153,22 +171,61 @@ start_lists(DbxTracked *tracked, DbxSweep *sweep)
 	TimestampTz	   from;
 	StringInfoData query;
 
+	start_active(tracked, sweep);
 	sweep->recent_whole = tracked->all_pages <= CHEAP_PAGES ||
-		sweep->begun - tracked->all_seen_to >= WHOLE_WINDOW_USECS;
+		sweep->begun - tracked->all_seen_to >=
+			Max(WHOLE_WINDOW_USECS, tracked->all_pages * WHOLE_PAGE_USECS);
 	from = (sweep->recent_whole ? tracked->all_seen_to : tracked->ended_seen_to) -
 		overlap;
 
 	initStringInfo(&query);
-	dbx_query_add(&query, "active_only", "true");
-	if (tracked->active_pages > 0 && tracked->active_pages <= EXPANDED_PAGES)
-		dbx_query_add(&query, "expand_tasks", "true");
-	sweep->active = dbx_listing_start(sweep->workspace, query.data);
-
-	resetStringInfo(&query);
 	if (!sweep->recent_whole)
 		dbx_query_add(&query, "completed_only", "true");
 	dbx_tracked_add_time(&query, "start_time_from", from);
 	sweep->recent = dbx_listing_start(sweep->workspace, query.data);
+}
+
+/*
+ * The ranges hold equally many of the runs that are known.  They meet at a
+ * millisecond and have no end on either side, so each time is in one of them.
+ * Where a run has no start_time yet nobody knows in which: then there is one.
+ */
+static void
+start_active(DbxTracked *tracked, DbxSweep *sweep)
+{
+	int			   ranges = Min(tracked->active_pages / RANGE_PAGES,
+								Min(RANGES, sweep->workspace->max_parallel));
+	TimestampTz	   from = 0;
+	StringInfoData query;
+
+	if (sweep->nknown == 0 || sweep->known[0].start_time == 0 ||
+		sweep->begun < tracked->no_ranges_until)
+		ranges = 1;
+	initStringInfo(&query);
+	for (int i = 1; i <= Max(ranges, 1); i++)
+	{
+		TimestampTz to = 0;
+
+		if (i < ranges)
+		{
+			to = sweep->known[(int64) sweep->nknown * i / ranges].start_time;
+			if (to == from)
+				continue;
+		}
+		resetStringInfo(&query);
+		dbx_query_add(&query, "active_only", "true");
+		if (tracked->active_pages > 0 && tracked->active_pages <= EXPANDED_PAGES)
+			dbx_query_add(&query, "expand_tasks", "true");
+		if (from != 0)
+			dbx_tracked_add_time(&query, "start_time_from", from);
+		if (to != 0)
+			dbx_tracked_add_time(&query, "start_time_to",
+								 to - USECS_PER_SEC / 1000);
+		sweep->active[sweep->nactive++] = dbx_listing_start(sweep->workspace,
+															query.data);
+		from = to;
+	}
+	pfree(query.data);
 }
 
 /*
@@ -215,16 +272,22 @@ read_lists(DbxTracked *tracked)
 {
 	DbxSweep	  *sweep = tracked->sweep;
 	const DbxJson *rows;
+	bool		   done;
 
 	MemoryContextSwitchTo(sweep->answers);
-	while (dbx_listing_next(sweep->active, &rows))
-		take_rows(tracked, rows);
 	while (dbx_listing_next(sweep->recent, &rows))
 		take_rows(tracked, rows);
+	done = dbx_listing_done(sweep->recent);
+	for (int i = 0; i < sweep->nactive; i++)
+	{
+		while (dbx_listing_next(sweep->active[i], &rows))
+			take_rows(tracked, rows);
+		done = done && dbx_listing_done(sweep->active[i]);
+	}
 
 	if (list_length(sweep->pending) >= PENDING_RUNS)
 		(void) write_pending(tracked, false);
-	return dbx_listing_done(sweep->active) && dbx_listing_done(sweep->recent);
+	return done;
 }
 
 static void
@@ -297,7 +360,7 @@ start_gets(DbxTracked *tracked)
 			(sweep->nknown + hash_get_num_entries(tracked->aside) + 1));
 	for (int i = 0; i < sweep->nknown; i++)
 	{
-		int64 run_id = sweep->known[i];
+		int64 run_id = sweep->known[i].run_id;
 
 		if (hash_search(sweep->seen, &run_id, HASH_FIND, NULL) != NULL)
 			continue;
@@ -392,8 +455,29 @@ take_get(DbxTracked *tracked, DbxRunGet *get)
 		return;
 	}
 	take_run(tracked, get->run_id, get->run, true);
-	if (!dbx_history_element_ended(get->run))
-		dbx_tracked_put_aside(tracked, get->run_id, false);
+	if (dbx_history_element_ended(get->run))
+		return;
+	dbx_tracked_put_aside(tracked, get->run_id, false);
+	if (should_be_listed(get->run) && ++sweep->unlisted >= UNLISTED_RUNS &&
+		sweep->nactive > 1)
+		tracked->no_ranges_until = sweep->begun + NO_RANGES_USECS;
+}
+
+/* Is it one that active_only is said to have? */
+static bool
+should_be_listed(const DbxJson *run)
+{
+	static const char *const states[] = {"QUEUED", "PENDING", "RUNNING",
+										 "TERMINATING"};
+	const char				*state = dbx_json_string(
+					 dbx_json_path(run, "state.life_cycle_state"));
+
+	for (int i = 0; state != NULL && i < lengthof(states); i++)
+	{
+		if (strcmp(state, states[i]) == 0)
+			return true;
+	}
+	return false;
 }
 
 /* ---- the end ---- */
@@ -437,7 +521,8 @@ count_active(DbxTracked *tracked)
 	}
 	for (int i = 0; i < sweep->nknown; i++)
 	{
-		if (hash_search(sweep->seen, &sweep->known[i], HASH_FIND, NULL) == NULL)
+		if (hash_search(sweep->seen, &sweep->known[i].run_id, HASH_FIND,
+						NULL) == NULL)
 			count++;
 	}
 	return count;
@@ -451,7 +536,9 @@ finish(DbxTracked *tracked)
 	if (!write_pending(tracked, true))
 		return;
 	tracked->ended_seen_to = sweep->begun;
-	tracked->active_pages = sweep->active->pages.count;
+	tracked->active_pages = 0;
+	for (int i = 0; i < sweep->nactive; i++)
+		tracked->active_pages += sweep->active[i]->pages.count;
 	if (sweep->recent_whole)
 	{
 		tracked->all_seen_to = sweep->begun;
@@ -460,9 +547,12 @@ finish(DbxTracked *tracked)
 	tracked->status.last_sweep_at = sweep->begun;
 	tracked->status.sweeps++;
 	tracked->status.active_runs = count_active(tracked);
-	tracked->sweep_due = Max(sweep->begun + tracked->poll,
-							 GetCurrentTimestamp());
-	tracked->status.due_at = sweep->begun + tracked->poll;
+	tracked->status.due_at = sweep->begun +
+		dbx_pace_interval(tracked,
+						  tracked->active_pages + sweep->recent->pages.count +
+							  sweep->nwanted);
+	tracked->sweep_due = Max(tracked->status.due_at, GetCurrentTimestamp());
+	tracked->status.next_at = tracked->sweep_due;
 	dbx_tracked_report(tracked, sweep->trouble);
 	dbx_follow_seen(tracked->name);
 }

@@ -20,6 +20,7 @@
 
 #include "compat.h"
 #include "worker/migrate.h"
+#include "worker/pause.h"
 #include "worker/shared.h"
 #include "worker/worker.h"
 #include "workspace/workspace.h"
@@ -62,6 +63,7 @@ databricks_track(PG_FUNCTION_ARGS)
 	Interval	  *retention = NULL;
 	DbxExtension   extension;
 	DbxDataRole	   role;
+	bool		   copied;
 
 	require_argument(fcinfo, 1, "poll_interval");
 	require_argument(fcinfo, 2, "backfill");
@@ -94,11 +96,20 @@ databricks_track(PG_FUNCTION_ARGS)
 	if (SPI_execute_with_args(sql, lengthof(types), types, values, nulls, false,
 							  0) != SPI_OK_INSERT)
 		elog(ERROR, "tracking settings could not be written");
+	(void) dbx_pause_reason(name, &copied);
 	SPI_finish();
 	dbx_data_leave(&role);
 
 	dbx_worker_wake_at_commit();
-	if (!dbx_shared_available())
+	if (copied)
+		ereport(
+			WARNING,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("workspace \"%s\" is not tracked yet", name),
+			 errdetail("This database was restored or copied from another one."),
+			 errhint(
+				 "Let it use the workspace with databricks.resume_workspace().")));
+	else if (!dbx_shared_available())
 		ereport(
 			WARNING,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

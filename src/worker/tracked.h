@@ -8,6 +8,7 @@
  *	  outputs.c		what lists do not tell of runs that ended, outputs of tasks
  *	  retention_history.c	removing what is older than the retention
  *	  reconcile.c	comparing older runs with what the service says now
+ *	  pace.c		how soon to look again
  *	  listing.c		pages of runs/list and runs/get without waiting
  */
 #ifndef DBX_WORKER_TRACKED_H
@@ -115,8 +116,11 @@ typedef struct DbxTracked
 	int			all_pages;	  /* pages of the last look at all of them */
 	int			active_pages; /* of the last list of active ones; 0: none yet */
 
+	TimestampTz no_ranges_until; /* the list of active ones is read whole */
+
 	DbxSweep   *sweep; /* under way, or NULL */
 	TimestampTz sweep_due;
+	int			idle_sweeps; /* in a row without an active run */
 	int			sweep_failures;
 	HTAB	   *aside; /* of DbxAside */
 
@@ -139,6 +143,15 @@ typedef struct DbxTracked
 extern void dbx_sweep_begin(DbxTracked *tracked);
 extern bool dbx_sweep_advance(DbxTracked *tracked);
 extern void dbx_sweep_end(DbxTracked *tracked);
+
+/*
+ * After a sweep that took so many calls: microseconds from its begin to that of
+ * the next one.  Reads the history in a transaction of its own.
+ */
+extern int64 dbx_pace_interval(DbxTracked *tracked, int calls);
+
+/* Have a workspace swept as soon as the pace allows at its quickest. */
+extern void dbx_pace_hurry(DbxTracked *tracked);
 
 /* The backfill, one window of time after the other, in the same way. */
 extern void dbx_backfill_begin(DbxTracked *tracked);

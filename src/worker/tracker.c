@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "http/http.h"
+#include "worker/pause.h"
 #include "worker/session.h"
 #include "worker/tracked.h"
 #include "worker/tracker.h"
@@ -89,10 +90,12 @@ static void	 log_change(DbxTracked *tracked, const char *what, char **logged,
 						const char *text);
 static void	 show_phase(void);
 
+/* A copy of another database leaves its workspaces alone until it is told to. */
 int
 dbx_tracker_load(void)
 {
-	ListCell *cell;
+	SPITupleTable *rows;
+	ListCell	  *cell;
 
 	foreach(cell, workspaces)
 		((DbxTracked *) lfirst(cell))->listed = false;
@@ -109,8 +112,16 @@ dbx_tracker_load(void)
 				" ORDER BY t.workspace",
 				true, 0) != SPI_OK_SELECT)
 			elog(ERROR, "tracking settings could not be read");
-		for (uint64 i = 0; i < SPI_processed; i++)
-			load_row(SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+		rows = SPI_tuptable;
+		for (uint64 i = 0; i < rows->numvals; i++)
+		{
+			bool copied;
+
+			(void) dbx_pause_reason(SPI_getvalue(rows->vals[i], rows->tupdesc, 1),
+									&copied);
+			if (!copied)
+				load_row(rows->vals[i], rows->tupdesc);
+		}
 		dbx_session_commit();
 	}
 
@@ -190,7 +201,7 @@ find_or_add(const char *name)
 	tracked->aside = hash_create("databricks runs put aside", 16, &control,
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	strlcpy(tracked->status.name, name, NAMEDATALEN);
-	tracked->status.due_at = tracked->sweep_due;
+	tracked->status.due_at = tracked->status.next_at = tracked->sweep_due;
 	MemoryContextSwitchTo(TopMemoryContext);
 	workspaces = lappend(workspaces, tracked);
 	MemoryContextSwitchTo(before);
@@ -205,12 +216,10 @@ forget(DbxTracked *tracked)
 	MemoryContextDelete(tracked->context);
 }
 
-TimestampTz
+void
 dbx_tracker_run(void)
 {
-	TimestampTz next = 0;
-	ListCell   *cell;
-	bool		noted;
+	ListCell *cell;
 
 	foreach(cell, workspaces)
 	{
@@ -230,8 +239,17 @@ dbx_tracker_run(void)
 		}
 	}
 
-	/* One may have made another due, as may those who follow requests. */
-	noted = dbx_history_take_noted();
+	show_phase();
+}
+
+/* One may have made another due, as may those who send and follow requests. */
+TimestampTz
+dbx_tracker_next(void)
+{
+	TimestampTz next = 0;
+	bool		noted = dbx_history_take_noted();
+	ListCell   *cell;
+
 	foreach(cell, workspaces)
 	{
 		DbxTracked *tracked = lfirst(cell);
@@ -250,8 +268,21 @@ dbx_tracker_run(void)
 				next = activity->due;
 		}
 	}
-	show_phase();
 	return next;
+}
+
+void
+dbx_tracker_hurry(const char *workspace)
+{
+	ListCell *cell;
+
+	foreach(cell, workspaces)
+	{
+		DbxTracked *tracked = lfirst(cell);
+
+		if (strcmp(tracked->name, workspace) == 0)
+			dbx_pace_hurry(tracked);
+	}
 }
 
 void
@@ -355,6 +386,7 @@ sweep_failed(DbxTracked *tracked, ErrorData *error)
 				 Max(tracked->poll, BACKOFF_FIRST_USECS));
 	strlcpy(tracked->status.last_error, text, DBX_SHARED_TEXT);
 	tracked->status.last_error_at = GetCurrentTimestamp();
+	tracked->status.next_at = tracked->sweep_due;
 	dbx_shared_workspace(&tracked->status);
 	log_change(tracked, "tracking", &tracked->logged_error, error->message);
 }

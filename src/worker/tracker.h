@@ -2,9 +2,9 @@
  * tracker.h
  *	  Following the runs of tracked workspaces.
  *
- * The tracker never waits: dbx_tracker_run() does what can be done now and says
- * when it wants to be called again; in between, the worker waits for calls and
- * for its latch.
+ * The tracker never waits: dbx_tracker_run() does what can be done now, and
+ * dbx_tracker_next() says when it wants to be called again; in between, the
+ * worker waits for calls and for its latch.
  */
 #ifndef DBX_WORKER_TRACKER_H
 #define DBX_WORKER_TRACKER_H
@@ -19,10 +19,15 @@ extern int dbx_tracker_load(void);
 
 /*
  * Begin what is due, go on with what has come back.  Errors of one workspace
- * are reported, kept for the views and do not concern the others.  Returns when
- * the next thing is due (0: nothing is).
+ * are reported, kept for the views and do not concern the others.
  */
-extern TimestampTz dbx_tracker_run(void);
+extern void dbx_tracker_run(void);
+
+/* When the next thing is due; 0: nothing is. */
+extern TimestampTz dbx_tracker_next(void);
+
+/* A run was started from here: look sooner, where the workspace is tracked. */
+extern void dbx_tracker_hurry(const char *workspace);
 
 /* Are all runs of this workspace seen, as far as is known? */
 extern bool dbx_tracker_sees(const char *workspace);

@@ -197,9 +197,10 @@ dbx_worker_round(void)
 	TimestampTz due[3];
 	TimestampTz next = 0;
 
-	due[0] = dbx_tracker_run();
+	dbx_tracker_run();
 	dbx_follow_run();
 	due[1] = dbx_dispatcher_run();
+	due[0] = dbx_tracker_next();
 	due[2] = dbx_follow_next();
 	for (int i = 0; i < lengthof(due); i++)
 	{
