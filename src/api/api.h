@@ -13,6 +13,7 @@
 #include "lib/stringinfo.h"
 
 #include "compat.h"
+#include "http/http.h"
 #include "json/json.h"
 #include "workspace/workspace.h"
 
@@ -34,6 +35,19 @@ typedef enum DbxEffect
 	DBX_EFFECT_ONCE		   /* must not be repeated blindly */
 } DbxEffect;
 
+/*
+ * Bytes as they are: in memory, of a temporary File (of storage/fd.h), or handed
+ * out piece by piece.  Not copied, so they must outlive the call.
+ */
+typedef struct DbxContent
+{
+	const char			*bytes;	 /* NULL: not in memory */
+	int					 file;	 /* 0: not in a file */
+	const DbxHttpWindow *window; /* NULL: not in pieces */
+	Size				 length;
+	const char			*type; /* NULL: application/octet-stream */
+} DbxContent;
+
 typedef struct DbxCallSpec
 {
 	const char	 *method;
@@ -44,13 +58,7 @@ typedef struct DbxCallSpec
 								 * User-Agent; NULL: none */
 	DbxCallStats *stats;  /* may be NULL; must outlive the call */
 
-	/*
-	 * Bytes as they are instead of "body": in memory, or of a temporary File (of
-	 * storage/fd.h).  Not copied: they must outlive the call.
-	 */
-	const char *content;
-	int			content_file;
-	Size		content_len;
+	DbxContent content; /* instead of "body" */
 
 	/*
 	 * Where the bytes of a success go instead of dbx_call_body(); must outlive the
@@ -98,6 +106,14 @@ extern void dbx_call_check(const DbxCallSpec *spec);
 
 /* Has it come to its end, retries included? */
 extern bool dbx_call_done(const DbxCall *call);
+
+/*
+ * Of content in pieces: which byte must be in the window before the call goes on
+ * (-1: it does not wait for that; dbx_calls_progress() returns when it begins to),
+ * and that the window has changed.
+ */
+extern int64 dbx_call_starved(const DbxCall *call);
+extern void	 dbx_call_more(DbxCall *call);
 
 /* Wait for a call to end; interrupts are served. */
 extern void dbx_call_wait(DbxCall *call);

@@ -60,9 +60,7 @@ struct DbxCall
 	char				 *query;
 	char				 *body;
 	char				 *caller;
-	const char			 *content; /* of the spec: these seven */
-	int					  content_file;
-	Size				  content_len;
+	DbxContent			  content; /* of the spec: these five */
 	char				 *into;
 	Size				  into_size;
 	bool				  repeatable;
@@ -204,6 +202,13 @@ count_sending(DbxCall *call)
 	dbx_stat_sent(call->workspace, call->endpoint, call->held_ms);
 }
 
+static bool
+has_content(const DbxCall *call)
+{
+	return call->content.bytes != NULL || call->content.file != 0 ||
+		call->content.window != NULL;
+}
+
 static void
 send_call(DbxCall *call)
 {
@@ -221,9 +226,12 @@ send_call(DbxCall *call)
 	request.headers = lappend(request.headers, (char *) user_agent(call));
 	if (call->into == NULL)
 		request.headers = lappend(request.headers, "Accept: application/json");
-	if (call->content != NULL || call->content_file != 0)
+	if (has_content(call))
 		request.headers = lappend(request.headers,
-								  "Content-Type: application/octet-stream");
+								  psprintf("Content-Type: %s",
+										   call->content.type
+											   ? call->content.type
+											   : "application/octet-stream"));
 	else if (call->body != NULL)
 		request.headers = lappend(request.headers,
 								  "Content-Type: application/json");
@@ -239,12 +247,13 @@ send_call(DbxCall *call)
 						   call->query ? call->query : "");
 	request.body = call->body;
 	request.body_len = call->body ? strlen(call->body) : 0;
-	if (call->content != NULL || call->content_file != 0)
+	if (has_content(call))
 	{
-		request.body = call->content;
-		request.body_len = call->content_len;
+		request.body = call->content.bytes;
+		request.body_len = call->content.length;
 		request.body_borrowed = true;
-		request.file = call->content_file;
+		request.window = call->content.window;
+		request.file = call->content.file;
 	}
 	request.uncompressed = call->uncompressed;
 	request.into = call->into;
@@ -643,8 +652,6 @@ dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
 	call->body = body ? pstrdup(body) : NULL;
 	call->caller = spec->caller ? pstrdup(spec->caller) : NULL;
 	call->content = spec->content;
-	call->content_file = spec->content_file;
-	call->content_len = spec->content_len;
 	call->into = spec->into;
 	call->into_size = spec->into_size;
 	call->repeatable = spec->repeatable;
@@ -693,6 +700,18 @@ dbx_calls_progress(TimestampTz deadline)
 	if (advance_calls(&next, &reason))
 		return false;
 	return passed && deadline != 0 && GetCurrentTimestamp() >= deadline;
+}
+
+int64
+dbx_call_starved(const DbxCall *call)
+{
+	return call->state == CALL_SENT ? dbx_http_starved(call->transfer) : -1;
+}
+
+void
+dbx_call_more(DbxCall *call)
+{
+	dbx_http_more(call->transfer);
 }
 
 void

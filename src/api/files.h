@@ -26,12 +26,16 @@ typedef struct DbxFilePath
 	char	   *path; /* as that API takes it */
 } DbxFilePath;
 
-/* Bytes to be sent: in memory, or in a temporary File if that is not 0. */
+/*
+ * Bytes to be sent: in memory, in a temporary File if that is not 0, or in a value
+ * that is stored out of line, so that only a piece of it need be in memory.
+ */
 typedef struct DbxFileSource
 {
-	const char *bytes;
-	File		file;
-	off_t		length;
+	const char	   *bytes;
+	File			file;
+	off_t			length;
+	struct varlena *stored; /* of files of volumes only */
 } DbxFileSource;
 
 typedef struct DbxFileInfo

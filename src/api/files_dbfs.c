@@ -20,6 +20,7 @@
 #include "api/files.h"
 #include "api/guard.h"
 #include "api/many.h"
+#include "compat.h"
 
 #define UPLOAD_ATTEMPTS 3
 /* A cancel has to act within a second, the clean-up included. */
@@ -66,15 +67,45 @@ try_stat(const DbxWorkspace *workspace, const char *path, DbxFileInfo *info,
 	return true;
 }
 
+static void
+end_call(DbxCall *call)
+{
+	dbx_call_wait(call);
+	if (dbx_call_error(call) != NULL)
+		dbx_call_raise(call);
+	dbx_call_free(call);
+}
+
+/* Begin to send a block, which stays where it is until that has ended. */
+static DbxCall *
+start_block(const DbxWorkspace *workspace, StringInfo block, const char *caller)
+{
+	DbxCallSpec spec = {0};
+	DbxCall	   *call;
+
+	spec.method = "POST";
+	spec.path = "/api/2.0/dbfs/add-block";
+	spec.content.bytes = block->data;
+	spec.content.length = block->len;
+	spec.content.type = "application/json";
+	spec.repeatable = true; /* the size tells */
+	spec.caller = caller;
+	call = dbx_call_start(workspace, &spec);
+	(void) dbx_calls_progress(GetCurrentTimestamp());
+	return call;
+}
+
 /* Send all blocks of a source to a new file. */
 static void
 send_blocks(const DbxWorkspace *workspace, const char *path,
 			const DbxFileSource *source, const char *caller)
 {
-	DbxCallSpec	  spec = {0};
-	MemoryContext context;
-	int64		  handle;
-	off_t		  at;
+	DbxCallSpec	   spec = {0};
+	StringInfoData blocks[2];
+	DbxCall		  *sent = NULL;
+	int64		   handle;
+	off_t		   at;
+	int			   number = 0;
 
 	spec.method = "POST";
 	spec.path = "/api/2.0/dbfs/create";
@@ -89,25 +120,27 @@ send_blocks(const DbxWorkspace *workspace, const char *path,
 			 errmsg(
 				 "the service opened a file, but its answer has no \"handle\"")));
 
-	context = AllocSetContextCreate(CurrentMemoryContext, "databricks block",
-									ALLOCSET_DEFAULT_SIZES);
+	initStringInfo(&blocks[0]);
+	initStringInfo(&blocks[1]);
 	for (at = 0; at < source->length; at += DBX_FILE_BLOCK)
 	{
-		MemoryContext  before = MemoryContextSwitchTo(context);
-		StringInfoData body;
+		StringInfo block = &blocks[number++ % 2];
 
-		initStringInfo(&body);
-		appendStringInfo(&body, "{\"handle\":" INT64_FORMAT ",\"data\":\"",
+		/* made ready while the one before is on its way */
+		resetStringInfo(block);
+		appendStringInfo(block, "{\"handle\":" INT64_FORMAT ",\"data\":\"",
 						 handle);
-		dbx_file_append_base64(&body, source, at,
+		dbx_file_append_base64(block, source, at,
 							   Min(DBX_FILE_BLOCK, source->length - at));
-		appendStringInfoString(&body, "\"}");
-		dbx_file_post(workspace, "/api/2.0/dbfs/add-block", body.data, true,
-					  caller);
-		MemoryContextSwitchTo(before);
-		MemoryContextReset(context);
+		appendStringInfoString(block, "\"}");
+		if (sent != NULL)
+			end_call(sent);
+		sent = start_block(workspace, block, caller);
 	}
-	MemoryContextDelete(context);
+	if (sent != NULL)
+		end_call(sent);
+	pfree(blocks[0].data);
+	pfree(blocks[1].data);
 	spec.path = "/api/2.0/dbfs/close";
 	spec.body = psprintf("{\"handle\":" INT64_FORMAT "}", handle);
 	spec.repeatable = false;
@@ -285,9 +318,9 @@ take_read(void *arg, int number, DbxCall *call)
 		dbx_call_raise(call);
 	data = dbx_json_string(dbx_json_get(dbx_call_json(call), "data"));
 	if (data == NULL ||
-		pg_b64_decode(data, strlen(data),
-					  download->bytes + (int64) number * DBX_FILE_BLOCK,
-					  wanted) != wanted)
+		dbx_b64_decode(data, strlen(data),
+					   download->bytes + (int64) number * DBX_FILE_BLOCK,
+					   wanted) != wanted)
 		dbx_file_changed(download->path);
 }
 

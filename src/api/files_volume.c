@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -15,6 +16,7 @@
 #include "http/http.h"
 
 #define LARGEST_UPLOAD (INT64CONST(5) * 1024 * 1024 * 1024)
+#define PIECE		   (512 * 1024) /* of a stored value */
 #define FILES		   "/api/2.0/fs/files"
 #define DIRECTORIES	   "/api/2.0/fs/directories"
 
@@ -79,14 +81,41 @@ dbx_volume_stat(const DbxWorkspace *workspace, const DbxFilePath *path,
 	info->is_dir = true;
 }
 
+/* Hand out a stored value as the call asks for it. */
+static void
+hand_out(DbxCall *call, const DbxFileSource *source, DbxHttpWindow *window)
+{
+	struct varlena *piece = NULL;
+
+	while (!dbx_call_done(call))
+	{
+		int64 at = dbx_call_starved(call);
+
+		if (at >= 0)
+		{
+			if (piece != NULL)
+				pfree(piece);
+			piece = pg_detoast_datum_slice(source->stored, (int32) at, PIECE);
+			if (VARSIZE_ANY_EXHDR(piece) == 0)
+				elog(ERROR, "stored value is shorter than it says");
+			window->bytes = VARDATA_ANY(piece);
+			window->at = at;
+			window->length = VARSIZE_ANY_EXHDR(piece);
+			dbx_call_more(call);
+		}
+		(void) dbx_calls_progress(0);
+	}
+}
+
 void
 dbx_volume_upload(const DbxWorkspace *workspace, const DbxFilePath *path,
 				  const DbxFileSource *source, bool overwrite,
 				  const char *caller)
 {
-	DbxCallSpec spec = {0};
-	DbxCall	   *call;
-	DbxFileInfo info;
+	DbxCallSpec	  spec = {0};
+	DbxCall		 *call;
+	DbxFileInfo	  info;
+	DbxHttpWindow window = {0};
 
 	if (source->length > LARGEST_UPLOAD)
 		ereport(ERROR,
@@ -97,11 +126,14 @@ dbx_volume_upload(const DbxWorkspace *workspace, const DbxFilePath *path,
 	spec.method = "PUT";
 	spec.path = dbx_file_url(FILES, path->path);
 	spec.query = overwrite ? "overwrite=true" : "overwrite=false";
-	spec.content = source->bytes ? source->bytes : "";
-	spec.content_file = source->file;
-	spec.content_len = source->length;
+	spec.content.bytes = source->bytes ? source->bytes : "";
+	spec.content.file = source->file;
+	spec.content.window = source->stored ? &window : NULL;
+	spec.content.length = source->length;
 	spec.caller = caller;
 	call = dbx_call_start(workspace, &spec);
+	if (source->stored != NULL)
+		hand_out(call, source, &window);
 	dbx_call_wait(call);
 	/* "exists already", said to a repeat, may mean what was just sent */
 	if (dbx_call_error(call) != NULL &&

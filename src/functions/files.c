@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/htup_details.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -69,6 +70,18 @@ databricks_dbfs_path(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(path.path));
 }
 
+/* Is a value stored out of line and not compressed, so that any part can be had? */
+static bool
+is_in_parts(const struct varlena *value)
+{
+	struct varatt_external pointer;
+
+	if (!VARATT_IS_EXTERNAL_ONDISK(value))
+		return false;
+	VARATT_EXTERNAL_GET_POINTER(pointer, value);
+	return !VARATT_EXTERNAL_IS_COMPRESSED(pointer);
+}
+
 Datum
 databricks_upload_file(PG_FUNCTION_ARGS)
 {
@@ -80,9 +93,18 @@ databricks_upload_file(PG_FUNCTION_ARGS)
 	read_path(fcinfo, &path);
 	dbx_arg_require(fcinfo, 1, "content");
 	workspace = dbx_arg_workspace(fcinfo, 3);
-	content = PG_GETARG_BYTEA_PP(1);
-	source.bytes = VARDATA_ANY(content);
-	source.length = VARSIZE_ANY_EXHDR(content);
+	content = (bytea *) PG_GETARG_POINTER(1);
+	if (path.kind == DBX_FILE_VOLUME && is_in_parts(content))
+	{
+		source.length = toast_raw_datum_size(PG_GETARG_DATUM(1)) - VARHDRSZ;
+		source.stored = content;
+	}
+	else
+	{
+		content = PG_GETARG_BYTEA_PP(1);
+		source.bytes = VARDATA_ANY(content);
+		source.length = VARSIZE_ANY_EXHDR(content);
+	}
 	dbx_file_upload(workspace, &path, &source,
 					!PG_ARGISNULL(2) && PG_GETARG_BOOL(2), "upload_file");
 	PG_RETURN_VOID();

@@ -15,6 +15,7 @@
 #include "utils/json.h"
 
 #include "api/api.h"
+#include "compat.h"
 #include "functions/args.h"
 #include "http/http.h"
 
@@ -31,7 +32,7 @@ to_base64(const char *bytes, int length)
 {
 	int	  size = pg_b64_enc_len(length);
 	char *text = palloc(size + 1);
-	int	  used = pg_b64_encode(bytes, length, text, size);
+	int	  used = dbx_b64_encode(bytes, length, text, size);
 
 	Assert(used >= 0);
 	text[used] = '\0';
@@ -130,7 +131,7 @@ get_secret(FunctionCallInfo fcinfo, const char *caller, int *length)
 	dbx_redact_secret(value);
 	size = pg_b64_dec_len(strlen(value));
 	bytes = palloc(size + 1);
-	*length = pg_b64_decode(value, strlen(value), bytes, size);
+	*length = dbx_b64_decode(value, strlen(value), bytes, size);
 	if (*length < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),

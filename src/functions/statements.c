@@ -21,6 +21,7 @@
 #include "utils/tuplestore.h"
 
 #include "api/statement.h"
+#include "compat.h"
 #include "functions/args.h"
 #include "http/http.h"
 
@@ -100,7 +101,7 @@ bytes_of_base64(const char *text)
 {
 	int	   size = pg_b64_dec_len(strlen(text));
 	bytea *bytes = palloc(size + VARHDRSZ);
-	int	   length = pg_b64_decode(text, strlen(text), VARDATA(bytes), size);
+	int	   length = dbx_b64_decode(text, strlen(text), VARDATA(bytes), size);
 
 	if (length < 0)
 		ereport(ERROR,

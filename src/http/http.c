@@ -14,6 +14,7 @@
 
 #include "miscadmin.h"
 #include "storage/fd.h"
+#include "storage/latch.h"
 #include "utils/wait_event.h"
 #include "utils/memutils.h"
 
@@ -46,8 +47,10 @@ struct DbxTransfer
 	char				 *into; /* of the request */
 	Size				  into_size;
 	File				  file;	   /* 0: none */
-	off_t				  file_at; /* next byte to send */
-	off_t				  file_size;
+	const DbxHttpWindow	 *window;  /* of the request */
+	bool				  starved; /* what comes next is not in the window */
+	off_t				  sent_at; /* next byte of file or body to send */
+	off_t				  send_size;
 	Size				  head;	   /* bytes of headers so far */
 	DbxHttpFailure		  refused; /* why a callback stopped the transfer */
 	char				  message[CURL_ERROR_SIZE];
@@ -154,29 +157,53 @@ static size_t
 send_file(char *buffer, size_t one, size_t size, void *private_data)
 {
 	DbxTransfer *transfer = private_data;
-	off_t		 left = transfer->file_size - transfer->file_at;
+	off_t		 left = transfer->send_size - transfer->sent_at;
 	int wanted = (int) Min(Min((off_t) (one * size), left), STREAM_BUFFER);
 	int got;
 
 	if (wanted <= 0)
 		return 0;
-	got = FileRead(transfer->file, buffer, wanted, transfer->file_at,
+	got = FileRead(transfer->file, buffer, wanted, transfer->sent_at,
 				   WAIT_EVENT_BUFFILE_READ);
 	if (got <= 0)
 		return CURL_READFUNC_ABORT;
-	transfer->file_at += got;
+	transfer->sent_at += got;
 	return got;
+}
+
+/* CURLOPT_READFUNCTION: the next bytes of the window. */
+static size_t
+send_window(char *buffer, size_t one, size_t size, void *private_data)
+{
+	DbxTransfer			*transfer = private_data;
+	const DbxHttpWindow *window = transfer->window;
+	int64				 from = transfer->sent_at - window->at;
+	Size				 length;
+
+	if (transfer->sent_at >= transfer->send_size)
+		return 0;
+	transfer->starved = from < 0 || from >= (int64) window->length;
+	if (transfer->starved)
+	{
+		/* who waits can do something about it */
+		SetLatch(MyLatch);
+		return CURL_READFUNC_PAUSE;
+	}
+	length = Min(one * size, window->length - from);
+	memcpy(buffer, window->bytes + from, length);
+	transfer->sent_at += length;
+	return length;
 }
 
 /* CURLOPT_SEEKFUNCTION: libcurl begins anew. */
 static int
-seek_file(void *private_data, curl_off_t offset, int origin)
+seek_body(void *private_data, curl_off_t offset, int origin)
 {
 	DbxTransfer *transfer = private_data;
 
-	if (origin != SEEK_SET || offset < 0 || offset > transfer->file_size)
+	if (origin != SEEK_SET || offset < 0 || offset > transfer->send_size)
 		return CURL_SEEKFUNC_CANTSEEK;
-	transfer->file_at = offset;
+	transfer->sent_at = offset;
 	return CURL_SEEKFUNC_OK;
 }
 
@@ -330,16 +357,18 @@ set_method(DbxTransfer *transfer, const DbxHttpRequest *request)
 {
 	CURL *easy = transfer->easy;
 
-	if (request->file != 0)
+	if (request->file != 0 || request->window != NULL)
 	{
 		transfer->file = request->file;
-		transfer->file_size = request->body_len;
+		transfer->window = request->window;
+		transfer->send_size = request->body_len;
 		curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
 		curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
 						 (curl_off_t) request->body_len);
-		curl_easy_setopt(easy, CURLOPT_READFUNCTION, send_file);
+		curl_easy_setopt(easy, CURLOPT_READFUNCTION,
+						 request->file != 0 ? send_file : send_window);
 		curl_easy_setopt(easy, CURLOPT_READDATA, transfer);
-		curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, seek_file);
+		curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, seek_body);
 		curl_easy_setopt(easy, CURLOPT_SEEKDATA, transfer);
 		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
 		add_header(transfer, "Expect:");
@@ -370,6 +399,14 @@ set_method(DbxTransfer *transfer, const DbxHttpRequest *request)
 		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
+/* Is the body, sent or received, perhaps a large one? */
+static bool
+is_stream(const DbxHttpRequest *request)
+{
+	return request->file != 0 || request->window != NULL ||
+		request->into != NULL || request->body_borrowed;
+}
+
 static void
 set_options(DbxTransfer *transfer, const DbxHttpRequest *request)
 {
@@ -394,13 +431,19 @@ set_options(DbxTransfer *transfer, const DbxHttpRequest *request)
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
-	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
 	/*
 	 * Calls at once share a connection if the other side can do that, which the
-	 * handshake tells; without one they would all wait for the first answer.
+	 * handshake tells; without one they would all wait for the first answer.  A
+	 * large body has one of its own, where it holds up nobody.
 	 */
+	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+					 is_stream(request) ? (long) CURL_HTTP_VERSION_1_1
+										: (long) CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(easy, CURLOPT_PIPEWAIT,
-					 strncmp(request->url, "https:", 6) == 0 ? 1L : 0L);
+					 !is_stream(request) &&
+							 strncmp(request->url, "https:", 6) == 0
+						 ? 1L
+						 : 0L);
 	if (!request->uncompressed)
 		curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
@@ -413,7 +456,7 @@ set_options(DbxTransfer *transfer, const DbxHttpRequest *request)
 					 request->fresh_connection ? 1L : 0L);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
 					 (long) request->connect_timeout);
-	if (request->file != 0 || request->into != NULL || request->body_borrowed)
+	if (is_stream(request))
 	{
 		/* however large and slow: what counts is that it goes on */
 		curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
@@ -471,6 +514,19 @@ dbx_http_start(const DbxHttpRequest *request)
 				 errmsg("could not start a request")));
 	transfer->running = true;
 	return transfer;
+}
+
+int64
+dbx_http_starved(const DbxTransfer *transfer)
+{
+	return transfer->running && transfer->starved ? transfer->sent_at : -1;
+}
+
+void
+dbx_http_more(DbxTransfer *transfer)
+{
+	transfer->starved = false;
+	dbx_multi_resume(transfer->easy);
 }
 
 const DbxHttpResponse *

@@ -19,6 +19,14 @@
 
 typedef struct DbxTransfer DbxTransfer;
 
+/* The part of a body that is in memory just now. */
+typedef struct DbxHttpWindow
+{
+	const char *bytes;
+	int64		at; /* place of the first in the body */
+	Size		length;
+} DbxHttpWindow;
+
 typedef struct DbxHttpRequest
 {
 	const char *method; /* "GET", "POST", ... */
@@ -27,7 +35,12 @@ typedef struct DbxHttpRequest
 	const char *body;	 /* NULL: no body; copied unless borrowed */
 	Size		body_len;
 	bool		body_borrowed; /* "body" outlives the transfer */
-	int			file;		   /* body_len bytes of this temporary File (of
+	/*
+	 * The body comes through here, instead of "body": the latch is set when what
+	 * is to be sent next is not in it.
+	 */
+	const DbxHttpWindow *window;
+	int					 file; /* body_len bytes of this temporary File (of
 									 * storage/fd.h) are the body; 0: none */
 
 	/*
@@ -83,6 +96,15 @@ typedef struct DbxHttpResponse
  * all network failures are told by the response.
  */
 extern DbxTransfer *dbx_http_start(const DbxHttpRequest *request);
+
+/*
+ * Which byte of the body must be in the window before the transfer can go on;
+ * -1: it does not wait for that.
+ */
+extern int64 dbx_http_starved(const DbxTransfer *transfer);
+
+/* The window has changed: go on. */
+extern void dbx_http_more(DbxTransfer *transfer);
 
 /* The response once the transfer is over, else NULL.  Lives as long as the transfer. */
 extern const DbxHttpResponse *dbx_http_response(DbxTransfer *transfer);

@@ -179,6 +179,16 @@ dbx_multi_remove(CURL *easy)
 	active--;
 }
 
+void
+dbx_multi_resume(CURL *easy)
+{
+	sigset_t saved;
+
+	block_signals(&saved);
+	curl_easy_pause(easy, CURLPAUSE_CONT);
+	restore_signals(&saved);
+}
+
 int
 dbx_http_active(void)
 {

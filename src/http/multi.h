@@ -19,4 +19,7 @@ extern void dbx_multi_init(DbxMultiDone done);
 extern bool dbx_multi_add(CURL *easy);
 extern void dbx_multi_remove(CURL *easy);
 
+/* Go on with a transfer whose body was not there yet. */
+extern void dbx_multi_resume(CURL *easy);
+
 #endif /* DBX_HTTP_MULTI_H */

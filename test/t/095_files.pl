@@ -28,8 +28,9 @@ sql(q{CREATE FUNCTION bytes(n int8) RETURNS bytea LANGUAGE sql RETURN
 # There and back (case 61)
 
 my $mb = 1024 * 1024;
-sql(qq{CREATE TABLE content AS SELECT n, bytes(n) AS bytes
-	FROM unnest(ARRAY[0, 1, $mb, $mb + 1, 9 * $mb, 100000000]::int8[]) AS n});
+sql(qq{CREATE TABLE content (n int8, bytes bytea);
+	ALTER TABLE content ALTER bytes SET STORAGE EXTERNAL;
+	INSERT INTO content SELECT n, bytes(n) FROM unnest(ARRAY[0, 1, $mb, $mb + 1, 9 * $mb, 100000000]::int8[]) AS n});
 foreach my $place ("$volume/in", 'dbfs:/in', '/Shared/in')
 {
 	sql(qq{SELECT databricks.make_directory('$place')});
@@ -129,6 +130,22 @@ is(state_of("SELECT databricks.file_info('$volume/cut')"), '42704', '... leaves 
 $workspace->post('faults', { path => '/api/2.0/fs/files/*', method => 'PUT', kind => 'lost' });
 sql(qq{SELECT databricks.upload_file('$volume/once', bytes(3000000))});
 is(sql(qq{SELECT databricks.download_file('$volume/once') = bytes(3000000)}), 't', 'an upload whose answer was lost is not "already there"');
+
+# A value that is stored out of line is read as it is sent, from the beginning
+# again if need be.
+foreach my $kind ('reset', 'status')
+{
+	my $mark = $workspace->mark;
+	$workspace->post('faults', { path => '/api/2.0/fs/files/*', method => 'PUT', kind => $kind, status => 503, code => 'TEMPORARILY_UNAVAILABLE', message => 'no' });
+	sql(qq{SELECT databricks.upload_file('$volume/stored', bytes, true) FROM content WHERE n = 100000000});
+	is($workspace->calls(path => '/api/2.0/fs/files/*', method => 'PUT', since => $mark), 2, "an upload that ends with $kind is repeated");
+	is(sql(qq{SELECT databricks.download_file('$volume/stored') = bytes FROM content WHERE n = 100000000}), 't', '... whole');
+}
+is(state_of(qq{SELECT databricks.upload_file('$volume/stored', bytes) FROM content WHERE n = 100000000}), 'HV000', 'one that is refused ends');
+is(state_of(qq{SELECT databricks.upload_file('/Volumes/no/such/volume/x', bytes) FROM content WHERE n = 100000000}), '42704', '... with the reason');
+sql(q{CREATE TABLE packed AS SELECT bytes(3000000)});
+sql(qq{SELECT databricks.upload_file('$volume/packed', bytes, true) FROM packed});
+is(sql(qq{SELECT databricks.download_file('$volume/packed') = bytes(3000000)}), 't', 'a value that is stored compressed');
 
 # Downloads that break are tried again
 $workspace->post('faults', { path => '/api/2.0/fs/files/*', method => 'GET', kind => 'truncate', bytes => 1000000 });
