@@ -347,7 +347,7 @@ read_runs(FollowGroup *group)
 		"   r.triggered_at),"
 		"  CASE WHEN r.repair_id IS NULL OR h.repair_history @>"
 		"    jsonb_build_array(jsonb_build_object('id', r.repair_id))"
-		"   THEN h.raw END, h.gone_at IS NOT NULL"
+		"   THEN h.raw END, h.gone_at IS NOT NULL, h.run_id IS NOT NULL"
 		" FROM databricks.run_requests AS r"
 		" LEFT JOIN databricks.run_history AS h"
 		"  ON h.workspace = r.workspace AND h.run_id = r.run_id"
@@ -358,7 +358,6 @@ read_runs(FollowGroup *group)
 	Oid	  types[] = {TEXTOID, TEXTOID};
 	Datum values[2];
 	bool  copied;
-	bool  tracked;
 	int	  open = 0;
 
 	if (!dbx_session_begin())
@@ -372,7 +371,6 @@ read_runs(FollowGroup *group)
 		dbx_session_commit();
 		return;
 	}
-	tracked = dbx_tracker_sees(group->site);
 	values[0] = CStringGetTextDatum(group->site);
 	values[1] = CStringGetTextDatum(group->requested_by);
 	if (SPI_execute_with_args(sql, 2, types, values, NULL, true, 0) !=
@@ -395,8 +393,8 @@ read_runs(FollowGroup *group)
 			run->repair_id = 0;
 		triggered_at = DatumGetTimestampTz(
 			SPI_getbinval(tuple, desc, 4, &isnull));
-		if (!isnull && (look->oldest == 0 || triggered_at < look->oldest))
-			look->oldest = triggered_at;
+		if (isnull)
+			triggered_at = 0;
 		run->gone = DatumGetBool(SPI_getbinval(tuple, desc, 6, &isnull));
 		raw = SPI_getbinval(tuple, desc, 5, &isnull);
 		if (!isnull)
@@ -404,7 +402,14 @@ read_runs(FollowGroup *group)
 			run->element = dbx_json_from_jsonb(DatumGetJsonbPCopy(raw), "run");
 			run->ended = dbx_history_element_ended(run->element);
 		}
-		run->tracked = tracked && (run->repair_id == 0 || run->element != NULL);
+		run->tracked = (run->repair_id == 0 || run->element != NULL) &&
+			dbx_tracker_follows(group->site, run->run_id,
+								DatumGetBool(
+									SPI_getbinval(tuple, desc, 7, &isnull)),
+								triggered_at);
+		if (triggered_at != 0 && !run->tracked &&
+			(look->oldest == 0 || triggered_at < look->oldest))
+			look->oldest = triggered_at;
 		run->ended |= run->gone;
 		if (!run->ended)
 		{

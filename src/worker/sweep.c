@@ -441,7 +441,7 @@ take_get(DbxTracked *tracked, DbxRunGet *get)
 	{
 		/* What passes is tried by the next sweep, the rest less often. */
 		if (!error->passing)
-			dbx_tracked_put_aside(tracked, get->run_id, false);
+			dbx_tracked_put_aside(tracked, get->run_id, false, true);
 		if (sweep->trouble == NULL)
 			sweep->trouble = MemoryContextStrdup(
 				sweep->context,
@@ -451,13 +451,13 @@ take_get(DbxTracked *tracked, DbxRunGet *get)
 	}
 	if (get->foreign)
 	{
-		dbx_tracked_put_aside(tracked, get->run_id, false);
+		dbx_tracked_put_aside(tracked, get->run_id, false, false);
 		return;
 	}
 	take_run(tracked, get->run_id, get->run, true);
 	if (dbx_history_element_ended(get->run))
 		return;
-	dbx_tracked_put_aside(tracked, get->run_id, false);
+	dbx_tracked_put_aside(tracked, get->run_id, false, false);
 	if (should_be_listed(get->run) && ++sweep->unlisted >= UNLISTED_RUNS &&
 		sweep->nactive > 1)
 		tracked->no_ranges_until = sweep->begun + NO_RANGES_USECS;

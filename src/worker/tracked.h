@@ -75,9 +75,10 @@ extern const DbxApiError *dbx_run_get_error(const DbxRunGet *get);
 /* A run that is not asked for, or not written, at each sweep. */
 typedef struct DbxAside
 {
-	int64		run_id; /* hash key */
-	bool		bad;	/* could not be written */
-	int64		delay;	/* microseconds, doubled each time */
+	int64		run_id;	 /* hash key */
+	bool		bad;	 /* could not be written */
+	bool		refused; /* the service does not show it to the owner */
+	int64		delay;	 /* microseconds, doubled each time */
 	TimestampTz retry_at;
 } DbxAside;
 
@@ -187,7 +188,8 @@ extern bool dbx_tracked_write(DbxTracked *tracked, List *runs,
 							  TimestampTz time, bool only_if_changed);
 
 /* Put a run aside, or again, for longer. */
-extern void dbx_tracked_put_aside(DbxTracked *tracked, int64 run_id, bool bad);
+extern void dbx_tracked_put_aside(DbxTracked *tracked, int64 run_id, bool bad,
+								  bool refused);
 
 /* The trouble of a sweep that went on all the same; NULL: none. */
 extern void dbx_tracked_report(DbxTracked *tracked, const char *error);

@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "guc.h"
 #include "http/http.h"
 #include "worker/pause.h"
 #include "worker/session.h"
@@ -301,17 +302,25 @@ dbx_tracker_abandon(void)
 }
 
 bool
-dbx_tracker_sees(const char *workspace)
+dbx_tracker_follows(const char *workspace, int64 run_id, bool known,
+					TimestampTz started_at)
 {
 	ListCell *cell;
 
 	foreach(cell, workspaces)
 	{
 		DbxTracked *tracked = lfirst(cell);
+		DbxAside   *aside;
 
-		if (strcmp(tracked->name, workspace) == 0)
-			return tracked->status.sweeps > 0 &&
-				tracked->status.last_error_at == 0;
+		if (strcmp(tracked->name, workspace) != 0)
+			continue;
+		aside = hash_search(tracked->aside, &run_id, HASH_FIND, NULL);
+		if (tracked->sweep_failures > 0 || (aside != NULL && aside->refused))
+			return false;
+		/* What was not seen a while after its start is hidden from the owner. */
+		return known ||
+			tracked->status.last_sweep_at <
+			started_at + 2 * (TimestampTz) dbx_guc_follow_interval * 1000;
 	}
 	return false;
 }
@@ -572,7 +581,7 @@ settle_batch(DbxTracked *tracked, const DbxHistoryBatch *batch)
 	{
 		DbxBadRun *bad = lfirst(cell);
 
-		dbx_tracked_put_aside(tracked, bad->run_id, true);
+		dbx_tracked_put_aside(tracked, bad->run_id, true, false);
 		ereport(WARNING,
 				(errmsg("databricks worker: run " INT64_FORMAT
 						" of workspace \"%s\" could not be written: %s",
@@ -582,7 +591,7 @@ settle_batch(DbxTracked *tracked, const DbxHistoryBatch *batch)
 }
 
 void
-dbx_tracked_put_aside(DbxTracked *tracked, int64 run_id, bool bad)
+dbx_tracked_put_aside(DbxTracked *tracked, int64 run_id, bool bad, bool refused)
 {
 	bool	  found;
 	DbxAside *aside = hash_search(tracked->aside, &run_id, HASH_ENTER, &found);
@@ -594,6 +603,7 @@ dbx_tracked_put_aside(DbxTracked *tracked, int64 run_id, bool bad)
 	else
 		aside->delay = Max(first, Min(aside->delay * 2, last));
 	aside->bad = bad;
+	aside->refused = refused;
 	aside->retry_at = GetCurrentTimestamp() + aside->delay;
 }
 

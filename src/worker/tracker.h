@@ -29,8 +29,13 @@ extern TimestampTz dbx_tracker_next(void);
 /* A run was started from here: look sooner, where the workspace is tracked. */
 extern void dbx_tracker_hurry(const char *workspace);
 
-/* Are all runs of this workspace seen, as far as is known? */
-extern bool dbx_tracker_sees(const char *workspace);
+/*
+ * Will the tracker tell the end of a run that was started at this time, so that
+ * nobody else need ask?  "known": run_history has it.  The owner of a workspace,
+ * as whom it looks, may see less than who started the run.
+ */
+extern bool dbx_tracker_follows(const char *workspace, int64 run_id, bool known,
+								TimestampTz started_at);
 
 /* Has each workspace been swept, or failed to be, since the process began? */
 extern bool dbx_tracker_round_done(void);
