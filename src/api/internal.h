@@ -56,11 +56,11 @@ extern void dbx_api_check_path(const char *method, const char *path);
 /*
  * pager.c: dbx_api_merge_rest() that tells errors of the service instead of
  * raising them; false and *error (in the current memory context) then, and the
- * object is of no use.
+ * object is of no use.  False without an error: "until" (0: never) has passed.
  */
 extern bool dbx_api_try_merge_rest(const DbxWorkspace *workspace,
 								   const DbxCallSpec *spec, DbxJson *first,
-								   const DbxApiError **error);
+								   TimestampTz until, const DbxApiError **error);
 
 /*
  * retry.c: milliseconds to wait before trying again, or -1 for not again.

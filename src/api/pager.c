@@ -245,11 +245,12 @@ merge_arrays(DbxJson *base, const DbxJson *more)
 
 /*
  * One page of an object.  With "error" given, trouble with it is told
- * there, and the result is NULL.
+ * there, and the result is NULL; without trouble it is when "until" (0: never)
+ * passes before.
  */
 static DbxJson *
 get_page(const DbxWorkspace *workspace, const DbxCallSpec *spec,
-		 const DbxApiError **error)
+		 TimestampTz until, const DbxApiError **error)
 {
 	DbxCall *call;
 	DbxJson *answer;
@@ -259,7 +260,14 @@ get_page(const DbxWorkspace *workspace, const DbxCallSpec *spec,
 		return dbx_call(workspace, spec);
 
 	call = dbx_call_start(workspace, spec);
-	dbx_call_wait(call);
+	while (!dbx_call_done(call))
+	{
+		if (dbx_calls_progress(until))
+		{
+			dbx_call_free(call);
+			return NULL;
+		}
+	}
 	*error = dbx_call_error(call);
 	if (*error != NULL)
 		return NULL;
@@ -272,7 +280,8 @@ get_page(const DbxWorkspace *workspace, const DbxCallSpec *spec,
 
 bool
 dbx_api_try_merge_rest(const DbxWorkspace *workspace, const DbxCallSpec *spec,
-					   DbxJson *first, const DbxApiError **error)
+					   DbxJson *first, TimestampTz until,
+					   const DbxApiError **error)
 {
 	const char *token = dbx_json_string(dbx_json_get(first, "next_page_token"));
 	DbxPages	pages = {1};
@@ -284,7 +293,7 @@ dbx_api_try_merge_rest(const DbxWorkspace *workspace, const DbxCallSpec *spec,
 
 		dbx_pages_go_on(&pages, spec->path, token);
 		next.query = dbx_query_with(spec->query, "page_token", token);
-		more = get_page(workspace, &next, error);
+		more = get_page(workspace, &next, until, error);
 		if (more == NULL)
 			return false;
 		pages.count++;
@@ -304,7 +313,7 @@ void
 dbx_api_merge_rest(const DbxWorkspace *workspace, const DbxCallSpec *spec,
 				   DbxJson *first)
 {
-	(void) dbx_api_try_merge_rest(workspace, spec, first, NULL);
+	(void) dbx_api_try_merge_rest(workspace, spec, first, 0, NULL);
 }
 
 DbxJson *
@@ -315,9 +324,9 @@ dbx_api_get_merged(const DbxWorkspace *workspace, const DbxCallSpec *spec,
 
 	if (error != NULL)
 		*error = NULL;
-	object = get_page(workspace, spec, error);
+	object = get_page(workspace, spec, 0, error);
 	if (object == NULL ||
-		!dbx_api_try_merge_rest(workspace, spec, object, error))
+		!dbx_api_try_merge_rest(workspace, spec, object, 0, error))
 		return NULL;
 	return object;
 }

@@ -67,24 +67,30 @@ dbx_wait_next_look(const DbxWait *wait)
 	return next;
 }
 
-/* "RUNNING, 2 of 5 tasks done" */
-static char *
-describe_progress(const DbxWait *wait)
+int
+dbx_wait_tasks_done(const DbxWait *wait)
 {
-	const DbxJson *task;
-	int			   tasks = 0;
-	int			   done = 0;
+	int done = 0;
 
-	for (task = dbx_json_first(dbx_json_get(wait->run, "tasks")); task != NULL;
-		 task = dbx_json_next(task))
+	for (const DbxJson *task = dbx_json_first(dbx_json_get(wait->run, "tasks"));
+		 task != NULL; task = dbx_json_next(task))
 	{
 		DbxRunState state;
 
 		dbx_run_read_state(task, &state);
-		tasks++;
 		if (state.over)
 			done++;
 	}
+	return done;
+}
+
+/* "RUNNING, 2 of 5 tasks done" */
+static char *
+describe_progress(const DbxWait *wait)
+{
+	int tasks = dbx_json_length(dbx_json_get(wait->run, "tasks"));
+	int done = dbx_wait_tasks_done(wait);
+
 	if (wait->state.over)
 		return psprintf("%s",
 						wait->state.result_state ? wait->state.result_state
@@ -195,8 +201,9 @@ fetch_run(const DbxWait *wait, DbxCall **call, const DbxApiError **error)
 		*error = dbx_api_unreadable(why);
 		return NULL;
 	}
-	return dbx_api_try_merge_rest(wait->workspace, &spec, run, error) ? run
-																	  : NULL;
+	return dbx_api_try_merge_rest(wait->workspace, &spec, run, until, error)
+		? run
+		: NULL;
 }
 
 bool
@@ -212,6 +219,7 @@ dbx_wait_look(DbxWait *wait)
 								 ALLOCSET_DEFAULT_SIZES);
 	before = MemoryContextSwitchTo(look);
 	wait->looks++;
+	wait->looked_at = GetCurrentTimestamp();
 	run = fetch_run(wait, &call, &error);
 	MemoryContextSwitchTo(before);
 	if (run == NULL)
@@ -229,6 +237,13 @@ dbx_wait_look(DbxWait *wait)
 	dbx_run_read_state(run, &wait->state);
 	tell_progress(wait);
 	return wait->state.over;
+}
+
+void
+dbx_wait_seen_active(DbxWait *wait, TimestampTz at)
+{
+	wait->looks++;
+	wait->looked_at = at;
 }
 
 void

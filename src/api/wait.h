@@ -17,7 +17,8 @@ typedef struct DbxWait
 
 	/* kept between looks */
 	int			  looks;
-	char		 *told; /* progress last told, NULL: none */
+	TimestampTz	  looked_at; /* begin of the last one */
+	char		 *told;		 /* progress last told, NULL: none */
 	bool		  outage_told;
 	MemoryContext context; /* of "told" and the looks */
 	MemoryContext look;	   /* of "run": the last look that got it */
@@ -36,6 +37,13 @@ extern void dbx_wait_begin(DbxWait *wait, const DbxWorkspace *workspace,
  * the deadline ends it), anything the service refuses is.
  */
 extern bool dbx_wait_look(DbxWait *wait);
+
+/*
+ * Another way to look has told that the run goes on, in the state and with the
+ * number of tasks done that are known, as of this time.
+ */
+extern void dbx_wait_seen_active(DbxWait *wait, TimestampTz at);
+extern int	dbx_wait_tasks_done(const DbxWait *wait);
 
 /* When to look again, never later than the deadline. */
 extern TimestampTz dbx_wait_next_look(const DbxWait *wait);

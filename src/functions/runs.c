@@ -25,6 +25,7 @@
 #include "api/wait.h"
 #include "functions/args.h"
 #include "http/http.h"
+#include "worker/known.h"
 
 PG_FUNCTION_INFO_V1(databricks_run_now);
 PG_FUNCTION_INFO_V1(databricks_run_now_by_name);
@@ -212,12 +213,31 @@ judge_timeout(const DbxWait *wait, const WaitOptions *options)
 						   wait->run_id)));
 }
 
+/*
+ * Look at a run: by what the tracker of this database has seen since the last
+ * look, as long as that is nothing new, else by a call.
+ */
+static bool
+look(DbxWait *wait)
+{
+	TimestampTz at = 0;
+
+	if (wait->run != NULL && !wait->state.over)
+		at = dbx_known_active(wait->workspace->name, wait->run_id,
+							  wait->looked_at, wait->state.state,
+							  dbx_wait_tasks_done(wait));
+	if (at == 0)
+		return dbx_wait_look(wait);
+	dbx_wait_seen_active(wait, at);
+	return false;
+}
+
 static void
 wait_for_end(void *arg)
 {
 	DbxWait *wait = arg;
 
-	while (!dbx_wait_look(wait) && !dbx_wait_timed_out(wait))
+	while (!look(wait) && !dbx_wait_timed_out(wait))
 		dbx_http_sleep_until(dbx_wait_next_look(wait));
 }
 
@@ -227,7 +247,7 @@ wait_for_end_committing(void *arg)
 {
 	DbxWait *wait = arg;
 
-	while (!dbx_wait_look(wait) && !dbx_wait_timed_out(wait))
+	while (!look(wait) && !dbx_wait_timed_out(wait))
 	{
 		SPI_commit();
 		dbx_http_sleep_until(dbx_wait_next_look(wait));
@@ -348,7 +368,7 @@ wait_for_ends(void *arg)
 
 			if (!wait->state.over && many->due[i] <= GetCurrentTimestamp())
 			{
-				(void) dbx_wait_look(wait);
+				(void) look(wait);
 				many->due[i] = dbx_wait_next_look(wait);
 			}
 			if (wait->state.over)

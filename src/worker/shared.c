@@ -534,6 +534,22 @@ dbx_shared_forget_workspace(const char *name)
 	LWLockRelease(lock);
 }
 
+TimestampTz
+dbx_shared_swept_at(Oid dboid, const char *name)
+{
+	DbxSharedWorkspace *workspace;
+	TimestampTz			result = 0;
+
+	if (shared == NULL)
+		return 0;
+	LWLockAcquire(lock, LW_SHARED);
+	workspace = find_workspace(dboid, name);
+	if (workspace != NULL && workspace->last_error_at == 0)
+		result = workspace->last_sweep_at;
+	LWLockRelease(lock);
+	return result;
+}
+
 int
 dbx_shared_slots(DbxSlot **slots)
 {

@@ -56,5 +56,63 @@ poll_until('sweeps', sub { value(q{SELECT coalesce(sweeps, 0) > 1 FROM databrick
 my $id = value("SET ROLE clerk; SELECT databricks.enqueue_run_now($job, workspace => 'blind')");
 wait_for_value('a run that the owner may not see comes to its end', "SELECT state FROM databricks.run_requests WHERE request_id = $id", 'succeeded');
 
+# --- who waits for a run of a tracked workspace costs next to no calls ----------------------
+
+value(q{SELECT databricks.untrack('blind'); DROP SERVER blind CASCADE; DROP ROLE clerk});
+value(q{SELECT databricks.track('prod', poll_interval => '200 ms', backfill => '0')});
+value(q{ALTER DATABASE postgres SET databricks.wait_min_interval = '250 ms'; ALTER DATABASE postgres SET databricks.wait_max_interval = '250 ms'});
+
+# Calls that waits make, as they name themselves.
+sub looks
+{
+	my ($since) = @_;
+	return scalar(grep { join(' ', %{ $_->{headers} }) =~ /\b(wait_for_runs?|await_run)\b/ } $workspace->journal(since => $since, path => $runs_get));
+}
+sub sweep
+{
+	my $before = value('SELECT coalesce(max(sweeps), 0) FROM databricks.tracking');
+	poll_until('a sweep', sub { value('SELECT coalesce(max(sweeps), 0) FROM databricks.tracking') > $before + 1 });
+	return;
+}
+
+sweep();
+$workspace->post('plans', { match => { job_id => $job }, plan => { setup_ms => 0, duration_ms => 2500, cleanup_ms => 0 } });
+foreach my $statement (
+	q{SELECT result_state FROM databricks.wait_for_run(%s)},
+	q{BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) > 0 FROM databricks.run_history; SELECT result_state FROM databricks.wait_for_run(%s)},
+	q{SELECT string_agg(result_state, '') FROM databricks.wait_for_runs(ARRAY[%s])},
+	q{CALL databricks.await_run(%s); SELECT 'SUCCESS'})
+{
+	my ($name) = $statement =~ /(wait_for_runs?|await_run)/;
+	$mark = $workspace->mark;
+	my $run = value("SELECT databricks.run_now($job)");
+	like(value(sprintf $statement, $run), qr/SUCCESS$/, "$name: the end of a run");
+	my $looks = looks($mark);
+	cmp_ok($looks, '>=', 2, "$name: it looks at the begin and at the end ($looks)");
+	cmp_ok($looks, '<=', 4, "$name: and hardly in between, as the tracker does it");
+}
+
+# Its own looks again when the tracker cannot.
+$workspace->post('faults', { kind => 'status', status => 403, code => 'PERMISSION_DENIED', message => 'no entry', path => '*/runs/list', count => undef });
+poll_until('sweeps fail', sub { value(q{SELECT last_error ~ 'no entry' FROM databricks.tracking}) eq 't' });
+$workspace->post('plans', { match => { job_id => $job }, plan => { setup_ms => 0, duration_ms => 1800, cleanup_ms => 0 } });
+$mark = $workspace->mark;
+my $run = value("SELECT databricks.run_now($job)");
+is(value("SELECT result_state FROM databricks.wait_for_run($run)"), 'SUCCESS', 'without the tracker a wait sees the end');
+cmp_ok(looks($mark), '>=', 5, 'by its own calls');
+$workspace->delete('faults');
+
+# A repair that the tracker has not seen: the table still has the end before it.
+value(q{SELECT databricks.track('prod', poll_interval => '200 ms', backfill => '0')});
+poll_until('sweeps work', sub { value(q{SELECT last_error IS NULL FROM databricks.tracking}) eq 't' });
+$workspace->post('plans', { match => { job_id => $job }, plan => { setup_ms => 0, duration_ms => 10, cleanup_ms => 0, result => 'FAILED' } });
+$run = value("SELECT databricks.run_now($job)");
+wait_for_value('a run fails', "SELECT result_state FROM databricks.run_history WHERE run_id = $run AND repair_history IS NOT NULL", 'FAILED');
+value(q{SELECT databricks.track('prod', poll_interval => '1 hour', backfill => '0')});
+poll_until('the next sweep is far', sub { value(q{SELECT next_sweep_at > now() + interval '10 minutes' FROM databricks.tracking}) eq 't' });
+$workspace->post('plans', { match => { job_id => $job }, plan => { setup_ms => 0, duration_ms => 2000, cleanup_ms => 0 } });
+value("SELECT databricks.repair_run($run)");
+is(value("SELECT result_state FROM databricks.wait_for_run($run)"), 'SUCCESS', 'a repaired run is waited for, whatever the table says');
+
 $node->stop;
 done_testing();
