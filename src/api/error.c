@@ -472,6 +472,11 @@ network_error(const DbxWorkspace *workspace, const DbxHttpResponse *response)
 				"Raise it if need be: ALTER SERVER %s OPTIONS (ADD max_response_size '...').",
 				quote_identifier(workspace->name));
 			break;
+		case DBX_HTTP_LARGE_HEAD:
+			what = "the head of the answer is larger than any should be";
+			error->sqlstate = ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+			error->passing = false;
+			break;
 		case DBX_HTTP_NO_MEMORY:
 			what = "the answers under way take more than databricks.max_buffer_size";
 			error->sqlstate = ERRCODE_PROGRAM_LIMIT_EXCEEDED;

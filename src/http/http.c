@@ -51,8 +51,9 @@ struct DbxTransfer
 	bool				  starved; /* what comes next is not in the window */
 	off_t				  sent_at; /* next byte of file or body to send */
 	off_t				  send_size;
-	Size				  head;	   /* bytes of headers so far */
-	DbxHttpFailure		  refused; /* why a callback stopped the transfer */
+	Size				  head;		 /* bytes of headers so far */
+	bool				  head_over; /* the blank line behind them has come */
+	DbxHttpFailure		  refused;	 /* why a callback stopped the transfer */
 	char				  message[CURL_ERROR_SIZE];
 	DbxHttpResponse		  response;
 };
@@ -131,19 +132,23 @@ receive(char *data, size_t one, size_t length, void *private_data)
 
 /*
  * CURLOPT_HEADERFUNCTION: libcurl keeps the headers itself, whatever their
- * number; here they are only counted.
+ * number; here they are only counted.  Nor does it mind when the connection ends
+ * in the middle of them.
  */
 static size_t
 count_header(char *data, size_t one, size_t length, void *private_data)
 {
 	DbxTransfer *transfer = private_data;
 
-	(void) data;
 	(void) one;
+	if (length >= 5 && memcmp(data, "HTTP/", 5) == 0)
+		transfer->head_over = false;
+	else if (length > 0 && (data[0] == '\r' || data[0] == '\n'))
+		transfer->head_over = true;
 	transfer->head += length;
 	if (transfer->head > LARGEST_HEAD)
 	{
-		transfer->refused = DBX_HTTP_TOO_LARGE;
+		transfer->refused = DBX_HTTP_LARGE_HEAD;
 		return CURL_WRITEFUNC_ERROR;
 	}
 	return length;
@@ -247,7 +252,16 @@ classify(const DbxTransfer *transfer, CURLcode result)
 	switch (result)
 	{
 		case CURLE_OK:
-			return DBX_HTTP_OK;
+			return transfer->head_over ? DBX_HTTP_OK : DBX_HTTP_BROKEN;
+		case CURLE_OUT_OF_MEMORY:
+			/* what older versions say of a single header that is too long */
+			return transfer->head > 0 && !transfer->head_over
+				? DBX_HTTP_LARGE_HEAD
+				: DBX_HTTP_NO_MEMORY;
+#if LIBCURL_VERSION_NUM >= 0x080600
+		case CURLE_TOO_LARGE:
+			return DBX_HTTP_LARGE_HEAD;
+#endif
 		case CURLE_COULDNT_RESOLVE_HOST:
 		case CURLE_COULDNT_RESOLVE_PROXY:
 			return DBX_HTTP_UNRESOLVED;
@@ -303,8 +317,9 @@ finish(void *private_data, CURLcode result)
 	response->failure = classify(transfer, result);
 	if (response->failure != DBX_HTTP_OK)
 		strlcpy(response->error,
-				transfer->message[0] ? transfer->message
-									 : curl_easy_strerror(result),
+				transfer->message[0]	 ? transfer->message
+					: result == CURLE_OK ? "the answer ended in its head"
+										 : curl_easy_strerror(result),
 				sizeof(response->error));
 	response->maybe_sent = sent > 0;
 	response->status = (int) status;

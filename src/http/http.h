@@ -69,11 +69,12 @@ typedef enum DbxHttpFailure
 	DBX_HTTP_UNRESOLVED, /* name not found */
 	DBX_HTTP_REFUSED,	 /* no connection */
 	DBX_HTTP_CONNECT_TIMEOUT,
-	DBX_HTTP_TLS,		/* handshake or certificate */
-	DBX_HTTP_TIMEOUT,	/* connected, but not answered in time */
-	DBX_HTTP_BROKEN,	/* reset, closed or cut in the middle */
-	DBX_HTTP_TOO_LARGE, /* body beyond max_response */
-	DBX_HTTP_NO_MEMORY, /* buffers of this process are full */
+	DBX_HTTP_TLS,		 /* handshake or certificate */
+	DBX_HTTP_TIMEOUT,	 /* connected, but not answered in time */
+	DBX_HTTP_BROKEN,	 /* reset, closed or cut in the middle */
+	DBX_HTTP_TOO_LARGE,	 /* body beyond max_response */
+	DBX_HTTP_LARGE_HEAD, /* headers beyond any measure */
+	DBX_HTTP_NO_MEMORY,	 /* buffers of this process are full */
 	DBX_HTTP_OTHER
 } DbxHttpFailure;
 

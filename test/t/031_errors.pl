@@ -1,6 +1,6 @@
 # 031_errors.pl - what the service says when it refuses, in all its shapes, as
 # SQL errors: SQLSTATE, message, code and request id in the detail, hint, and
-# whether the call is repeated. Acceptance cases 14, 20, 21, 29.
+# whether the call is repeated. Acceptance cases 14, 29.
 #
 # test/data/error_cases.json holds answers together with what the vendor's two
 # client libraries make of them, test/data/errors answers as they come. Where the
@@ -347,61 +347,11 @@ foreach my $file (@files)
 	like($got->{hint} || '', defined $hint ? $hint : qr/^$/, "$file: hint");
 }
 
-# --- answers of success that are none (cases 20, 21) ------------------------------
+# --- answers of success -------------------------------------------------------------
+#
+# Those that are none are in the fault table, 038_faults.pl.
 
-# what => [ fault, method, SQLSTATE, message, detail ]
-my @wrong = (
-	[ 'XML', { kind => 'replace', text => '<?xml version="1.0"?><a/>' }, 'HV00M', qr/markup came back instead of JSON/ ],
-	[ 'a login page', { kind => 'html' }, '28000', qr/probably the login page/ ],
-	[ 'nothing', { kind => 'empty' }, 'HV00M', qr/could not read the answer of workspace "prod" to GET/ ],
-	[ 'blanks', { kind => 'replace', text => " \n\t" }, 'HV00M', qr/could not read the answer/ ],
-	[ 'half of the JSON', { kind => 'bad_json' }, 'HV00M', qr/could not read the answer/ ],
-	[ 'null', { kind => 'replace', text => 'null' }, 'HV00M', qr/could not read the answer/, qr/not an object/ ],
-	[ 'an array', { kind => 'replace', text => '[{"job_id": 1}]' }, 'HV00M', qr/could not read the answer/, qr/not an object/ ],
-	[ 'a text', { kind => 'replace', text => '"ok"' }, 'HV00M', qr/could not read the answer/, qr/not an object/ ],
-	[ 'more behind it', { kind => 'replace', text => '{} {}' }, 'HV00M', qr/could not read the answer/ ],
-	[ 'invalid UTF-8', { kind => 'replace', body_b64 => 'eyJhIjogIv8ifQ==' }, 'HV00M', qr/could not read the answer/ ],
-	[ '10 000 nested arrays',
-		{ kind => 'replace', text => '{"a":' . ('[' x 10_000) . (']' x 10_000) . '}' }, 'HV00M', qr/could not read the answer/, qr/nest|deep/ ],
-	[ 'fewer bytes than announced', { kind => 'truncate' }, 'HV00N', qr/could not reach .* the connection broke/ ],
-	[ 'more than max_response_size',
-		{ kind => 'replace', json => { a => 'x' x 1_100_000 } }, '54000', qr/larger than max_response_size/ ],
-	[ 'a redirect to a login page', { kind => 'redirect', status => 302, location => 'https://elsewhere.example/login?next=secret' },
-		'28000', qr{redirected to https://elsewhere\.example/login$} ],
-	[ 'a redirect to somewhere', { kind => 'redirect', status => 307, location => '/api/2.0/other' },
-		'HV00M', qr{redirected to /api/2\.0/other$} ],
-	[ 'a redirect to nowhere', { kind => 'status', status => 301, text => '' }, 'HV00M', qr/the request was redirected$/ ],
-);
-my $job = $workspace->create_job(name => 'wrong answers');
-foreach my $case (@wrong)
-{
-	my ($what, $fault, $state, $message, $detail) = @$case;
-	my $calls = $workspace->calls;
-
-	$workspace->post('faults', { path => '/api/2.2/jobs/get', %$fault });
-	my $got = attempt("SELECT databricks.get_job($job)");
-	is($got->{state}, $state, "200 or a redirect with $what: SQLSTATE (cases 20, 21)");
-	like($got->{message}, $message, "$what: message");
-	like($got->{detail} || '', $detail, "$what: detail") if $detail;
-	ok(defined $got->{hint}, "$what: a hint") unless $what =~ /announced/;
-	is($workspace->calls - $calls, 1, "$what: one request");
-}
-
-# A gzip bomb stays small on the wire and is refused all the same.
-SKIP:
-{
-	eval { require Compress::Zlib; require MIME::Base64; 1 }
-	  or skip 'no Compress::Zlib', 1;
-	$workspace->post('settings', { gzip => JSON::PP::false });
-	$workspace->post('faults',
-		{ path => '/api/2.2/jobs/get', kind => 'replace',
-			body_b64 => MIME::Base64::encode_base64(
-				Compress::Zlib::memGzip('{"a":"' . ('x' x 20_000_000) . '"}'), ''),
-			headers => { 'Content-Encoding' => 'gzip' } });
-	my $got = attempt("SELECT databricks.get_job($job)");
-	is($got->{state}, '54000', 'a gzip bomb is stopped by max_response_size');
-	$workspace->post('settings', { gzip => JSON::PP::true });
-}
+my $job = $workspace->create_job(name => 'answered');
 
 # Honest compression is understood, chunks and drops too.
 my $wide = $workspace->create_job(name => 'x' x 3000);

@@ -1,5 +1,5 @@
-# 032_retries.pl - which calls are repeated, when, and what is said when nobody
-# knows whether one was carried out. Acceptance cases 13, 15-18, 37, 70.
+# 032_retries.pl - when calls are repeated, and what is said when nobody knows
+# whether one was carried out. Which ones are is in the table of 038_faults.pl. Acceptance cases 13, 15-18, 37, 70.
 #
 # The first wait between two attempts is at most a second, the second one at most
 # two. Scenarios run in sessions side by side, as most of the time is waiting.
@@ -37,33 +37,7 @@ server('once', retry_timeout => '0');
 server('short', retry_timeout => '1s');
 server('quick', request_timeout => '400ms', retry_timeout => '1500ms');
 
-# A session that does something by itself: its standard error and output.
-sub begin_sql
-{
-	my ($sql) = @_;
-	my $session = { out => '', err => '' };
-	# not by standard input: that would be written only while it is waited for
-	$session->{run} = IPC::Run::start(
-		[ 'psql', '-XqAt', '-v', 'VERBOSITY=verbose', '-d', $node->connstr('postgres'),
-			'-c', '\timing on', map { ('-c', $_) } split /;\s*/, $sql ],
-		'>', \$session->{out}, '2>', \$session->{err});
-	return $session;
-}
-
-sub end_sql
-{
-	my ($session) = @_;
-	$session->{run}->finish;
-	$session->{seconds} = 0;
-	$session->{seconds} += $1 / 1000 while $session->{out} =~ s/^Time: ([\d.]+) ms.*\n//m;
-	chomp $session->{out};
-	($session->{state}) = $session->{err} =~ /(?:ERROR|FATAL):  ([0-9A-Z]{5})/;
-	($session->{message}) = $session->{err} =~ /(?:ERROR|FATAL):  (.*)/;
-	($session->{detail}) = $session->{err} =~ /^DETAIL:  (.*)/m;
-	($session->{hint}) = $session->{err} =~ /^HINT:  (.*)/m;
-	$session->{$_} = '' foreach grep { !defined $session->{$_} } qw(state message detail hint);
-	return $session;
-}
+sub begin_sql { return start_sql($node, split /;\s*/, $_[0]); }
 
 # Scenarios: name => [ faults, SQL, check ]. All faults first, all SQL at once,
 # then the checks, which get the session and the requests it made. The path or
@@ -76,7 +50,7 @@ sub scenarios
 
 	$workspace->post('faults', { faults => [ map { @{ $_->{faults} } } @list ] });
 	$_->{session} = begin_sql($_->{sql}) foreach @list;
-	end_sql($_->{session}) foreach @list;
+	finish_sql($_->{session}) foreach @list;
 	my @journal = $workspace->journal(since => $mark);
 	foreach my $scenario (@list)
 	{
@@ -215,42 +189,7 @@ my $jobs_of = sub {
 	scalar @{ $workspace->api('GET', '/api/2.2/jobs/list', { name => $_[0] })->{jobs} || [] };
 };
 
-# create_job: only what was certainly not carried out is repeated
 @list = ();
-foreach my $case (
-	# name, fault, requests, SQLSTATE, jobs afterwards
-	[ 'a rate limit', { kind => 'status', status => 429 }, 2, '', 1 ],
-	[ 'a rate limit as 400', { kind => 'status', status => 400, code => 'REQUEST_LIMIT_EXCEEDED' }, 2, '', 1 ],
-	[ 'a lock', { kind => 'status', status => 400, code => 'COULD_NOT_ACQUIRE_LOCK' }, 2, '', 1 ],
-	[ '503', { kind => 'status', status => 503 }, 1, '08007', 0 ],
-	[ '503 with Retry-After', { kind => 'status', status => 503, retry_after => 1 }, 1, '08007', 0 ],
-	[ '500 with a passing text', { kind => 'status', status => 500, message => 'Unexpected error' }, 1, '08007', 0 ],
-	[ '504', { kind => 'status', status => 504 }, 1, '08007', 0 ],
-	[ '501', { kind => 'status', status => 501 }, 1, 'HV000', 0 ],
-	[ '409', { kind => 'status', status => 409 }, 1, 'HV000', 0 ],
-	[ 'a rate limit as 503', { kind => 'status', status => 503, code => 'RESOURCE_EXHAUSTED' }, 1, '08007', 0 ],
-	[ 'a reset before', { kind => 'reset' }, 1, '08007', 0 ],
-	[ 'a close before', { kind => 'reset', fin => JSON::PP::true }, 1, '08007', 0 ],
-	[ 'a lost answer', { kind => 'lost' }, 1, '08007', 1 ],
-	[ 'a torn answer', { kind => 'truncate' }, 1, '08007', 1 ],
-	[ 'no answer', { kind => 'hang' }, 1, '08007', 0, 'quick' ])
-{
-	my ($what, $fault, $requests, $state, $jobs, $server) = @$case;
-	push @list,
-	  { name => "create_job and $what",
-		faults => [ { path => '/api/2.2/jobs/create', body_has => "\"made after $what\"", %$fault } ],
-		sql => $create->("made after $what", $server),
-		check => sub {
-			my ($session, $made, $name) = @_;
-			is(scalar(@$made), $requests, "$name: requests (cases 13, 15)");
-			is($session->{state}, $state, "$name: SQLSTATE");
-			like($session->{message}, qr/outcome of a call to workspace "\w+" is unknown/, "$name: says so")
-			  if $state eq '08007';
-			like($session->{hint}, qr/look there before you repeat it/, "$name: says what to do")
-			  if $state eq '08007';
-			is($jobs_of->("made after $what"), $jobs, "$name: jobs made");
-		} };
-}
 
 # run_now and submit_run: the token makes them safe
 my $runs_of = sub {
@@ -344,41 +283,6 @@ foreach my $case (
 			is($session->{state}, '', "$name: no error") or diag($session->{err});
 		} };
 }
-foreach my $status (500, 502, 504)
-{
-	my $path = "/api/2.0/status/$status";
-	push @list,
-	  { name => $status,
-		faults => [ { path => $path, kind => 'status', status => $status, message => 'Something broke.' } ],
-		sql => "SELECT databricks.api('GET', '$path')",
-		check => sub { is(scalar(@{ $_[1] }), 1, "$status is not repeated (case 13)") } },
-	  { name => "$status that passes",
-		faults => [
-			{ path => "$path/passing", kind => 'status', status => $status,
-				message => 'The service at /x is temporarily unavailable. Please try again later. [TraceId: -]' },
-			{ path => "$path/passing", kind => 'replace', text => '{}' } ],
-		sql => "SELECT databricks.api('GET', '$path/passing')",
-		check => sub { is(scalar(@{ $_[1] }), 2, "$status is repeated when its text says that it passes (case 13)") } };
-}
-push @list,
-  { name => 'no answer',
-	faults => [ { path => '/api/2.0/slow', kind => 'hang' }, { path => '/api/2.0/slow', kind => 'replace', text => '{"late": 1}' } ],
-	sql => q{SELECT databricks.api('GET', '/api/2.0/slow', workspace => 'quick')},
-	check => sub {
-		my ($session, $made, $name) = @_;
-		is(scalar(@$made), 2, 'a request without an answer is given up after request_timeout and repeated (case 13)');
-		is($session->{out}, '{"late": 1}', '... with success');
-	} },
-  { name => 'never an answer',
-	faults => [ { path => '/api/2.0/never', kind => 'hang', count => undef } ],
-	sql => q{SELECT databricks.api('GET', '/api/2.0/never', workspace => 'quick')},
-	check => sub {
-		my ($session, $made, $name) = @_;
-		is($session->{state}, 'HV00N', 'retry_timeout ends it (case 17)');
-		like($session->{message}, qr/no answer within request_timeout/, '... with the reason');
-		cmp_ok(scalar(@$made), '>=', 2, '... after more than one attempt');
-		cmp_ok($session->{seconds}, '<', 4, '... in time');
-	} };
 scenarios(@list);
 $workspace->delete('faults');
 
@@ -487,7 +391,7 @@ poll_until('each was refused once', sub {
 	keys %seen == 3;
 });
 $workspace = Databricks::Test::Workspace->start(args => [ '--port', $port ]);
-end_sql($_) foreach values %waiting;
+finish_sql($_) foreach values %waiting;
 is($waiting{'a question'}{state}, '', 'a question is asked again once the host is there (case 13)');
 is($waiting{'a PATCH'}{state}, '42704', '... and a PATCH sent');
 is($waiting{'create_job, which cannot have been sent'}{state}, '', '... and so is create_job, which cannot have arrived before');

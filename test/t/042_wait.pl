@@ -47,16 +47,7 @@ sub attempt
 }
 
 # A session beside this one. What it says is in {err} while it runs.
-sub begin_sql
-{
-	my (@sql) = @_;
-	my $session = { out => '', err => '' };
-	$session->{run} = IPC::Run::start(
-		[ 'psql', '-XqAt', '-v', 'VERBOSITY=verbose', '-d', $node->connstr('postgres'),
-			map { ('-c', $_) } q{SET application_name = 'waiter'}, @sql ],
-		'>', \$session->{out}, '2>', \$session->{err});
-	return $session;
-}
+sub begin_sql { return start_sql($node, q{SET application_name = 'waiter'}, @_); }
 
 sub pump_until
 {
@@ -64,16 +55,6 @@ sub pump_until
 	eval { poll_until($what, sub { $session->{run}->pump_nb; $condition->() }); 1 }
 	  or die "$@: $session->{err}";
 	return;
-}
-
-sub end_sql
-{
-	my ($session) = @_;
-	$session->{run}->finish;
-	chomp $session->{out};
-	($session->{state}) = $session->{err} =~ /(?:ERROR|FATAL):  ([0-9A-Z]{5})/;
-	$session->{state} = '' unless defined $session->{state};
-	return $session;
 }
 
 sub waiter
@@ -231,7 +212,7 @@ foreach my $step (
 }
 is(waiter() ne '', 1, 'it waits all the time');
 change($id, old('TERMINATED', 'SUCCESS'), new('TERMINATED', 'SUCCESS', 'SUCCESS'));
-end_sql($session);
+finish_sql($session);
 is($session->{out}, 'SUCCESS', '... for the end');
 is(() = $session->{err} =~ /NOTICE:  00000: run $id of "loaded": RUNNING\n/g, 1, 'progress is told once for each change');
 is(() = log_since($node) =~ /LOG:  unknown state "FLOATING" of a run/g, 1, 'a state that is not known is logged once (case 48)');
@@ -330,7 +311,7 @@ pump_until($session, 'the wait has noticed', sub { (() = log_since($node) =~ /ru
 is(() = $session->{err} =~ /cannot tell about run $id just now/g, 1, '... once');
 $workspace = Databricks::Test::Workspace->start(args => [ '--port', $port ]);
 $workspace->post('load', { run => { run_id => $id, job_id => 77, run_name => 'loaded', old('TERMINATED', 'SUCCESS') } });
-end_sql($session);
+finish_sql($session);
 is($session->{out}, 'SUCCESS', 'a wait sits out errors, garbage and a host that is gone for a while (case 53)')
   or diag($session->{err});
 
@@ -372,7 +353,7 @@ foreach my $hang (0, 1)
 		poll_until('it waits', sub { $workspace->calls(path => '*/runs/get', query => "run_id=$run") >= 1 + $hang });
 		$begun = time;
 		sql('SELECT pg_cancel_backend(' . waiter() . ')');
-		end_sql($session);
+		finish_sql($session);
 		cmp_ok(time - $begun, '<', 1, "pg_cancel_backend $where acts within a second (case 51)");
 		is($session->{state}, '57014', '... as a cancelled query');
 		is($workspace->calls(path => '*/runs/cancel', body => $run), $cancel eq 'true' ? 1 : 0, "... the run is cancelled: $cancel (case 51)");
@@ -395,7 +376,7 @@ $session = begin_sql(q{SET databricks.wait_min_interval = '1h'}, "SELECT databri
 poll_until('it waits', sub { $workspace->calls(path => '*/runs/get', query => "run_id=$run") });
 $begun = time;
 sql('SELECT pg_cancel_backend(' . waiter() . ')');
-end_sql($session);
+finish_sql($session);
 cmp_ok(time - $begun, '<', 1.3, 'a cancel that hangs is given up');
 like($session->{err}, qr/WARNING:  01000: could not cancel run $run: no answer in time/, '... and told');
 is($session->{state}, '57014', '... the first error is the one raised');
@@ -412,7 +393,7 @@ foreach my $statement (
 	poll_until('it waits', sub { $workspace->calls(path => '*/runs/get', query => "run_id=$run") && waiter() });
 	$begun = time;
 	sql('SELECT pg_terminate_backend(' . waiter() . ')');
-	end_sql($session);
+	finish_sql($session);
 	cmp_ok(time - $begun, '<', 1, "pg_terminate_backend acts within a second: $statement (case 51)");
 	is($session->{state}, '57P01', '... as such');
 	poll_until('the session is gone', sub { !waiter() });
@@ -425,7 +406,7 @@ $session = begin_sql("SELECT databricks.wait_for_run($run, cancel_on_interrupt =
 poll_until('it waits', sub { $workspace->calls(path => '*/runs/get', query => "run_id=$run") && waiter() });
 $begun = time;
 sql('SELECT pg_terminate_backend(' . waiter() . ')');
-end_sql($session);
+finish_sql($session);
 poll_until('the session is gone', sub { !waiter() });
 cmp_ok(time - $begun, '<', 1.5, 'a cancel that hangs does not keep a terminated session');
 $workspace->delete('faults');
@@ -449,14 +430,14 @@ foreach my $case ([ "CALL databricks.await_run($run)", 't' ], [ "SELECT databric
 	delete $seen{''};
 	is(join(',', sort keys %seen), $free, "$statement holds " . ($free eq 't' ? 'no' : 'a') . ' snapshot while it waits');
 	sql('SELECT pg_cancel_backend(' . waiter() . ')');
-	end_sql($session);
+	finish_sql($session);
 	is($session->{state}, '57014', '... and can be cancelled');
 }
 $session = begin_sql(q{SET databricks.wait_min_interval = '1h'}, "CALL databricks.await_run($run, cancel_on_interrupt => true)");
 poll_until('it waits', sub { $workspace->calls(path => '*/runs/get', query => "run_id=$run") && waiter() });
 poll_until('it has looked', sub { $session->{run}->pump_nb; $session->{err} =~ /RUNNING/ });
 sql('SELECT pg_cancel_backend(' . waiter() . ')');
-end_sql($session);
+finish_sql($session);
 is($workspace->calls(path => '*/runs/cancel', body => $run), 1, 'await_run cancels the run too, if asked to');
 is(sql_error($node, "CALL databricks.await_run($run)")->{state}, 'RUN02', 'await_run raises as wait_for_run does');
 $quick_job = $workspace->create_job(name => 'quick', max_concurrent_runs => 100);

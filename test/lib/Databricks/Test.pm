@@ -18,6 +18,7 @@ use Carp;
 use Cwd qw(abs_path);
 use Exporter 'import';
 use File::Basename;
+use IPC::Run ();
 use JSON::PP ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -27,6 +28,7 @@ use Time::HiRes qw(time usleep);
 our @EXPORT = qw(
   connect_workspace
   create_extension
+  finish_sql
   json
   log_position
   log_since
@@ -35,6 +37,7 @@ our @EXPORT = qw(
   poll_until
   source_tree
   sql_error
+  start_sql
 );
 
 # An interrupted test must still come to its END blocks, which stop servers.
@@ -194,6 +197,40 @@ sub sql_error
 	$error{detail} = $1 if $stderr =~ /^DETAIL:  (.*)/m;
 	$error{hint} = $1 if $stderr =~ /^HINT:  (.*)/m;
 	return \%error;
+}
+
+# Run statements, each by itself, in a session that goes on beside the test.
+sub start_sql
+{
+	my ($node, @statements) = @_;
+	my $session = { out => '', err => '' };
+
+	# not by standard input: that would be written only while it is waited for
+	$session->{run} = IPC::Run::start(
+		[ 'psql', '-XqAt', '-v', 'VERBOSITY=verbose', '-d', $node->connstr('postgres'),
+			map { ('-c', $_) } '\timing on', @statements ],
+		'>', \$session->{out}, '2>', \$session->{err});
+	return $session;
+}
+
+# Wait for its end: out, err, seconds of all statements, and of the error state,
+# message, detail, hint (missing ones empty).
+sub finish_sql
+{
+	my ($session) = @_;
+
+	$session->{run}->finish;
+	$session->{seconds} = 0;
+	$session->{seconds} += $1 / 1000
+	  while $session->{out} =~ s/^Time: ([\d.]+) ms.*\n//m;
+	chomp $session->{out};
+	@$session{qw(state message)} =
+	  $session->{err} =~ /(?:ERROR|FATAL):  ([0-9A-Z]{5}): (.*)/;
+	($session->{detail}) = $session->{err} =~ /^DETAIL:  (.*)/m;
+	($session->{hint}) = $session->{err} =~ /^HINT:  (.*)/m;
+	$session->{$_} = ''
+	  foreach grep { !defined $session->{$_} } qw(state message detail hint);
+	return $session;
 }
 
 # Where the server's log ends now.
