@@ -11,6 +11,7 @@
 #   demo              the whole story against a stand-in workspace; KEEP=1
 #                     leaves it running
 #   bench             benchmarks
+#   lint              clang-tidy and cppcheck; FILES="src/..." chooses
 #   test-clients      the vendor's own client against the stand-in workspace
 #   format            rewrite the C files in the project's style
 #   format-check      fail if "make format" would change something
@@ -99,7 +100,7 @@ $(dbx_sql_script): $(dbx_sql_pieces) Makefile databricks.control
 	cat $(dbx_sql_pieces) > $@.tmp
 	mv $@.tmp $@
 
-.PHONY: test prove-exactly-once demo bench test-clients format format-check
+.PHONY: lint test prove-exactly-once demo bench test-clients format format-check
 
 test:
 	@TESTS="$(TESTS)" KEEP="$(KEEP)" test/run
@@ -114,6 +115,9 @@ demo:
 
 bench:
 	@test/bench/run
+
+lint:
+	@FILES="$(FILES)" test/lint/run
 
 test-clients:
 	@test/clients/run

@@ -17,6 +17,7 @@
 
 DBX_MODULE_MAGIC;
 
+/* NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl*): the server's name */
 extern PGDLLEXPORT void _PG_init(void);
 
 void

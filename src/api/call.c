@@ -504,6 +504,7 @@ take_answer(DbxCall *call)
 	dbx_stat_answered(call->workspace, call->endpoint, response,
 					  call->error != NULL, delay >= 0 && call->error != NULL);
 	if (delay < 0 && token_was_refused(call->error))
+		/* NOLINTNEXTLINE(clang-analyzer-core.*): without error none is refused */
 		call->error->hint = dbx_auth_hint(call->auth);
 	log_attempt(call, response, delay);
 	if (delay < 0)

@@ -38,7 +38,7 @@ typedef struct DbxEndpoint
 } DbxEndpoint;
 
 extern void dbx_endpoint_describe(const char *method, const char *path,
-								  DbxEndpoint *endpoint);
+								  DbxEndpoint *result);
 
 /* endpoint.c: does the call leave something not to be there any more? */
 extern bool dbx_endpoint_deletes(const char *method, const char *path);

@@ -6,6 +6,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "utils/json.h"
 
 #include "api/internal.h"
@@ -105,12 +107,13 @@ unescape(const char *text, Size length)
 	initStringInfo(&plain);
 	for (i = 0; i < length; i++)
 	{
-		unsigned int code;
-
 		if (text[i] == '%' && i + 2 < length &&
-			sscanf(text + i + 1, "%2x", &code) == 1)
+			isxdigit((unsigned char) text[i + 1]) &&
+			isxdigit((unsigned char) text[i + 2]))
 		{
-			appendStringInfoChar(&plain, (char) code);
+			char digits[3] = {text[i + 1], text[i + 2], '\0'};
+
+			appendStringInfoChar(&plain, (char) strtol(digits, NULL, 16));
 			i += 2;
 		}
 		else

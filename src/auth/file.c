@@ -49,7 +49,7 @@ dbx_file_read(const char *path, const char **why)
 	int			fd;
 
 	/* without O_NONBLOCK, opening a pipe waits for somebody to write */
-	fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
+	fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK);
 	if (fd < 0)
 	{
 		*why = psprintf("cannot be opened: %m");

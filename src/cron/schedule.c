@@ -462,6 +462,8 @@ copy_row(HeapTuple tuple, TupleDesc desc)
 	VALUE(17);
 	schedule->paused = !isnull;
 	schedule->cron_entry = text_column(tuple, desc, 18);
+	/* of VALUE(17) only "isnull" was of interest */
+	/* cppcheck-suppress redundantAssignment */
 	schedule->done_to = DatumGetTimestampTz(VALUE(19));
 #undef VALUE
 	return schedule;

@@ -331,7 +331,7 @@ next_page(DbxFetch *fetch, DbxPage *page)
 	{
 		while (list_length(fetch->lists) < fetch->parallel &&
 			   open_next_list(fetch))
-			continue;
+			;
 		if (fetch->lists == NIL)
 			return false;
 

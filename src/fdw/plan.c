@@ -342,23 +342,23 @@ estimate_scan(PlannerInfo *root, RelOptInfo *baserel, List *clauses,
 {
 	DbxPlanTable	  *plan = (DbxPlanTable *) baserel->fdw_private;
 	const DbxResource *res = plan->table->res;
-	List			  *actual = NIL;
-	List			  *sent = NIL;
-	double			   lists = count_values(root, conditions);
-	double			   weight = 1;
-	double			   details = 0;
-	ListCell		  *cell;
-	int				   i;
+	RestrictInfo **actual = palloc(list_length(clauses) * sizeof(RestrictInfo *));
+	int			   nactual = 0;
+	List		  *sent = NIL;
+	double		   lists = count_values(root, conditions);
+	double		   weight = 1;
+	double		   details = 0;
+	ListCell	  *cell;
+	int			   i;
 
 	/* the numbering of choose_conditions(), which leaves out pseudoconstants */
 	foreach(cell, clauses)
 	{
 		if (!lfirst_node(RestrictInfo, cell)->pseudoconstant)
-			actual = lappend(actual, lfirst(cell));
+			actual[nactual++] = lfirst(cell);
 	}
 	foreach(cell, conditions)
-		sent = lappend(sent,
-					   list_nth(actual, ((DbxCondition *) lfirst(cell))->clause));
+		sent = lappend(sent, actual[((DbxCondition *) lfirst(cell))->clause]);
 
 	estimate->by_key = dbx_fdw_key_filter(plan->table, conditions) != NULL;
 	if (estimate->by_key)
@@ -478,7 +478,7 @@ add_lookups(PlannerInfo *root, RelOptInfo *baserel, List *clauses, List *infos)
 															 list_make1(rinfo));
 		Relids		  outer;
 		bool		  lookup = false;
-		AttrNumber	  attno;
+		int			  attno;
 
 		if (conditions == NIL)
 			continue;

@@ -195,7 +195,8 @@ databricks_ensure_cluster_is_running(PG_FUNCTION_ARGS)
 				 wait->told ? errdetail("Last seen: %s.", dbx_redact(wait->told))
 							: 0,
 				 errhint("It may come up later; nothing was undone.")));
-		delay = Min((int64) dbx_guc_wait_min_interval * ++looks,
+		looks++;
+		delay = Min((int64) dbx_guc_wait_min_interval * looks,
 					Max(dbx_guc_wait_max_interval, dbx_guc_wait_min_interval));
 		next = GetCurrentTimestamp() + delay * 1000;
 		if (wait->deadline != 0 && wait->deadline < next)

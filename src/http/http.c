@@ -136,6 +136,7 @@ receive(char *data, size_t one, size_t length, void *private_data)
  * in the middle of them.
  */
 static size_t
+/* NOLINTNEXTLINE(readability-non-const-parameter): libcurl's type */
 count_header(char *data, size_t one, size_t length, void *private_data)
 {
 	DbxTransfer *transfer = private_data;
@@ -569,7 +570,8 @@ dbx_http_retry_after(const char *value)
 	time_t until;
 
 	if (digits > 0 && value[digits] == '\0')
-		return digits > 9 ? PG_INT32_MAX : (int64) atoi(value) * 1000;
+		return digits > 9 ? PG_INT32_MAX
+						  : (int64) strtol(value, NULL, 10) * 1000;
 	until = curl_getdate(value, NULL);
 	if (until == (time_t) -1 || strspn(value, "0123456789.+-") == strlen(value))
 		return -1;

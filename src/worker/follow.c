@@ -575,12 +575,6 @@ set_aside(FollowGroup *group, int64 run_id)
 
 /* ---- what was seen ---- */
 
-typedef struct EndJob
-{
-	FollowGroup *group;
-	Run			*run;
-} EndJob;
-
 static void
 finish_look(FollowGroup *group)
 {
@@ -595,17 +589,16 @@ finish_look(FollowGroup *group)
 		trouble = dbx_session_error_text(error);
 	foreach(cell, look->runs)
 	{
-		EndJob job = {group, lfirst(cell)};
+		Run *run = lfirst(cell);
 
-		if (!job.run->ended)
+		if (!run->ended)
 			continue;
-		error = dbx_session_try(write_end, &job);
+		error = dbx_session_try(write_end, run);
 		if (error != NULL)
 			trouble = dbx_session_error_text(error);
 		else
 		{
-			(void) hash_search(group->aside, &job.run->run_id, HASH_REMOVE,
-							   NULL);
+			(void) hash_search(group->aside, &run->run_id, HASH_REMOVE, NULL);
 			dbx_dispatcher_look_again();
 		}
 	}
@@ -661,17 +654,17 @@ write_history(void *arg)
 static void
 write_end(void *arg)
 {
-	EndJob	 *job = arg;
-	DbxRunEnd end = {0};
+	const Run *run = arg;
+	DbxRunEnd  end = {0};
 
-	describe_end(job->run, &end);
+	describe_end(run, &end);
 	if (!dbx_session_begin())
 	{
 		dbx_shared_wake(MyDatabaseId);
 		return;
 	}
 	dbx_record_hasty();
-	dbx_record_run_ended(job->run->request_id, job->run->run_id, &end);
+	dbx_record_run_ended(run->request_id, run->run_id, &end);
 	dbx_session_commit();
 }
 
@@ -715,10 +708,11 @@ describe_end(const Run *run, DbxRunEnd *end)
 static void
 failed(FollowGroup *group, const char *text)
 {
+	int64 delay = dbx_sending_back_off(group->failures++);
+
 	end_look(group);
 	group->due = GetCurrentTimestamp() +
-		Max((TimestampTz) dbx_guc_follow_interval * 1000,
-			dbx_sending_back_off(group->failures++));
+		Max((TimestampTz) dbx_guc_follow_interval * 1000, delay);
 	log_trouble(group, text);
 }
 

@@ -92,7 +92,7 @@ static void	 record_transition(const char *workspace, int64 run_id,
 static char *int64_text(int64 value);
 static void	 append_member(StringInfo payload, const char *name,
 						   const char *value);
-static char *text_value(Datum *values, bool *nulls, int column);
+static char *text_value(Datum *values, const bool *nulls, int column);
 static bool	 same_text(const char *a, const char *b);
 
 bool
@@ -790,7 +790,7 @@ append_member(StringInfo payload, const char *name, const char *value)
 }
 
 static char *
-text_value(Datum *values, bool *nulls, int column)
+text_value(Datum *values, const bool *nulls, int column)
 {
 	return nulls[column] ? NULL : TextDatumGetCString(values[column]);
 }

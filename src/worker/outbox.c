@@ -469,6 +469,7 @@ dbx_outbox_cancel(int64 request_id)
 	Found		 found;
 	char		*canceler = GetUserNameFromId(GetUserId(), false);
 	const char	*result = "canceled";
+	Size		 length;
 
 	if (!dbx_extension_find(&extension) || !dbx_data_exists(&extension))
 		no_such_request(request_id);
@@ -498,7 +499,8 @@ dbx_outbox_cancel(int64 request_id)
 			result = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
 								  1);
 	}
-	result = strcpy(SPI_palloc(strlen(result) + 1), result);
+	length = strlen(result) + 1;
+	result = memcpy(SPI_palloc(length), result, length);
 	SPI_finish();
 	dbx_data_leave(&role);
 	dbx_worker_wake_at_commit();

@@ -541,5 +541,5 @@ dbx_sending_back_off(int failures)
 		delay *= 2;
 	delay = Min(delay, BACKOFF_LAST_USECS);
 	return delay / 2 +
-		(int64) (pg_prng_double(&pg_global_prng_state) * (delay / 2));
+		(int64) (pg_prng_double(&pg_global_prng_state) * delay / 2);
 }

@@ -220,9 +220,8 @@ dbx_shared_resume(Oid dboid, bool dropped)
 	{
 		if (slot->suspended > 0)
 			slot->suspended--;
-		if (dropped && slot->pid == 0)
-			free_slot(slot);
-		else if (slot->suspended == 0 && slot->state == DBX_SLOT_STOPPED)
+		if ((dropped && slot->pid == 0) ||
+			(slot->suspended == 0 && slot->state == DBX_SLOT_STOPPED))
 			free_slot(slot);
 	}
 	LWLockRelease(lock);

@@ -72,6 +72,8 @@ databricks_stat_worker(PG_FUNCTION_ARGS)
 
 		if (database != NULL)
 			namestrcpy(&datname, database);
+		/* null if it was not filled */
+		/* cppcheck-suppress uninitvar */
 		values[0] = NameGetDatum(&datname);
 		nulls[0] = database == NULL;
 		values[1] = Int32GetDatum(slot->pid);

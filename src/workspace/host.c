@@ -87,9 +87,10 @@ authority_problem(const char *authority)
 	if (port != NULL)
 	{
 		Size digits = strspn(port + 1, "0123456789");
+		long number = strtol(port + 1, NULL, 10);
 
 		if (digits == 0 || digits > 5 || port[1 + digits] != '\0' ||
-			atoi(port + 1) < 1 || atoi(port + 1) > 65535)
+			number < 1 || number > 65535)
 			return "The port is not a number between 1 and 65535.";
 	}
 	return NULL;

@@ -348,19 +348,22 @@ list_values(const char *values)
 static void
 check_enum(const Option *option, const char *value)
 {
-	const char *at = option->values;
+	const char *next = option->values;
 	Size		length = strlen(value);
 
 	if (strcmp(option->name, "auth_type") == 0 && strcmp(value, "basic") == 0)
 		no_basic("auth_type \"basic\"");
-	while (at != NULL)
+	for (;;)
 	{
+		const char *at = next;
+
 		if (strncmp(at, value, length) == 0 &&
 			(at[length] == '|' || at[length] == '\0') && length > 0)
 			return;
-		at = strchr(at, '|');
-		if (at != NULL)
-			at++;
+		next = strchr(at, '|');
+		if (next == NULL)
+			break;
+		next++;
 	}
 	bad_value(option, value,
 			  psprintf("Expected one of: %s.", list_values(option->values)));
@@ -433,7 +436,9 @@ take_value(const Option *option, const char *value, DbxWorkspace *workspace)
 			break;
 		case OPTION_REAL:
 			number = number_value(option, value);
+			/* the table knows the types of fields */
 			if (field != NULL)
+				/* cppcheck-suppress invalidPointerCast */
 				*(double *) field = number;
 			break;
 		case OPTION_ENUM:

@@ -16,8 +16,7 @@
  * the catalog the list came from.  Values were checked when they were defined;
  * one that is bad all the same raises.
  */
-extern void dbx_option_apply(DbxWorkspace *workspace, List *options,
-							 Oid catalog);
+extern void dbx_option_apply(DbxWorkspace *workspace, List *list, Oid catalog);
 
 /* Fill in the defaults of all options. */
 extern void dbx_option_defaults(DbxWorkspace *workspace);
