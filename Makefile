@@ -8,6 +8,8 @@
 #   prove-exactly-once
 #                     the long form of test/t/075_exactly_once.pl: 10 000
 #                     requests, 500 kills (DBX_PROVE_REQUESTS, DBX_PROVE_KILLS)
+#   test-report       test/t/066_report.pl with a browser (Debian package chromium,
+#                     installed if missing); DBX_PICTURES=folder keeps pictures
 #   demo              the whole story against a stand-in workspace; KEEP=1
 #                     leaves it running
 #   bench             benchmarks
@@ -100,7 +102,7 @@ $(dbx_sql_script): $(dbx_sql_pieces) Makefile databricks.control
 	cat $(dbx_sql_pieces) > $@.tmp
 	mv $@.tmp $@
 
-.PHONY: lint test prove-exactly-once demo bench test-clients format format-check
+.PHONY: lint test prove-exactly-once test-report demo bench test-clients format format-check
 
 test:
 	@TESTS="$(TESTS)" KEEP="$(KEEP)" test/run
@@ -109,6 +111,11 @@ prove-exactly-once:
 	@DBX_PROVE_REQUESTS=$${DBX_PROVE_REQUESTS:-10000} \
 		DBX_PROVE_KILLS=$${DBX_PROVE_KILLS:-500} PG_TEST_TIMEOUT_DEFAULT=900 \
 		TESTS=test/t/075_exactly_once.pl KEEP="$(KEEP)" test/run
+
+test-report:
+	@test/setup chromium fonts-dejavu-core fonts-noto-color-emoji
+	@DBX_BROWSER=$$(command -v chromium || echo chromium) TESTS=test/t/066_report.pl \
+		KEEP="$(KEEP)" test/run
 
 demo:
 	@KEEP="$(KEEP)" test/demo/run

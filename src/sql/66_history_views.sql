@@ -395,6 +395,20 @@ COMMENT ON VIEW databricks.idle_clusters IS
 
 /* ---- for people and for monitoring ---- */
 
+CREATE FUNCTION databricks.short_time(seconds pg_catalog.float8)
+RETURNS pg_catalog.text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE
+	WHEN seconds < 59.95 THEN round(seconds::numeric, 1) || ' s'
+	WHEN seconds < 3600 THEN to_char(seconds * interval '1 second', 'FMMI"m "SS"s"')
+	WHEN seconds < 86400 THEN to_char(seconds * interval '1 second', 'FMHH24"h "MI"m"')
+	ELSE floor(seconds / 86400) || 'd ' || floor(seconds::numeric % 86400 / 3600) || 'h' END
+$$;
+COMMENT ON FUNCTION databricks.short_time(pg_catalog.float8) IS
+	'Seconds as people read them, in at most 7 characters up to 99 days: 0.4 s, 3m 20s, 2h 05m, 3d 4h. Null for null.';
+
 CREATE FUNCTION databricks.gantt(
 	run_id pg_catalog.int8,
 	workspace pg_catalog.name DEFAULT NULL)
@@ -457,10 +471,7 @@ BEGIN
 			rpad(left(regexp_replace(task.task_key || CASE WHEN task.again THEN ' #' || coalesce(task.attempt_number, 0) + 1 ELSE '' END,
 				'[[:cntrl:]]', ' ', 'g'), 20), 20),
 			rpad(bar, width),
-			lpad(CASE WHEN task.start_time IS NULL THEN '' ELSE
-				CASE WHEN task.lasts < 60 THEN round(task.lasts::numeric, 1) || ' s'
-					 WHEN task.lasts < 3600 THEN floor(task.lasts / 60) || ' m ' || lpad((floor(task.lasts)::int % 60)::text, 2, '0')
-					 ELSE floor(task.lasts / 3600) || ' h ' || lpad((floor(task.lasts / 60)::int % 60)::text, 2, '0') END END, 7),
+			lpad(CASE WHEN task.start_time IS NULL THEN '' ELSE databricks.short_time(task.lasts) END, 7),
 			CASE mark WHEN '=' THEN '' ELSE left(coalesce(task.result_state, task.state, ''), 9) END), 80);
 	END LOOP;
 END
@@ -468,133 +479,5 @@ $$;
 COMMENT ON FUNCTION databricks.gantt(pg_catalog.int8, pg_catalog.name) IS
 	'Draws the tasks of a run of run_history over time, one line of at most 80 characters per attempt: - is set-up, = success, x another end, ~ not ended. Example: SELECT databricks.gantt(123456); in psql with \pset format unaligned. No call of the service. Errors: 22004, 42704 not in the history, 42P08 known in several workspaces.';
 
-CREATE FUNCTION databricks.html_text(value pg_catalog.text)
-RETURNS pg_catalog.text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
-	COALESCE(value, ''), '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;');
-COMMENT ON FUNCTION databricks.html_text(pg_catalog.text) IS
-	'Text as it stands in HTML, in attributes too; null is nothing.';
-
-CREATE FUNCTION databricks.report(
-	workspace pg_catalog.name DEFAULT NULL,
-	since pg_catalog.interval DEFAULT '7 days')
-RETURNS pg_catalog.text
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	page text;
-	rows text;
-	start timestamptz := now() - databricks.required(since, 'since');
-BEGIN
-	page := '<!DOCTYPE html><html><head><meta charset="utf-8"><title>Runs</title><style>'
-		'body{font-family:sans-serif;margin:2em}table{border-collapse:collapse;margin-bottom:2em}'
-		'td,th{border-bottom:1px solid #ccc;padding:.3em .8em;text-align:left;vertical-align:top}'
-		'th{background:#eee}.n{text-align:right}.f{color:#b00}</style></head><body><h1>Runs of '
-		|| databricks.html_text(coalesce(workspace::text, 'all workspaces')) || '</h1><p>From '
-		|| databricks.html_text(date_trunc('second', start)::text) || ' to '
-		|| databricks.html_text(date_trunc('second', now())::text) || '</p>';
-	IF to_regclass('databricks.task_history') IS NULL THEN
-		RETURN page || '<p>No workspace is tracked.</p></body></html>';
-	END IF;
-
-	SELECT string_agg(format('<tr><td>%s</td><td>%s</td><td class="n">%s</td><td class="n">%s</td><td class="n%s">%s</td><td class="n">%s</td><td class="n">%s</td></tr>',
-		databricks.html_text(j.workspace), databricks.html_text(j.name), j.runs, j.succeeded,
-		CASE WHEN j.failed > 0 THEN ' f' ELSE '' END, j.failed,
-		databricks.html_text(date_trunc('second', j.middle)::text), databricks.html_text(date_trunc('second', j.longest)::text)), ''
-		ORDER BY j.failed DESC, j.runs DESC, j.name)
-	INTO rows
-	FROM (
-		SELECT h.workspace, h.job_id, max(h.run_name) AS name, count(*) AS runs,
-			   count(*) FILTER (WHERE h.result_state IN ('SUCCESS', 'SUCCESS_WITH_FAILURES')) AS succeeded,
-			   count(*) FILTER (WHERE h.result_state NOT IN ('SUCCESS', 'SUCCESS_WITH_FAILURES', 'CANCELED', 'UPSTREAM_CANCELED', 'EXCLUDED', 'DISABLED', 'MAXIMUM_CONCURRENT_RUNS_REACHED') OR h.result_state IS NULL AND h.life_cycle_state = 'INTERNAL_ERROR') AS failed,
-			   percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM coalesce(h.run_duration, h.end_time - h.start_time))) * interval '1 second' AS middle,
-			   max(coalesce(h.run_duration, h.end_time - h.start_time)) AS longest
-		FROM databricks.run_history AS h
-		WHERE h.start_time >= start AND (report.workspace IS NULL OR h.workspace = report.workspace::text)
-		GROUP BY h.workspace, h.job_id
-		ORDER BY count(*) FILTER (WHERE h.result_state NOT IN ('SUCCESS', 'SUCCESS_WITH_FAILURES', 'CANCELED', 'UPSTREAM_CANCELED', 'EXCLUDED', 'DISABLED', 'MAXIMUM_CONCURRENT_RUNS_REACHED') OR h.result_state IS NULL AND h.life_cycle_state = 'INTERNAL_ERROR') DESC, count(*) DESC LIMIT 500) AS j;
-	page := page || '<h2>Jobs</h2><table><tr><th>Workspace</th><th>Job</th><th>Runs</th><th>Succeeded</th><th>Failed</th><th>Median</th><th>Longest</th></tr>'
-		|| coalesce(rows, '') || '</table>';
-
-	SELECT string_agg(format('<tr><td>%s</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>',
-		databricks.html_text(date_trunc('second', f.failed_at)::text), databricks.html_text(f.workspace),
-		CASE WHEN f.run_page_url ~ '^https?://' THEN '<a href="' || databricks.html_text(f.run_page_url) || '">'
-			|| databricks.html_text(coalesce(f.run_name, f.run_id::text)) || '</a>' ELSE databricks.html_text(coalesce(f.run_name, f.run_id::text)) END,
-		databricks.html_text(concat_ws(' ', f.result_state, f.termination_code)),
-		databricks.html_text(left(regexp_replace(left(f.first_error, 2000), E'\\x1b\\[[0-9;]*[A-Za-z]', '', 'g'), 300))), '' ORDER BY f.failed_at DESC)
-	INTO rows
-	FROM (SELECT * FROM databricks.failed_runs AS r
-		  WHERE r.failed_at >= start AND (report.workspace IS NULL OR r.workspace = report.workspace::text)
-		  ORDER BY r.failed_at DESC LIMIT 100) AS f;
-	page := page || '<h2>Failures</h2><table><tr><th>Time</th><th>Workspace</th><th>Run</th><th>Result</th><th>Error</th></tr>'
-		|| coalesce(rows, '') || '</table>';
-
-	SELECT string_agg(format('<tr><td>%s</td><td>%s</td><td>%s</td><td class="n">%s</td></tr>',
-		databricks.html_text(a.workspace), databricks.html_text(a.run_name), databricks.html_text(a.state),
-		databricks.html_text(date_trunc('second', a.running_for)::text)), '' ORDER BY a.start_time)
-	INTO rows
-	FROM (SELECT * FROM databricks.active_runs AS r
-		  WHERE report.workspace IS NULL OR r.workspace = report.workspace::text
-		  ORDER BY r.start_time LIMIT 100) AS a;
-	RETURN page || '<h2>Active</h2><table><tr><th>Workspace</th><th>Run</th><th>State</th><th>For</th></tr>'
-		|| coalesce(rows, '') || '</table></body></html>';
-END
-$$;
-COMMENT ON FUNCTION databricks.report(pg_catalog.name, pg_catalog.interval) IS
-	'One HTML page about the runs of a workspace (null: of all that the caller may see) in run_history: jobs, the last 100 failures, what runs. Everything is escaped; nothing is loaded from elsewhere. Example: psql -Atc "SELECT databricks.report(''prod'', ''1 day'')" > report.html. No call of the service.';
-
-CREATE FUNCTION databricks.metrics()
-RETURNS pg_catalog.text
-LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	result text := '';
-	family record;
-	lines text;
-BEGIN
-	FOR family IN
-		SELECT * FROM (VALUES
-			('databricks_active_runs', 'gauge', 'Runs known as active.', 'history',
-			 'SELECT workspace AS w, NULL::text AS k, NULL::text AS v, count(*)::text AS n FROM databricks.active_runs GROUP BY 1'),
-			('databricks_runs_last_day', 'gauge', 'Runs that started in the last 24 hours and have ended, by result.', 'history',
-			 'SELECT workspace, ''result_state'', coalesce(result_state, ''NONE''), count(*)::text FROM databricks.run_history WHERE start_time > now() - interval ''1 day'' AND end_time IS NOT NULL GROUP BY 1, 3'),
-			('databricks_requests', 'gauge', 'Requests in run_requests, by state.', 'requests',
-			 'SELECT workspace, ''state'', state, count(*)::text FROM databricks.run_requests GROUP BY 1, 3'),
-			('databricks_tracking_lag_seconds', 'gauge', 'How far the sweeps of a workspace are behind.', '',
-			 'SELECT workspace, NULL, NULL, extract(epoch FROM lag)::text FROM databricks.stat_tracking() WHERE lag IS NOT NULL'),
-			('databricks_tracking_sweeps', 'counter', 'Sweeps since the worker started.', '',
-			 'SELECT workspace, NULL, NULL, sweeps::text FROM databricks.stat_tracking()'),
-			('databricks_tracking_failing', 'gauge', '1 when the last sweep failed.', '',
-			 'SELECT workspace, NULL, NULL, CASE WHEN last_error IS NULL THEN ''0'' ELSE ''1'' END FROM databricks.stat_tracking()'),
-			('databricks_api_calls', 'counter', 'Requests sent to the service.', '',
-			 'SELECT workspace::text, ''endpoint'', endpoint, sum(calls)::text FROM databricks.stat_api() GROUP BY 1, 3'),
-			('databricks_api_errors', 'counter', 'Requests answered with an error or not at all.', '',
-			 'SELECT workspace::text, ''endpoint'', endpoint, sum(errors)::text FROM databricks.stat_api() GROUP BY 1, 3'),
-			('databricks_api_throttled', 'counter', 'Requests answered 429.', '',
-			 'SELECT workspace::text, ''endpoint'', endpoint, sum(throttled)::text FROM databricks.stat_api() GROUP BY 1, 3'),
-			('databricks_api_received_bytes', 'counter', 'Bytes received.', '',
-			 'SELECT workspace::text, ''endpoint'', endpoint, sum(bytes_in)::text FROM databricks.stat_api() GROUP BY 1, 3'))
-			AS f (name, type, help, needs, query)
-	LOOP
-		CONTINUE WHEN family.needs = 'history' AND to_regclass('databricks.active_runs') IS NULL
-			OR family.needs = 'requests' AND to_regclass('databricks.run_requests') IS NULL;
-		EXECUTE format($query$
-			SELECT string_agg(format(E'%%s{workspace="%%s"%%s} %%s\n', %L,
-				replace(replace(replace(q.w, '\', '\\'), '"', '\"'), E'\n', '\n'),
-				CASE WHEN q.k IS NULL THEN '' ELSE ',' || q.k || '="' || replace(replace(replace(q.v, '\', '\\'), '"', '\"'), E'\n', '\n') || '"' END,
-				q.n), '' ORDER BY q.w, q.v)
-			FROM (%s) AS q (w, k, v, n)
-			$query$, family.name || CASE family.type WHEN 'counter' THEN '_total' ELSE '' END, family.query) INTO lines;
-		result := result || format(E'# TYPE %s %s\n# HELP %s %s\n', family.name, family.type, family.name, family.help) || coalesce(lines, '');
-	END LOOP;
-	RETURN result || E'# EOF\n';
-END
-$$;
-COMMENT ON FUNCTION databricks.metrics() IS
-	'Numbers for monitoring as OpenMetrics text, of the workspaces that the caller may see: active runs, results of the last day, requests, lag and sweeps of the tracking, calls and their errors. Example: psql -Atc "SELECT databricks.metrics()". No call of the service.';
-
-REVOKE ALL ON FUNCTION databricks.quartz_to_cron(pg_catalog.text), databricks.find_missing_runs(pg_catalog.interval), databricks.find_cluster_usage(), databricks.gantt(pg_catalog.int8, pg_catalog.name), databricks.html_text(pg_catalog.text), databricks.report(pg_catalog.name, pg_catalog.interval), databricks.metrics() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION databricks.quartz_to_cron(pg_catalog.text), databricks.find_missing_runs(pg_catalog.interval), databricks.find_cluster_usage(), databricks.gantt(pg_catalog.int8, pg_catalog.name), databricks.html_text(pg_catalog.text), databricks.report(pg_catalog.name, pg_catalog.interval), databricks.metrics() TO PUBLIC;
+REVOKE ALL ON FUNCTION databricks.quartz_to_cron(pg_catalog.text), databricks.find_missing_runs(pg_catalog.interval), databricks.find_cluster_usage(), databricks.short_time(pg_catalog.float8), databricks.gantt(pg_catalog.int8, pg_catalog.name) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION databricks.quartz_to_cron(pg_catalog.text), databricks.find_missing_runs(pg_catalog.interval), databricks.find_cluster_usage(), databricks.short_time(pg_catalog.float8), databricks.gantt(pg_catalog.int8, pg_catalog.name) TO PUBLIC;

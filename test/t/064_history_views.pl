@@ -103,7 +103,7 @@ like($metrics, qr/^databricks_runs_last_day\{workspace="prod",result_state="FAIL
 like($metrics, qr/^databricks_tracking_sweeps_total\{workspace="prod"\} \d+$/m, 'metrics: sweeps');
 like($metrics, qr/^databricks_tracking_lag_seconds\{workspace="prod"\} [\d.]+$/m, 'metrics: lag');
 like($metrics, qr/^databricks_api_calls_total\{workspace="prod",endpoint="GET [^"]*runs\/list"\} \d+$/m, 'metrics: calls');
-is(scalar(grep { !/^# (TYPE|HELP|EOF)|^[a-z_]+\{workspace="[^"]*"(,[a-z_]+="[^"]*")?\} [-\d.e+]+$/ } split /\n/, $metrics),
+is(scalar(grep { !/^# (TYPE|HELP|UNIT|EOF)|^[a-z_]+\{workspace="[^"]*"(,[a-z_]+="[^"]*")?\} [-\d.e+]+$/ } split /\n/, $metrics),
 	0, 'every line of the metrics is of the format');
 
 # --- clusters -------------------------------------------------------------------------
