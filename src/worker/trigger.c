@@ -20,7 +20,9 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
@@ -188,10 +190,15 @@ argument(const TriggerData *trigger, int number)
 	return trigger->tg_trigger->tgargs[number];
 }
 
-/* As the writer, with his search_path: it is part of his statement. */
+/*
+ * As the writer, whose statement it is part of, but with names looked up where
+ * the owner of the table meant them: a writer's own functions of the same names
+ * would decide what the owner's job is told.
+ */
 static Jsonb *
 evaluate(TriggerData *trigger, const char *expression)
 {
+	int		  nest_level = NewGUCNestLevel();
 	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
 	Oid		  types[2];
 	Datum	  values[2] = {0};
@@ -222,6 +229,12 @@ evaluate(TriggerData *trigger, const char *expression)
 			nulls[1] = ' ';
 		}
 	}
+	(void) set_config_option(
+		"search_path",
+		psprintf("pg_catalog, %s, pg_temp",
+				 quote_identifier(get_namespace_name(
+					 RelationGetNamespace(trigger->tg_relation)))),
+		PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	SPI_connect();
 	SPI_register_trigger_data(trigger);
 	if (SPI_execute_with_args(psprintf("SELECT (%s)::pg_catalog.jsonb",
@@ -242,6 +255,7 @@ evaluate(TriggerData *trigger, const char *expression)
 		memcpy(result, jsonb, VARSIZE(jsonb));
 	}
 	SPI_finish();
+	AtEOXact_GUC(false, nest_level);
 	return result;
 }
 

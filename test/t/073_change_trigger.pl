@@ -77,6 +77,17 @@ is(asked(), 'owner load {"rows": "3"}', 'which the expression can read');
 value('SET ROLE writer; INSERT INTO work.each VALUES (1), (2), (1); UPDATE work.each SET n = 7 WHERE n = 2; DELETE FROM work.each WHERE n = 7');
 is(asked(), 'owner load {"n": "1"}; owner load {"n": "2"}; owner load {"n": "7"}; owner load {"n": "-7"}', 'a row trigger asks for each row, new or old');
 
+# What the writer has of the same name does not decide what the job is told.
+value(q{
+	CREATE SCHEMA evil AUTHORIZATION writer;
+	SET ROLE writer;
+	CREATE FUNCTION evil.jsonb_build_object(text, int) RETURNS jsonb LANGUAGE sql AS $$ SELECT '{"n": "forged"}'::jsonb $$;
+	CREATE FUNCTION evil.forge(int, int) RETURNS int LANGUAGE sql AS 'SELECT 666';
+	CREATE OPERATOR evil.- (LEFTARG = int, RIGHTARG = int, FUNCTION = evil.forge);
+	SET search_path = evil, pg_catalog;
+	INSERT INTO work.each VALUES (5)});
+is(asked(), 'owner load {"n": "5"}', 'names in the expression are the owner\'s, not the writer\'s');
+
 # --- transactions --------------------------------------------------------------------------
 
 value('SET ROLE writer; BEGIN; INSERT INTO work.plain VALUES (1); INSERT INTO work.plain VALUES (2); COMMIT');
@@ -94,6 +105,15 @@ is(asked(), 'owner load -', 'a second writer does not wait');
 $one->query_safe('COMMIT');
 $one->quit;
 is(asked(), 'owner load -', 'each of two transactions asks');
+
+# Nor for the network: the worker is sending, and gets no answer.
+$workspace->post('faults', { kind => 'hang', path => $run_now, count => undef });
+my $hung = value(qq{SELECT databricks.enqueue_run_now($job, request_key => 'hung')});
+asked();
+wait_for_value('the worker waits for an answer', "SELECT state FROM databricks.run_requests WHERE request_id = $hung", 'sending');
+value(q{SET ROLE writer; SET statement_timeout = '2s'; INSERT INTO work.plain VALUES (1)});
+is(asked(), 'owner load -', 'a writer does not wait for the network');
+$workspace->delete('faults');
 
 # --- faults never stop the writer --------------------------------------------------------------
 
