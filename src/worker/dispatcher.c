@@ -39,6 +39,7 @@
 #include "worker/sending.h"
 #include "worker/session.h"
 #include "worker/shared.h"
+#include "worker/site.h"
 
 /* SQL functions for advisory locks use classes 1 and 2. */
 #define LOCK_CLASS 0xDB
@@ -47,29 +48,23 @@
 /* While another process sends, it is asked so often whether it has ended. */
 #define LOCK_RETRY_USECS USECS_PER_SEC
 
-/* A row that somebody has locked is looked at again after this. */
-#define LOCKED_RETRY_USECS (USECS_PER_SEC / 20)
+/*
+ * A row that somebody has locked is looked at again after this: nobody tells when
+ * a transaction is rolled back.
+ */
+#define LOCKED_RETRY_USECS USECS_PER_SEC
 
-/* Rows in hand per place for a call, so that there is always one to send. */
-#define WINDOW_FACTOR	 4
-#define PARALLEL_DEFAULT 16
+/*
+ * Rows in hand per place for a call, so that there is always one to send; a role
+ * can have half of them.
+ */
+#define WINDOW_FACTOR 8
 
 /* With nothing left to send or to follow, the process stays for so long. */
 #define LINGER_USECS (60 * USECS_PER_SEC)
 
-/* A workspace for which there are requests. */
-typedef struct Site
-{
-	char		name[NAMEDATALEN];
-	int			parallel;
-	bool		backlog; /* more was due than there was room for */
-	int			failures;
-	TimestampTz blocked_until; /* nobody gets through just now */
-} Site;
-
 static MemoryContext context = NULL;
 static List			*in_hand = NIL; /* of DbxSending * */
-static List			*sites = NIL;	/* of Site * */
 static bool			 holder = false;
 static bool			 anything = false; /* requests that have not ended */
 static bool			 look_again = true;
@@ -81,8 +76,8 @@ static bool		   take_lock(void);
 static void		   take_answers(void);
 static void		   drop(DbxSending *sending);
 static void		   note_site(const DbxSending *sending);
-static Site		  *find_site(const char *name, bool create);
-static int		   count_in_hand(const char *site);
+static int		   count_in_hand(const char *site, const char *role);
+static List		  *sated_roles(const DbxSite *site);
 static void		   resend_due(void);
 static void		   resolve_due(void *arg);
 static bool		   refill_wanted(void);
@@ -90,13 +85,15 @@ static void		   refill(void *arg);
 static void		   tidy_queue(void);
 static void		   read_sites(void);
 static void		   publish_depth(bool everything, int claims);
-static void		   take_back(const char *site);
+static int		   take_back(const char *site);
 static void		   take_cancels(const char *site);
-static int		   claim_site(Site *site);
+static int		   claim_site(DbxSite *site);
+static bool		   due_and_locked(const DbxSite *site);
 static bool		   claim(DbxSending *sending);
 static DbxSending *new_sending(HeapTuple tuple, TupleDesc desc);
 static void		   start_claimed(void);
 static Datum	   ids_in_hand(void);
+static Datum	   text_array(List *texts);
 static void		   find_next_due(void);
 static TimestampTz linger(TimestampTz next);
 static TimestampTz earlier(TimestampTz a, TimestampTz b);
@@ -151,7 +148,7 @@ dbx_dispatcher_abandon(void)
 		MemoryContextDelete(context);
 	context = NULL;
 	in_hand = NIL;
-	sites = NIL;
+	dbx_site_forget();
 	look_again = true;
 }
 
@@ -198,13 +195,8 @@ dbx_dispatcher_run(void)
 			sending->phase == DBX_SENDING_RECORD)
 			next = earlier(next, sending->retry_at);
 	}
-	foreach(cell, sites)
-	{
-		Site *site = lfirst(cell);
-
-		if (site->backlog && site->blocked_until != 0)
-			next = earlier(next, site->blocked_until);
-	}
+	foreach(cell, dbx_site_all())
+		next = earlier(next, dbx_site_next(lfirst(cell)));
 	next = earlier(next, dbx_hook_run());
 	if (look_again)
 		return GetCurrentTimestamp();
@@ -292,48 +284,24 @@ drop(DbxSending *sending)
 	MemoryContextDelete(sending->context);
 }
 
-/* What one sending met, the others of its workspace would meet too. */
 static void
 note_site(const DbxSending *sending)
 {
-	Site *site = find_site(sending->site, true);
+	DbxSite *site = dbx_site_find(sending->site);
 
-	if (sending->answer == DBX_ANSWER_STARTED)
-	{
-		site->failures = 0;
-		site->blocked_until = 0;
-	}
-	else if (sending->site_trouble)
-		site->blocked_until = GetCurrentTimestamp() +
-			dbx_sending_back_off(site->failures++);
+	if (sending->site_trouble)
+		dbx_site_in_trouble(site, sending->requested_by);
+	else if (sending->answer == DBX_ANSWER_STARTED ||
+			 sending->answer == DBX_ANSWER_REFUSED)
+		look_again |= dbx_site_got_through(site, sending->requested_by);
 }
 
-static Site *
-find_site(const char *name, bool create)
-{
-	ListCell	 *cell;
-	Site		 *site;
-	MemoryContext before;
-
-	foreach(cell, sites)
-	{
-		site = lfirst(cell);
-		if (strcmp(site->name, name) == 0)
-			return site;
-	}
-	if (!create)
-		return NULL;
-	before = MemoryContextSwitchTo(context);
-	site = palloc0(sizeof(Site));
-	strlcpy(site->name, name, NAMEDATALEN);
-	site->parallel = PARALLEL_DEFAULT;
-	sites = lappend(sites, site);
-	MemoryContextSwitchTo(before);
-	return site;
-}
-
+/*
+ * Of a role, or of all for NULL.  What is in doubt must not take the place of
+ * others.
+ */
 static int
-count_in_hand(const char *site)
+count_in_hand(const char *site, const char *role)
 {
 	ListCell *cell;
 	int		  count = 0;
@@ -342,10 +310,34 @@ count_in_hand(const char *site)
 	{
 		DbxSending *sending = lfirst(cell);
 
-		if (!sending->cancel && strcmp(sending->site, site) == 0)
+		if (!sending->cancel && !sending->in_doubt &&
+			strcmp(sending->site, site) == 0 &&
+			(role == NULL || strcmp(sending->requested_by, role) == 0))
 			count++;
 	}
 	return count;
+}
+
+/* Roles that have as much in hand as a role can have. */
+static List *
+sated_roles(const DbxSite *site)
+{
+	List	 *roles = NIL;
+	ListCell *cell;
+
+	foreach(cell, in_hand)
+	{
+		char	 *role = ((DbxSending *) lfirst(cell))->requested_by;
+		ListCell *other;
+		bool	  known = false;
+
+		foreach(other, roles)
+			known |= strcmp(lfirst(other), role) == 0;
+		if (!known &&
+			count_in_hand(site->name, role) >= site->parallel * WINDOW_FACTOR / 2)
+			roles = lappend(roles, role);
+	}
+	return roles;
 }
 
 /* ---- sending again ---- */
@@ -415,12 +407,14 @@ refill_wanted(void)
 		if (sending->phase == DBX_SENDING_FOUND)
 			return true;
 	}
-	foreach(cell, sites)
+	foreach(cell, dbx_site_all())
 	{
-		Site *site = lfirst(cell);
+		DbxSite	   *site = lfirst(cell);
+		TimestampTz release = dbx_site_next(site);
 
-		if (site->backlog && site->blocked_until <= now &&
-			count_in_hand(site->name) <= 2 * site->parallel)
+		if ((release != 0 && release <= now) ||
+			(site->backlog &&
+			 count_in_hand(site->name, NULL) <= 2 * site->parallel))
 			return true;
 	}
 	return false;
@@ -435,6 +429,7 @@ refill(void *arg)
 {
 	ListCell *cell;
 	int		  claims = 0;
+	int		  taken = 0;
 	bool	  everything = look_again ||
 		(next_due != 0 && next_due <= GetCurrentTimestamp());
 
@@ -450,11 +445,13 @@ refill(void *arg)
 		tidy_queue();
 		read_sites();
 	}
-	foreach(cell, sites)
+	foreach(cell, dbx_site_all())
 	{
-		Site *site = lfirst(cell);
-		bool  copied;
+		DbxSite *site = lfirst(cell);
+		bool	 copied;
 
+		site->locked = false;
+		dbx_site_release(site);
 		if (dbx_pause_reason(site->name, &copied) != NULL)
 		{
 			site->backlog = false;
@@ -464,7 +461,7 @@ refill(void *arg)
 		}
 		if (everything)
 		{
-			take_back(site->name);
+			taken += take_back(site->name);
 			take_cancels(site->name);
 		}
 		claims += claim_site(site);
@@ -475,7 +472,7 @@ refill(void *arg)
 		dbx_hook_load();
 	}
 	publish_depth(everything, claims);
-	if (claims > 0)
+	if (claims + taken > 0)
 		dbx_record_safe();
 	else
 		dbx_record_hasty();
@@ -597,10 +594,9 @@ read_sites(void)
 		return;
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		Site *site = find_site(SPI_getvalue(SPI_tuptable->vals[i],
-											SPI_tuptable->tupdesc, 1),
-							   true);
-		Oid	  serverid = get_foreign_server_oid(site->name, true);
+		DbxSite *site = dbx_site_find(
+			SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+		Oid serverid = get_foreign_server_oid(site->name, true);
 
 		/* The number alone; what else is wrong with it shows when it is used. */
 		if (OidIsValid(serverid) && dbx_workspace_is_ours(serverid))
@@ -635,8 +631,12 @@ publish_depth(bool everything, int claims)
 	dbx_shared_queue(depth);
 }
 
-/* What another process, or this one before an error, has left behind. */
-static void
+/*
+ * What another process, or this one before an error, has left behind.  Returns
+ * how much: it is claimed anew, since nobody knows whether that process has waited
+ * for its claim to be on the standbys.
+ */
+static int
 take_back(const char *site)
 {
 	Oid			   types[] = {TEXTOID, INT8ARRAYOID};
@@ -646,12 +646,12 @@ take_back(const char *site)
 
 	values[0] = CStringGetTextDatum(site);
 	values[1] = ids_in_hand();
-	if (!execute("SELECT " SENDING_COLUMNS " FROM databricks.run_requests AS r"
+	if (!execute("UPDATE databricks.run_requests AS r SET state = r.state"
 				 " WHERE r.workspace = $1 AND r.state = 'sending'"
 				 "  AND r.request_id <> ALL ($2)"
-				 " ORDER BY r.request_id",
+				 " RETURNING " SENDING_COLUMNS,
 				 2, types, values))
-		return;
+		return 0;
 	rows = SPI_tuptable;
 	count = SPI_processed;
 	for (uint64 i = 0; i < count; i++)
@@ -662,6 +662,7 @@ take_back(const char *site)
 		if (dbx_sending_resolve(sending))
 			sending->phase = DBX_SENDING_CALL;
 	}
+	return count;
 }
 
 /* Runs that are to be cancelled. */
@@ -697,10 +698,12 @@ take_cancels(const char *site)
 
 /* Returns how many rows were claimed. */
 static int
-claim_site(Site *site)
+claim_site(DbxSite *site)
 {
-	Oid			   types[] = {TEXTOID, INT8ARRAYOID, INT4OID};
-	Datum		   values[3];
+	Oid types[] = {TEXTOID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4OID};
+	Datum		   values[5];
+	List		  *sated = sated_roles(site);
+	List		  *probing = NIL;
 	SPITupleTable *rows;
 	uint64		   count;
 	int			   claims = 0;
@@ -724,27 +727,37 @@ claim_site(Site *site)
 		}
 	}
 
-	room = site->parallel * WINDOW_FACTOR - count_in_hand(site->name);
+	room = Min(site->parallel * WINDOW_FACTOR - count_in_hand(site->name, NULL),
+			   site->parallel * WINDOW_FACTOR / 2);
 	if (room <= 0)
 		return claims;
-	if (site->blocked_until > GetCurrentTimestamp())
-	{
-		site->backlog = true;
-		return claims;
-	}
 	values[0] = CStringGetTextDatum(site->name);
 	values[1] = ids_in_hand();
-	values[2] = Int32GetDatum(room);
+	values[2] = text_array(list_concat_copy(sated, dbx_site_troubled(site)));
+	foreach(cell, dbx_site_probing(site))
+	{
+		if (count_in_hand(site->name, lfirst(cell)) == 0)
+			probing = lappend(probing, lfirst(cell));
+	}
+	values[3] = text_array(probing);
+	values[4] = Int32GetDatum(room);
 	(void) execute("SELECT " SENDING_COLUMNS " FROM databricks.run_requests AS r"
 				   " WHERE r.workspace = $1 AND r.state = 'queued' AND r.ready"
 				   "  AND r.next_attempt_at <= clock_timestamp()"
 				   "  AND r.request_id <> ALL ($2)"
+				   "  AND (r.requested_by <> ALL ($3) OR r.request_id IN"
+				   "   (SELECT DISTINCT ON (p.requested_by) p.request_id"
+				   "    FROM databricks.run_requests AS p"
+				   "    WHERE p.workspace = $1 AND p.state = 'queued' AND p.ready"
+				   "     AND p.next_attempt_at <= clock_timestamp()"
+				   "     AND p.requested_by = ANY ($4)"
+				   "    ORDER BY p.requested_by, p.next_attempt_at, p.request_id))"
 				   " ORDER BY r.next_attempt_at, r.request_id"
-				   " LIMIT $3 FOR UPDATE SKIP LOCKED",
-				   3, types, values);
+				   " LIMIT $5 FOR UPDATE SKIP LOCKED",
+				   5, types, values);
 	rows = SPI_tuptable;
 	count = SPI_processed;
-	site->backlog = count >= room;
+	site->backlog = count >= room || sated != NIL;
 	for (uint64 i = 0; i < count; i++)
 	{
 		DbxSending *sending = new_sending(rows->vals[i], rows->tupdesc);
@@ -762,7 +775,27 @@ claim_site(Site *site)
 			drop(sending);
 		}
 	}
+	site->locked = !site->backlog && due_and_locked(site);
 	return claims;
+}
+
+/* All that is due was claimed, is in hand, or is locked by somebody. */
+static bool
+due_and_locked(const DbxSite *site)
+{
+	Oid	  types[] = {TEXTOID, INT8ARRAYOID, TEXTARRAYOID};
+	Datum values[3];
+
+	values[0] = CStringGetTextDatum(site->name);
+	values[1] = ids_in_hand();
+	values[2] = text_array(
+		list_concat(sated_roles(site), dbx_site_troubled(site)));
+	return execute("SELECT FROM databricks.run_requests AS r"
+				   " WHERE r.workspace = $1 AND r.state = 'queued' AND r.ready"
+				   "  AND r.next_attempt_at <= clock_timestamp()"
+				   "  AND r.request_id <> ALL ($2)"
+				   "  AND r.requested_by <> ALL ($3) LIMIT 1",
+				   3, types, values);
 }
 
 /*
@@ -875,11 +908,26 @@ ids_in_hand(void)
 										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
+static Datum
+text_array(List *texts)
+{
+	Datum	 *elements = palloc(sizeof(Datum) * (list_length(texts) + 1));
+	int		  count = 0;
+	ListCell *cell;
+
+	foreach(cell, texts)
+		elements[count++] = CStringGetTextDatum(lfirst(cell));
+	return PointerGetDatum(
+		construct_array(elements, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
 /* When something in the queue becomes due, or is too late. */
 static void
 find_next_due(void)
 {
-	bool isnull;
+	TimestampTz now = GetCurrentTimestamp();
+	ListCell   *cell;
+	bool		isnull;
 
 	next_due = 0;
 	if (execute("SELECT least("
@@ -894,10 +942,15 @@ find_next_due(void)
 		Datum due = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
 								  1, &isnull);
 
-		/* What is locked by somebody stays due; no reason to be busy. */
+		/* What should have expired and is still there is locked. */
 		if (!isnull)
-			next_due = Max(DatumGetTimestampTz(due),
-						   GetCurrentTimestamp() + LOCKED_RETRY_USECS);
+			next_due = DatumGetTimestampTz(due) > now ? DatumGetTimestampTz(due)
+													  : now + LOCKED_RETRY_USECS;
+	}
+	foreach(cell, dbx_site_all())
+	{
+		if (((DbxSite *) lfirst(cell))->locked)
+			next_due = earlier(next_due, now + LOCKED_RETRY_USECS);
 	}
 }
 

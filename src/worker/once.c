@@ -107,6 +107,8 @@ dbx_worker_once_main(Datum arg)
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	/* A cancel would end the wait of a commit for the standbys. */
+	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
 	dbx_worker_connect(DatumGetObjectId(arg));
 

@@ -49,7 +49,7 @@ dbx_record_safe(void)
 								 false);
 }
 
-void
+bool
 dbx_record_started(int64 request_id, int64 run_id, int64 repair_id)
 {
 	Oid	  types[] = {INT8OID, INT8OID, INT8OID};
@@ -65,7 +65,7 @@ dbx_record_started(int64 request_id, int64 run_id, int64 repair_id)
 				 " send_failures = 0, last_error = NULL"
 				 " WHERE r.request_id = $1 AND r.state = 'sending'" RETURNED,
 				 3, types, values, NULL))
-		return;
+		return false;
 	notify_row();
 	execute("INSERT INTO databricks.run_history AS h"
 			" (workspace, run_id, job_id, request_id, started_by,"
@@ -77,6 +77,9 @@ dbx_record_started(int64 request_id, int64 run_id, int64 repair_id)
 			"  request_id = excluded.request_id,"
 			"  started_by = excluded.started_by",
 			1, types, values, NULL);
+	return execute("SELECT FROM databricks.run_request_cancels AS c"
+				   " WHERE c.request_id = $1",
+				   1, types, values, NULL);
 }
 
 bool

@@ -18,9 +18,9 @@ extern void dbx_record_safe(void);
 
 /*
  * The attempt that was being sent has started this run, or this repair of it
- * (repair_id 0: none).
+ * (repair_id 0: none).  True: it was asked meanwhile to be cancelled.
  */
-extern void dbx_record_started(int64 request_id, int64 run_id, int64 repair_id);
+extern bool dbx_record_started(int64 request_id, int64 run_id, int64 repair_id);
 
 /*
  * The end of a request that is queued or being sent: "rejected", "canceled",

@@ -27,6 +27,7 @@
 #include "api/repair.h"
 #include "api/run.h"
 #include "http/http.h"
+#include "worker/dispatcher.h"
 #include "worker/follow.h"
 #include "worker/record.h"
 #include "worker/sending.h"
@@ -509,8 +510,9 @@ record_answer(void *arg)
 	switch (sending->answer)
 	{
 		case DBX_ANSWER_STARTED:
-			dbx_record_started(sending->request_id, sending->run_id,
-							   sending->repair_id);
+			if (dbx_record_started(sending->request_id, sending->run_id,
+								   sending->repair_id))
+				dbx_dispatcher_look_again();
 			break;
 		case DBX_ANSWER_REFUSED:
 			(void) dbx_record_ended(sending->request_id, "rejected",

@@ -72,6 +72,8 @@ dbx_worker_main(Datum arg)
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	/* A cancel would end the wait of a commit for the standbys. */
+	pqsignal(SIGINT, SIG_IGN);
 
 	if (!dbx_shared_attach(dboid))
 		proc_exit(0);

@@ -1,0 +1,153 @@
+# 078_requests_sessions.pl - several sessions and one request: keys, cancels, waits.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Databricks::Test;
+
+my $workspace = Databricks::Test::Workspace->start;
+$workspace->post('settings', { setup_ms => 0, duration_ms => 20, cleanup_ms => 0, job_cleanup_ms => 0 });
+my $job = $workspace->create_job(name => 'job', max_concurrent_runs => 1000, parameters => [ { name => 'n', default => '' } ]);
+my $run_now = '/api/2.2/jobs/run-now';
+
+my $node = new_node('main', preload => 1, conf => "databricks.follow_interval = 100ms\nmax_worker_processes = 16\nmax_prepared_transactions = 5\n");
+connect_workspace($node, $workspace);
+
+sub value { return $node->safe_psql('postgres', $_[0]); }
+
+# Sessions a and b; what begins with "a:" or "b:" is run there, "b!" begins in b
+# and must come to wait for a.
+my %session = map { $_ => $node->background_psql('postgres', on_error_stop => 0) } qw(a b);
+my $waits = 0;
+
+sub steps
+{
+	my @out;
+	foreach my $step (@_)
+	{
+		my ($who, $wait, $sql) = $step =~ /^(\w)([:!])\s*(.*)$/s;
+		if ($wait eq '!')
+		{
+			$session{$who}{stdin} .= "$sql;\n\\echo done\n";
+			$session{$who}{run}->pump_nb;
+			poll_until("\"$sql\" waits", sub {
+				$session{$who}{run}->pump_nb;
+				value(q{SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND backend_type = 'client backend'}) eq '1';
+			});
+			$waits++;
+			next;
+		}
+		push @out, scalar $session{$who}->query($sql);
+	}
+	return @out;
+}
+
+# What b has printed and the errors it met, once it is through.
+sub rest_of_b
+{
+	my $out = $session{b}->query('SELECT 0 WHERE false');
+	my $err = $session{b}{stderr};
+	$session{b}{stderr} = '';
+	return ($out, $err);
+}
+
+sub enqueue
+{
+	my ($key, $n) = @_;
+	$n = 1 unless defined $n;
+	return "SELECT databricks.enqueue_run_now($job, '{\"n\": \"$n\"}', request_key => '$key', not_before => now() + interval '1 hour')";
+}
+
+# --- one key in two sessions -------------------------------------------------------------
+
+my ($first) = (steps('a: BEGIN', 'a: ' . enqueue('k1'), 'b! ' . enqueue('k1'), 'a: COMMIT'))[1];
+my ($out, $err) = rest_of_b();
+like($out, qr/^$first$/m, 'the first one commits: the second one gets its request');
+
+($first) = (steps('a: BEGIN', 'a: ' . enqueue('k2'), 'b! ' . enqueue('k2'), 'a: ROLLBACK'))[1];
+($out, $err) = rest_of_b();
+like($out, qr/^(?!$first$)\d+$/m, 'it rolls back: the second one makes its own');
+is(value(q{SELECT count(*) FROM databricks.run_requests WHERE request_key = 'k2'}), '1', 'which is the only one');
+
+steps('a: BEGIN', 'a: SAVEPOINT s', 'a: ' . enqueue('k3'), 'b! ' . enqueue('k3'), 'a: ROLLBACK TO s');
+($out, $err) = rest_of_b();
+like($out, qr/^\d+$/m, 'a savepoint that is rolled back is enough');
+steps('a: COMMIT');
+
+steps('a: BEGIN', 'a: ' . enqueue('k4', 1), 'b! ' . enqueue('k4', 2), 'a: COMMIT');
+($out, $err) = rest_of_b();
+like($err, qr/request_key "k4" is in use for another request/, 'with another body it is refused, once the first is committed');
+
+steps('a: BEGIN', 'a: ' . enqueue('k5', 1), 'b! ' . enqueue('k5', 2), 'a: ROLLBACK');
+($out, $err) = rest_of_b();
+like($out, qr/^\d+$/m, 'and accepted when it is rolled back');
+
+steps('a: BEGIN', 'a: ' . enqueue('k6'), 'b! ' . enqueue('k6'), q{a: PREPARE TRANSACTION 'p'}, q{a: ROLLBACK PREPARED 'p'});
+($out, $err) = rest_of_b();
+like($out, qr/^\d+$/m, 'the same for one that was prepared');
+is($waits, 6, 'each time it had to wait');
+
+# In one session, one after the other.
+($first) = (steps('a: BEGIN', 'a: ' . enqueue('k7'), 'a: ROLLBACK', 'a: ' . enqueue('k7')))[3];
+like($first, qr/^\d+$/, 'a key that was rolled back can be used again');
+is((steps('a: ' . enqueue('k7')))[0], $first, 'and then is taken');
+
+# A snapshot that cannot see the request that has the key.
+foreach my $level ('REPEATABLE READ', 'SERIALIZABLE')
+{
+	(my $key = "of $level") =~ s/ /_/g;
+	steps("b: BEGIN ISOLATION LEVEL $level", 'b: SELECT count(*) FROM databricks.run_requests', 'a: ' . enqueue($key));
+	steps('b: ' . enqueue($key));
+	($out, $err) = rest_of_b();
+	like($err, qr/could not serialize access/, "$level: an error that calls for the transaction to be repeated");
+	steps('b: ROLLBACK');
+	is((steps("b: BEGIN ISOLATION LEVEL $level", 'b: ' . enqueue($key), 'b: COMMIT'))[1], (steps('a: ' . enqueue($key)))[0], 'which then finds it');
+	($out, $err) = rest_of_b();
+}
+
+# --- cancel and claim ------------------------------------------------------------------------
+
+# A cancel while the answer is waited for.
+$workspace->post('faults', { kind => 'delay', ms => 2000, work => JSON::PP::true, path => $run_now, count => 1 });
+my $long = $workspace->create_job(name => 'long', max_concurrent_runs => 100);
+$workspace->post('plans', { match => { job_id => $long }, plan => { setup_ms => 0, duration_ms => -1 } });
+my $id = value("SELECT databricks.enqueue_run_now($long, max_attempts => 3)");
+poll_until('it is being sent', sub { value("SELECT state FROM databricks.run_requests WHERE request_id = $id") eq 'sending' });
+is(value("SELECT databricks.cancel_request($id)"), 'sending', 'a cancel while it is being sent');
+is(value("SELECT databricks.cancel_request($id)"), 'sending', 'and another one');
+poll_until('it ends', sub { value("SELECT finished_at IS NOT NULL FROM databricks.run_requests WHERE request_id = $id") eq 't' });
+is(value("SELECT state, attempt, result_state FROM databricks.run_requests WHERE request_id = $id"), 'canceled|1|CANCELED', 'cancels the run that comes of it');
+
+# Two sessions cancel what waits; one that was not committed does not count.
+$id = value("SELECT databricks.enqueue_run_now($job, not_before => now() + interval '1 hour')");
+steps('a: BEGIN', "a: SELECT databricks.cancel_request($id)", "b! SELECT databricks.cancel_request($id)", 'a: ROLLBACK');
+($out, $err) = rest_of_b();
+like($out, qr/^canceled$/m, 'of two cancels the second one takes effect when the first is rolled back');
+is(value("SELECT databricks.cancel_request($id)"), 'canceled', 'a third one changes nothing');
+
+# --- waiting -----------------------------------------------------------------------------------
+
+$id = value("SELECT databricks.enqueue_run_now($job, not_before => now() + interval '1 hour')");
+foreach my $level ('REPEATABLE READ', 'SERIALIZABLE')
+{
+	my $error = sql_error($node, "BEGIN ISOLATION LEVEL $level; SELECT databricks.wait_for_request($id)");
+	is($error->{state}, '55000', "$level: what would never change is not waited for");
+}
+$session{b}{stdin} .= "BEGIN; SELECT state FROM databricks.wait_for_request($id, raise_on_failure => false); COMMIT;\n";
+$session{b}{run}->pump_nb;
+poll_until('b waits', sub {
+	$session{b}{run}->pump_nb;
+	value(q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%wait_for_request(%' AND state = 'active' AND pid <> pg_backend_pid()}) eq '1';
+});
+steps("a: SELECT databricks.cancel_request($id)");
+($out, $err) = rest_of_b();
+like($out, qr/^canceled$/m, 'read committed sees what another session has done');
+
+$_->quit foreach values %session;
+log_lacks($node, 'no token in the log', $workspace->token);
+$node->stop;
+done_testing();
