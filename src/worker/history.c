@@ -355,18 +355,31 @@ write_statement(void)
 
 /*
  * Parameters: workspace, run_id, tasks, job_clusters.  An upsert of what is new
- * or different only, since one that changes nothing would lock the row.
+ * or different only, since one that changes nothing would lock the row.  What
+ * should be an integer and is none is NULL, however it is written.
  */
+#define TASK_NUMERIC(member)                                     \
+	"CASE WHEN e.t ->> '" member "' ~ '^-?[0-9]{1,19}([.]0+)?$'" \
+	" THEN (e.t ->> '" member "')::numeric END"
+#define TASK_INTEGER(member) "(" TASK_NUMERIC(member) ")::int8"
+#define TASK_TIME(member)                          \
+	"'epoch'::timestamptz + nullif(" TASK_INTEGER( \
+		member) ", 0)"                             \
+				" * interval '1 millisecond'"
+#define TASK_DURATION(member) TASK_INTEGER(member) " * interval '1 millisecond'"
+
 static char *
 tasks_statement(void)
 {
 	static const char *const columns[][2] = {
 		{"task_key", "e.t ->> 'task_key'"},
-		{"attempt_number", "(e.t ->> 'attempt_number')::int4"},
+		{"attempt_number", TASK_INTEGER("attempt_number") "::int4"},
 		{"is_latest",
 		 "row_number() OVER (PARTITION BY e.t ->> 'task_key' ORDER BY"
-		 " coalesce((e.t ->> 'start_time')::int8, 0) DESC,"
-		 " coalesce((e.t ->> 'attempt_number')::int4, 0) DESC, e.n DESC) = 1"},
+		 " coalesce(" TASK_NUMERIC(
+			 "start_time") ", 0) DESC,"
+						   " coalesce(" TASK_NUMERIC(
+							   "attempt_number") ", 0) DESC, e.n DESC) = 1"},
 		{"state",
 		 "coalesce(e.t #>> '{status,state}',"
 		 " CASE WHEN e.t #>> '{state,life_cycle_state}' IN ('SKIPPED', 'INTERNAL_ERROR')"
@@ -380,20 +393,12 @@ tasks_statement(void)
 		{"state_message",
 		 "coalesce(e.t #>> '{status,termination_details,message}',"
 		 " e.t #>> '{state,state_message}')"},
-		{"start_time",
-		 "'epoch'::timestamptz + nullif((e.t ->> 'start_time')::int8, 0)"
-		 " * interval '1 millisecond'"},
-		{"end_time",
-		 "'epoch'::timestamptz + nullif((e.t ->> 'end_time')::int8, 0)"
-		 " * interval '1 millisecond'"},
-		{"queue_duration",
-		 "(e.t ->> 'queue_duration')::int8 * interval '1 millisecond'"},
-		{"setup_duration",
-		 "(e.t ->> 'setup_duration')::int8 * interval '1 millisecond'"},
-		{"execution_duration",
-		 "(e.t ->> 'execution_duration')::int8 * interval '1 millisecond'"},
-		{"cleanup_duration",
-		 "(e.t ->> 'cleanup_duration')::int8 * interval '1 millisecond'"},
+		{"start_time", TASK_TIME("start_time")},
+		{"end_time", TASK_TIME("end_time")},
+		{"queue_duration", TASK_DURATION("queue_duration")},
+		{"setup_duration", TASK_DURATION("setup_duration")},
+		{"execution_duration", TASK_DURATION("execution_duration")},
+		{"cleanup_duration", TASK_DURATION("cleanup_duration")},
 		{"depends_on", "e.t -> 'depends_on'"},
 		{"cluster_id",
 		 "coalesce(e.t #>> '{cluster_instance,cluster_id}',"
@@ -430,13 +435,15 @@ tasks_statement(void)
 		"INSERT INTO databricks.task_history"
 		" (workspace, run_id, task_run_id, %s)"
 		" SELECT $1, $2, n.task_run_id, %s FROM"
-		" (SELECT DISTINCT ON (task_run_id) (e.t ->> 'run_id')::int8 AS task_run_id, %s"
-		"  FROM jsonb_array_elements($3) WITH ORDINALITY AS e (t, n)"
-		"  WHERE e.t ->> 'run_id' IS NOT NULL) AS n"
-		" LEFT JOIN databricks.task_history AS h ON h.workspace = $1"
-		"  AND h.run_id = $2 AND h.task_run_id = n.task_run_id"
-		" WHERE h.task_run_id IS NULL OR %s"
-		" ON CONFLICT (workspace, run_id, task_run_id) DO UPDATE SET %s",
+		" (SELECT DISTINCT ON (task_run_id) " TASK_INTEGER(
+			"run_id") "  AS task_run_id, %s"
+					  "  FROM jsonb_array_elements($3) WITH ORDINALITY AS e (t, n)"
+					  "  WHERE " TASK_NUMERIC(
+						  "run_id") " IS NOT NULL) AS n"
+									" LEFT JOIN databricks.task_history AS h ON h.workspace = $1"
+									"  AND h.run_id = $2 AND h.task_run_id = n.task_run_id"
+									" WHERE h.task_run_id IS NULL OR %s"
+									" ON CONFLICT (workspace, run_id, task_run_id) DO UPDATE SET %s",
 		names.data, selected.data, values.data, different.data, changes.data);
 }
 

@@ -222,6 +222,16 @@ wait_for_value('all tasks of a run of many',
 		JOIN databricks.run_history AS h USING (workspace, run_id) WHERE run_id = $wide_run AND t.state = 'TERMINATED'",
 	'130|130|130');
 
+# Numbers as text, as others write JSON, and what is none.
+$workspace->post('plans', { match => { job_id => $all }, plan => { setup_ms => 0, duration_ms => -1 } });
+my $odd = start_run($all);
+my ($odd_task) = map { $_->{run_id} } @{ $workspace->api('GET', $runs_get, { run_id => $odd })->{tasks} };
+$workspace->post('patch', { run_id => $odd_task, merge => { execution_duration => '7', queue_duration => '8.0', setup_duration => 'soon', attempt_number => {} } });
+$workspace->post('finish', { run_id => $odd });
+wait_for_value('a task with numbers of all kinds',
+	"SELECT execution_duration, queue_duration, setup_duration IS NULL, attempt_number IS NULL FROM databricks.task_history WHERE task_run_id = $odd_task AND state = 'TERMINATED'",
+	'00:00:00.007|00:00:00.008|t|t');
+
 # Idle again: nothing is written.
 settle();
 my $writes = q{SELECT sum(n_tup_ins + n_tup_upd + n_tup_del + n_dead_tup) FROM pg_stat_user_tables WHERE schemaname = 'databricks'};
