@@ -24,7 +24,7 @@ AS 'MODULE_PATHNAME', 'databricks_stat_api';
 COMMENT ON FUNCTION databricks.stat_api() IS
 'What view stat_api shows.';
 
-CREATE VIEW databricks.stat_api AS
+CREATE VIEW databricks.stat_api WITH (security_invoker = true) AS
 SELECT s.workspace, s.role, s.endpoint, s.calls, s.errors, s.retries, s.throttled,
 	s.bytes_in, s.total_ms, s.mean_ms, s.max_ms, s.quota_wait_ms
 FROM databricks.stat_api() AS s;

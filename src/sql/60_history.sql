@@ -294,7 +294,7 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
 COMMENT ON FUNCTION databricks.stat_worker() IS
 	'What view stat_worker shows.';
 
-CREATE VIEW databricks.stat_worker AS
+CREATE VIEW databricks.stat_worker WITH (security_invoker = true) AS
 	SELECT w.datname, w.pid, w.state, w.phase, w.last_sweep_at, w.lag,
 		   w.queue_depth, w.last_error, w.last_error_at
 	FROM databricks.stat_worker() AS w;

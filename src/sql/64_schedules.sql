@@ -282,7 +282,7 @@ END;
 COMMENT ON FUNCTION databricks.schedule_trouble() IS
 	'Why schedules of the current role cannot tick here; NULL: they can.';
 
-CREATE VIEW databricks.schedules AS
+CREATE VIEW databricks.schedules WITH (security_invoker = true) AS
 	SELECT s.schedule_id, s.name, s.owner, s.workspace, s.job_id, s.job_name,
 		   s.cron, s.timezone, s.job_parameters, s.parameters_sql, s.options,
 		   s.overlap, s.misfire, s.expires_after, s.max_attempts, s.retry_delay,

@@ -139,7 +139,7 @@ COMMENT ON FUNCTION databricks.data_migration_5() IS
 
 /* ---- what is tracked ---- */
 
-CREATE VIEW databricks.tracking AS
+CREATE VIEW databricks.tracking WITH (security_invoker = true) AS
 	SELECT t.workspace, t.poll_interval, t.backfill, t.retention, t.outputs,
 		   t.tracked_by, t.tracked_at,
 		   s.last_sweep_at, s.next_sweep_at, s.lag, s.sweeps, s.active_runs,

@@ -4,7 +4,7 @@
  *	  The list of workspaces; behind the pieces it looks into.
  */
 
-CREATE VIEW databricks.workspaces WITH (security_barrier) AS
+CREATE VIEW databricks.workspaces WITH (security_barrier, security_invoker = true) AS
 SELECT s.srvname AS name,
 	(SELECT o.option_value FROM pg_catalog.pg_options_to_table(s.srvoptions) AS o
 	 WHERE o.option_name OPERATOR(pg_catalog.=) 'host') AS host,
