@@ -254,6 +254,9 @@ extern void dbx_api_merge_rest(const DbxWorkspace *workspace,
  */
 extern char *dbx_api_jobs_path(const DbxWorkspace *workspace, const char *call);
 
+/* A value as one segment of a path, escaped.  Error 22023 if it cannot be one. */
+extern char *dbx_path_segment(const char *value);
+
 /* Append "name=value" (value escaped) to a query under construction. */
 extern void dbx_query_add(StringInfo query, const char *name, const char *value);
 extern void dbx_query_add_int64(StringInfo query, const char *name, int64 value);

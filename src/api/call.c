@@ -34,6 +34,9 @@
 #include "auth/auth.h"
 #include "http/limiter.h"
 
+/* Far more than services accept; a page token of theirs may be of any size. */
+#define MAX_QUERY (256 * 1024)
+
 /* So many attempts fail in silence: with the usual pauses, some seconds. */
 #define ATTEMPTS_BEFORE_TELLING 3
 #define TELLING_PAUSE_MS		15000
@@ -608,6 +611,12 @@ check_call(const DbxCallSpec *spec, const char **body)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot call a workspace in %s", dbx_api_forbidden)));
 	dbx_api_check_path(spec->method, spec->path);
+	if (spec->query != NULL && strlen(spec->query) > MAX_QUERY)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("the query string of %s %s has %zu bytes", spec->method,
+						spec->path, strlen(spec->query)),
+				 errdetail("No more than %d are sent.", MAX_QUERY)));
 	/* the service speaks UTF-8 whatever the database does */
 	*body = spec->body;
 	if (*body != NULL)

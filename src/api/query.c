@@ -82,6 +82,20 @@ dbx_api_check_path(const char *method, const char *path)
 }
 
 char *
+dbx_path_segment(const char *value)
+{
+	if (*value == '\0' || strpbrk(value, "/\\") != NULL ||
+		is_relative(value, strlen(value)))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" cannot be an id", value),
+			 errdetail(
+				 "As part of a path it would lead to another call of the service.")));
+	return dbx_http_escape(dbx_json_to_utf8(value));
+}
+
+char *
 dbx_api_jobs_path(const DbxWorkspace *workspace, const char *call)
 {
 	return psprintf("/api/%s/jobs/%s", workspace->jobs_api_version, call);

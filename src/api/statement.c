@@ -179,7 +179,7 @@ static char *
 statement_path(const DbxStatement *statement, const char *more)
 {
 	return psprintf("/api/2.0/sql/statements/%s%s",
-					dbx_http_escape(statement->id), more);
+					dbx_path_segment(statement->id), more);
 }
 
 /* Ask for the end of the statement there, but not for long. */

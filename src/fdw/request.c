@@ -537,10 +537,15 @@ dbx_fdw_call_path(const char *template, const char *name, const char *value)
 	Assert(part != NULL);
 	initStringInfo(&path);
 	appendBinaryStringInfo(&path, template, part - template);
+	if (one_segment)
+	{
+		appendStringInfoString(&path, dbx_path_segment(value));
+		value = "";
+	}
 	value = to_utf8(pstrdup(value));
 	while (*value)
 	{
-		Size span = one_segment ? strlen(value) : strcspn(value, "/");
+		Size span = strcspn(value, "/");
 
 		appendStringInfoString(&path, dbx_http_escape(pnstrdup(value, span)));
 		value += span;

@@ -59,11 +59,12 @@ static char *
 escape(const char *text, bool keep_slashes)
 {
 	StringInfoData out;
-	const char	  *utf8 = pg_server_to_any(text, strlen(text), PG_UTF8);
+	const char	  *utf8;
 	const char	  *slash;
 
 	if (!keep_slashes)
-		return dbx_http_escape(utf8);
+		return dbx_path_segment(text);
+	utf8 = pg_server_to_any(text, strlen(text), PG_UTF8);
 	initStringInfo(&out);
 	while ((slash = strchr(utf8, '/')) != NULL)
 	{

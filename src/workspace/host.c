@@ -120,6 +120,10 @@ base_address(const char *option, const char *text, const char **rest)
 						"Only https is spoken (http for loopback hosts).");
 		authority_start = separator + 3;
 	}
+	/* around an address blanks come along, inside one they are a mistake */
+	length = strcspn(start, " \t\r\n");
+	if (start[length + strspn(start + length, " \t\r\n")] != '\0')
+		bad_address(option, text, "It holds a blank or a line break.");
 	length = strcspn(authority_start, "/?# \t\r\n");
 	authority = pnstrdup(authority_start, length);
 	for (at = authority; *at; at++)
