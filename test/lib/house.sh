@@ -47,7 +47,7 @@ house_begin() {
 			"--regid=$(id -g "$house_user")" --init-groups --)
 	fi
 
-	house_pg_config=${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config}
+	house_pg_config=${PG_CONFIG:-/usr/lib/postgresql/${DBX_PG_MAJOR:-15}/bin/pg_config}
 	[ -x "$house_pg_config" ] || house_pg_config=$(command -v pg_config) || {
 		echo "pg_config not found; run test/setup first" >&2
 		exit 1
