@@ -14,6 +14,8 @@
 #                     leaves it running
 #   bench             benchmarks
 #   lint              clang-tidy and cppcheck; FILES="src/..." chooses
+#   test-versions     build and test against the PostgreSQL of newer Debian
+#                     releases (test/versions): VERSIONS="17 18", TESTS as above
 #   test-clients      the vendor's own client against the stand-in workspace
 #   format            rewrite the C files in the project's style
 #   format-check      fail if "make format" would change something
@@ -102,7 +104,7 @@ $(dbx_sql_script): $(dbx_sql_pieces) Makefile databricks.control
 	cat $(dbx_sql_pieces) > $@.tmp
 	mv $@.tmp $@
 
-.PHONY: lint test prove-exactly-once test-report demo bench test-clients format format-check
+.PHONY: lint test test-versions prove-exactly-once test-report demo bench test-clients format format-check
 
 test:
 	@TESTS="$(TESTS)" KEEP="$(KEEP)" test/run
@@ -125,6 +127,9 @@ bench:
 
 lint:
 	@FILES="$(FILES)" test/lint/run
+
+test-versions:
+	@TESTS="$(TESTS)" VERSIONS="$(VERSIONS)" test/versions
 
 test-clients:
 	@test/clients/run

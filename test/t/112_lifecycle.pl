@@ -87,7 +87,7 @@ my $objects = q{
 		UNION ALL SELECT 'comment ' || attrelid::regclass || attname || col_description(attrelid, attnum) FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
 			WHERE c.relnamespace = 'databricks'::regnamespace AND col_description(attrelid, attnum) IS NOT NULL
 		UNION ALL SELECT 'rights ' || oid::regclass || coalesce(relacl, acldefault('r', relowner))::text || relrowsecurity || relowner::regrole FROM pg_class WHERE relnamespace = 'databricks'::regnamespace AND relkind IN ('r', 'v', 'f')
-		UNION ALL SELECT 'function ' || oid::regprocedure || coalesce(proacl::text, '-') || proowner::regrole FROM pg_proc WHERE pronamespace = 'databricks'::regnamespace
+		UNION ALL SELECT 'function ' || oid::regprocedure || (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(coalesce(proacl, acldefault('f', proowner))) a) || proowner::regrole FROM pg_proc WHERE pronamespace = 'databricks'::regnamespace
 		UNION ALL SELECT 'view ' || viewname || definition FROM pg_views WHERE schemaname IN ('databricks', 'public')
 		UNION ALL SELECT 'server ' || srvname || srvoptions::text || srvowner::regrole || coalesce(srvacl::text, '-') FROM pg_foreign_server
 		UNION ALL SELECT 'mapping ' || usename || umoptions::text FROM pg_user_mappings
