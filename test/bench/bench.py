@@ -243,7 +243,65 @@ def files(bench):
                        zip(("volume_up", "volume_down", "dbfs_up", "dbfs_down"), there, ours)})
 
 
-WORKLOADS = {work.__name__: work for work in (latency, many, scan, tracking, memory, files)}
+def requests(bench):
+    """1 000 requests of one commit at 50 ms a call, no rate limit, until the last one's run is known; beside a script with 16 threads."""
+    bench.reset()
+    bench.do("POST", "settings", {"duration_ms": 3600000})
+    job = Client(bench.port).call("POST", "/api/2.2/jobs/create", {"name": "asked for", "max_concurrent_runs": 1000, "tasks": [
+        {"task_key": "a", "notebook_task": {"notebook_path": "/a"}}]}).json["job_id"]
+    bench.slow(50)
+    begun = time.perf_counter()
+    bench.sql("SELECT count(databricks.enqueue_run_now(%d)) FROM generate_series(1, 1000)" % job)
+    asked = time.perf_counter() - begun
+    while bench.sql("SELECT count(*) FROM databricks.run_requests WHERE job_id = %d AND run_id IS NULL" % job) != "0":
+        time.sleep(0.05)
+    ours = time.perf_counter() - begun
+
+    def threads():
+        def one(_):
+            client = Client(bench.port)
+            for _ in range(1000 // 16):
+                client.call("POST", "/api/2.2/jobs/run-now", {"job_id": job})
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            list(pool.map(one, range(16)))
+    begun = time.perf_counter()
+    threads()
+    script = time.perf_counter() - begun
+    bench.slow(0)
+    report("requests", seconds=round(ours, 2), of_which_enqueuing=round(asked, 2), threads_over_ours=round(script / ours, 2),
+           runs=bench.sql("SELECT count(DISTINCT run_id) FROM databricks.run_requests WHERE job_id = %d" % job))
+
+
+def trigger(bench):
+    """INSERT and COMMIT of one row, 1 000 times: a table with the statement trigger beside one without (medians)."""
+    bench.reset()
+    job = Client(bench.port).call("POST", "/api/2.2/jobs/create", {"name": "triggered", "max_concurrent_runs": 1000, "tasks": [
+        {"task_key": "a", "notebook_task": {"notebook_path": "/a"}}]}).json["job_id"]
+    bench.sql("DROP TABLE IF EXISTS bare, watched, taken",
+              "CREATE TABLE bare (n int)", "CREATE TABLE watched (n int)", "CREATE TABLE taken (what text, ms float8)",
+              "CREATE TRIGGER run AFTER INSERT ON watched FOR EACH STATEMENT"
+              " EXECUTE FUNCTION databricks.run_job_on_change('%d', 'bench')" % job)
+    # one after the other, so that whatever else the machine does falls on both
+    bench.sql("""DO $$
+        DECLARE t timestamptz; last timestamptz;
+        BEGIN
+            FOR i IN 1..1000 LOOP
+                t := clock_timestamp();
+                INSERT INTO bare VALUES (i); COMMIT;
+                last := clock_timestamp();
+                INSERT INTO taken VALUES ('bare', extract(epoch FROM last - t) * 1000); COMMIT;
+                t := clock_timestamp();
+                INSERT INTO watched VALUES (i); COMMIT;
+                last := clock_timestamp();
+                INSERT INTO taken VALUES ('watched', extract(epoch FROM last - t) * 1000); COMMIT;
+            END LOOP;
+        END $$""")
+    bare, watched = (float(bench.sql("SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) FROM taken WHERE what = '%s'" % what))
+                     for what in ("bare", "watched"))
+    report("trigger", ms_more=round(watched - bare, 3), bare_ms=round(bare, 3), watched_ms=round(watched, 3))
+
+
+WORKLOADS = {work.__name__: work for work in (latency, many, scan, tracking, memory, files, requests, trigger)}
 
 
 def main():
