@@ -10,6 +10,9 @@
 #                     requests, 500 kills (DBX_PROVE_REQUESTS, DBX_PROVE_KILLS)
 #   test-report       test/t/066_report.pl with a browser (Debian package chromium,
 #                     installed if missing); DBX_PICTURES=folder keeps pictures
+#   dist              databricks-<version>.zip for PGXN, in dist/
+#   deb               package of Debian, in dist/
+#   test-deb          that package in a Debian that has nothing (needs root)
 #   demo              the whole story against a stand-in workspace; KEEP=1
 #                     leaves it running
 #   bench             benchmarks
@@ -55,7 +58,7 @@ REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 REGRESS_OPTS = --load-extension=$(EXTENSION)
 
 EXTRA_CLEAN = $(dbx_deps) $(wildcard $(EXTENSION)--*.sql.tmp) \
-	results regression.diffs regression.out tmp_check log output_iso
+	results regression.diffs regression.out tmp_check log output_iso dist
 
 PG_CPPFLAGS = -I$(srcdir)/src -DDBX_VERSION='"$(EXTVERSION)"'
 
@@ -104,7 +107,8 @@ $(dbx_sql_script): $(dbx_sql_pieces) Makefile databricks.control
 	cat $(dbx_sql_pieces) > $@.tmp
 	mv $@.tmp $@
 
-.PHONY: lint test test-versions prove-exactly-once test-report demo bench test-clients format format-check
+.PHONY: lint test test-versions prove-exactly-once test-report dist deb test-deb \
+	demo bench test-clients format format-check
 
 test:
 	@TESTS="$(TESTS)" KEEP="$(KEEP)" test/run
@@ -118,6 +122,18 @@ test-report:
 	@test/setup chromium fonts-dejavu-core fonts-noto-color-emoji
 	@DBX_BROWSER=$$(command -v chromium || echo chromium) TESTS=test/t/066_report.pl \
 		KEEP="$(KEEP)" test/run
+
+dbx_dist ?= dist
+
+dist:
+	@src/packaging/build dist $(EXTVERSION) $(dbx_dist)
+
+deb:
+	@test/setup debhelper postgresql-server-dev-all git
+	@src/packaging/build deb $(EXTVERSION) $(dbx_dist)
+
+test-deb:
+	@test/deb/run
 
 demo:
 	@KEEP="$(KEEP)" test/demo/run
