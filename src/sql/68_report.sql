@@ -396,7 +396,7 @@ i.good{background:var(--good)}i.bad{background:var(--bad)}i.left{background:var(
 		', times of ', databricks.html_text(current_setting('TimeZone')), ', database ', databricks.html_text(current_database()), '</p>');
 
 	IF to_regclass('databricks.task_history') IS NULL THEN
-		RETURN page || E'<p>No workspace is tracked: SELECT databricks.track(); begins.</p></header></body></html>\n';
+		RETURN page || E'<p>No workspace is tracked: SELECT databricks.track(); begins.</p></header></body></html>';
 	END IF;
 
 	-- How far the page can be trusted.
@@ -451,7 +451,7 @@ i.good{background:var(--good)}i.bad{background:var(--bad)}i.left{background:var(
 		  FROM databricks.stat_api() AS a WHERE wanted IS NULL OR a.workspace = wanted
 		  GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 30) AS s;
 	RETURN page || databricks.html_section('Calls and quota', '{Workspace,Endpoint,#Calls,#Errors,#Repeated,"#Refused (429)","#Mean ms","#Longest ms","#Held back",#Received}', rows,
-		'Of this database, with the time held back for the rate limit, since the server started or stat_api_reset() was called; without databricks in shared_preload_libraries of this session alone.') || E'</body></html>\n';
+		'Of this database, with the time held back for the rate limit, since the server started or stat_api_reset() was called; without databricks in shared_preload_libraries of this session alone.') || '</body></html>';
 END
 $$;
 COMMENT ON FUNCTION databricks.report(pg_catalog.name, pg_catalog.interval) IS

@@ -338,6 +338,24 @@ is($rc, 0, 'all its SQL runs, in order, in one session')
   or diag('stopped in the block of line ' . ($last // '?') . " of README.md:\n$err");
 is($last, $blocks[-1]->{line}, '... to the last block');
 
+# What it shows for a shell runs too, where psql is all it takes; its database is
+# ours here.
+my $shell = 0;
+while ($readme =~ /^```sh\n(psql .*?)^```/msg)
+{
+	my $line = 1 + (substr($readme, 0, $-[0]) =~ tr/\n//);
+	my $block = $1;
+	my $folder = PostgreSQL::Test::Utils::tempdir();
+	local $ENV{PGHOST} = $node->host;
+	local $ENV{PGPORT} = $node->port;
+	my ($told, $complaint) = run_command([ 'bash', '-ec', 'cd "$1"; psql() { command psql "${@/#shop/postgres}"; }; eval "$2"', 'bash', $folder, $block ]);
+	unlike("$told$complaint", qr/ERROR|^status/m, "the shell block of line $line") or diag("$told$complaint");
+	like($told, qr/# EOF$/, '... metrics') if $block =~ /metrics\(/;
+	like(slurp_file("$folder/report.html"), qr/^<!DOCTYPE html>.*nightly-sales-etl.*<\/html>$/s, '... and a report') if $block =~ /report\.html/;
+	$shell++;
+}
+is($shell, 2, 'shell blocks were run');
+
 # Requests that the blocks made end as they should, and none is left. Those of a
 # tracked workspace are followed by its sweeps, which the README left at 10 s.
 $node->safe_psql('postgres', q{SELECT databricks.track('prod', poll_interval => '200 ms')});
