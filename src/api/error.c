@@ -539,6 +539,25 @@ wrong_door(const DbxWorkspace *workspace, DbxTransfer *transfer,
 	return error;
 }
 
+/*
+ * Answers to HEAD have no body, so what is wrong with a token stands in a header
+ * alone; the gateway would have given the status as code.
+ */
+static void
+read_nothing(DbxApiError *error, DbxTransfer *transfer)
+{
+	const char *reason = dbx_http_header(transfer, "X-Databricks-Reason-Phrase");
+
+	if (reason == NULL)
+	{
+		error->message = pstrdup(status_reason(error->status));
+		return;
+	}
+	error->message = clean_foreign(reason, strlen(reason));
+	if (strstr(reason, "token") != NULL)
+		error->code = psprintf("%d", error->status);
+}
+
 DbxApiError *
 dbx_api_error(const DbxWorkspace *workspace, const char *path,
 			  DbxTransfer *transfer)
@@ -567,7 +586,7 @@ dbx_api_error(const DbxWorkspace *workspace, const char *path,
 		if (looks_like_markup(body))
 			read_markup(error, body);
 		else if (body[strspn(body, " \t\r\n")] == '\0')
-			error->message = pstrdup(status_reason(response->status));
+			read_nothing(error, transfer);
 		else
 		{
 			answer = dbx_json_try_parse(body, response->body_len, &why);

@@ -4,7 +4,8 @@
  *
  * Separate because a large file is many calls.  Written, it goes in order, block
  * by block, to a part file beside the final path, is measured, and only then
- * moved: whatever breaks, no half of it stands under the final name.  A block
+ * moved: whatever breaks, no half of it stands under the final name.  What is
+ * replaced is moved aside before, and back if the rest fails.  A block
  * that was perhaps sent is sent again, since the size tells if it then came
  * twice.  Read, its blocks come side by side, each tried again by itself.
  */
@@ -144,7 +145,12 @@ send_blocks(const DbxWorkspace *workspace, const char *path,
 	spec.path = "/api/2.0/dbfs/close";
 	spec.body = psprintf("{\"handle\":" INT64_FORMAT "}", handle);
 	spec.repeatable = false;
-	(void) dbx_call(workspace, &spec);
+	sent = dbx_call_start(workspace, &spec);
+	dbx_call_wait(sent);
+	/* whether it is closed, the size tells as well */
+	if (dbx_call_error(sent) != NULL && !dbx_call_error(sent)->unknown_outcome)
+		dbx_call_raise(sent);
+	dbx_call_free(sent);
 }
 
 /* A file that comes in parts. */
@@ -153,70 +159,136 @@ typedef struct Upload
 	const DbxWorkspace	*workspace;
 	const DbxFilePath	*path;
 	const DbxFileSource *source;
-	const char			*part; /* path it has until it is whole */
-	bool				 overwrite;
 	const char			*caller;
+	const char			*part;	   /* path it has until it is whole */
+	const char			*old;	   /* path of what is replaced meanwhile */
+	const char			*leftover; /* one of these, to be deleted at last */
+	bool				 overwrite;
+	bool				 put_back; /* "old", if the upload breaks now */
 } Upload;
 
-/* Delete the part file, without complaint and not for long. */
-static void
-drop_part(void *arg)
+static DbxCall *
+start_delete(const Upload *upload, const char *path)
 {
-	const Upload *upload = arg;
-	DbxCallSpec	  spec = {0};
-	DbxCall		 *call;
-	TimestampTz until = GetCurrentTimestamp() + CLEAN_UP_MS * INT64CONST(1000);
+	DbxCallSpec spec = {0};
 
 	spec.method = "POST";
 	spec.path = "/api/2.0/dbfs/delete";
-	spec.body = psprintf("{\"path\":%s}", quoted(upload->part));
+	spec.body = psprintf("{\"path\":%s}", quoted(path));
 	spec.caller = upload->caller;
-	call = dbx_call_start(upload->workspace, &spec);
-	while (!dbx_call_done(call) && !dbx_calls_progress(until))
-		;
-	if (!dbx_call_done(call) || dbx_call_error(call) != NULL)
-		ereport(
-			WARNING,
-			(errmsg("could not delete the part file \"dbfs:%s\" of an upload",
-					upload->part),
-			 errhint(
-				 "It is of no use: delete it with databricks.delete_file().")));
-	dbx_call_free(call);
+	return dbx_call_start(upload->workspace, &spec);
 }
 
-/* Give the part file its final name; what is there makes way if it may. */
-static void
-move_part(const Upload *upload)
+static DbxCall *
+start_move(const Upload *upload, const char *from, const char *to)
 {
 	DbxCallSpec spec = {0};
-	DbxCall	   *call;
-	DbxFileInfo info;
 
-	if (upload->overwrite)
-		dbx_file_post(upload->workspace, "/api/2.0/dbfs/delete",
-					  dbx_file_body(upload->path, ""), false, upload->caller);
 	spec.method = "POST";
 	spec.path = "/api/2.0/dbfs/move";
 	spec.body = psprintf("{\"source_path\":%s,\"destination_path\":%s}",
-						 quoted(upload->part), quoted(upload->path->path));
+						 quoted(from), quoted(to));
 	spec.caller = upload->caller;
-	call = dbx_call_start(upload->workspace, &spec);
+	return dbx_call_start(upload->workspace, &spec);
+}
+
+static bool
+went_well(const DbxCall *call)
+{
+	return dbx_call_done(call) &&
+		(dbx_call_error(call) == NULL || dbx_call_error(call)->not_found);
+}
+
+static void
+warn_of_leftover(const Upload *upload)
+{
+	ereport(WARNING,
+			(errmsg("could not delete \"dbfs:%s\", which an upload left behind",
+					upload->leftover),
+			 errhint(
+				 "It is of no use: delete it with databricks.delete_file().")));
+}
+
+/* Undo what was done so far, without complaint and not for long. */
+static void
+undo_upload(void *arg)
+{
+	const Upload *upload = arg;
+	DbxCall		 *dropped = start_delete(upload, upload->leftover);
+	DbxCall		 *moved = NULL;
+	TimestampTz until = GetCurrentTimestamp() + CLEAN_UP_MS * INT64CONST(1000);
+
+	if (upload->put_back)
+		moved = start_move(upload, upload->old, upload->path->path);
+	while (!(dbx_call_done(dropped) && (moved == NULL || dbx_call_done(moved))) &&
+		   !dbx_calls_progress(until))
+		;
+	if (!went_well(dropped))
+		warn_of_leftover(upload);
+	if (moved != NULL && !went_well(moved))
+		ereport(WARNING,
+				(errmsg("could not put back what was at \"%s\"",
+						upload->path->given),
+				 errhint("It is at \"dbfs:%s\".", upload->old)));
+}
+
+/* Give a file another name; false: there is none.  size -1: of any size. */
+static bool
+move_file(const Upload *upload, const char *from, const char *to, int64 size)
+{
+	DbxCall			  *call = start_move(upload, from, to);
+	const DbxApiError *error;
+	DbxFileInfo		   info;
+	bool			   moved;
+
 	dbx_call_wait(call);
+	error = dbx_call_error(call);
+	moved = error == NULL;
 	/* an answer that was lost: is it there? */
-	if (dbx_call_error(call) != NULL &&
-		(!dbx_call_error(call)->unknown_outcome ||
-		 !try_stat(upload->workspace, upload->path->path, &info, upload->caller) ||
-		 info.size != upload->source->length ||
-		 try_stat(upload->workspace, upload->part, &info, upload->caller)))
+	if (error != NULL && error->unknown_outcome)
+		moved = try_stat(upload->workspace, to, &info, upload->caller) &&
+			(size < 0 || info.size == size) &&
+			!try_stat(upload->workspace, from, &info, upload->caller);
+	if (!moved && !error->not_found)
 		dbx_call_raise(call);
+	dbx_call_free(call);
+	return moved;
+}
+
+/*
+ * Give the part file its final name.  The service replaces nothing, so what is
+ * there gets another name before, and is deleted after.
+ */
+static void
+finish_upload(Upload *upload)
+{
+	DbxCall *call;
+
+	if (upload->overwrite)
+	{
+		upload->put_back = true;
+		upload->put_back = move_file(upload, upload->path->path, upload->old,
+									 -1);
+	}
+	if (!move_file(upload, upload->part, upload->path->path,
+				   upload->source->length))
+		dbx_file_changed(upload->path);
+	if (!upload->put_back)
+		return;
+	upload->put_back = false;
+	upload->leftover = upload->old;
+	call = start_delete(upload, upload->old);
+	dbx_call_wait(call);
+	if (!went_well(call))
+		warn_of_leftover(upload);
 	dbx_call_free(call);
 }
 
 static void
 upload_in_parts(void *arg)
 {
-	const Upload *upload = arg;
-	int			  attempt;
+	Upload *upload = arg;
+	int		attempt;
 
 	for (attempt = 1;; attempt++)
 	{
@@ -236,15 +308,16 @@ upload_in_parts(void *arg)
 					 "What arrived has another size than what was sent, %d times.",
 					 attempt)));
 	}
-	move_part(upload);
+	finish_upload(upload);
 }
 
 void
 dbx_dbfs_upload(const DbxWorkspace *workspace, const DbxFilePath *path,
 				const DbxFileSource *source, bool overwrite, const char *caller)
 {
-	Upload		upload = {workspace, path, source, NULL, overwrite, caller};
+	Upload		upload = {workspace, path, source, caller};
 	DbxFileInfo info;
+	char	   *name;
 
 	if (source->length <= DBX_FILE_BLOCK)
 	{
@@ -269,9 +342,13 @@ dbx_dbfs_upload(const DbxWorkspace *workspace, const DbxFilePath *path,
 					 errmsg("\"%s\" exists already", path->given),
 					 errhint("To replace it: overwrite => true.")));
 	}
-	upload.part = psprintf("%s." UINT64_FORMAT ".part", path->path,
-						   pg_prng_uint64(&pg_global_prng_state));
-	dbx_guard_error(upload_in_parts, drop_part, &upload);
+	name = psprintf("%s." UINT64_FORMAT, path->path,
+					pg_prng_uint64(&pg_global_prng_state));
+	upload.part = psprintf("%s.part", name);
+	upload.old = psprintf("%s.old", name);
+	upload.leftover = upload.part;
+	upload.overwrite = overwrite;
+	dbx_guard_error(upload_in_parts, undo_upload, &upload);
 }
 
 typedef struct Download

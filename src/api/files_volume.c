@@ -60,15 +60,13 @@ try_stat_file(const DbxWorkspace *workspace, const DbxFilePath *path,
 	return true;
 }
 
-void
-dbx_volume_stat(const DbxWorkspace *workspace, const DbxFilePath *path,
-				DbxFileInfo *info, const char *caller)
+/* It is no file: raise unless it is a directory. */
+static void
+check_directory(const DbxWorkspace *workspace, const DbxFilePath *path,
+				const char *caller)
 {
-	DbxCall *call;
+	DbxCall *call = start(workspace, "HEAD", DIRECTORIES, path->path, caller);
 
-	if (try_stat_file(workspace, path, info, caller))
-		return;
-	call = start(workspace, "HEAD", DIRECTORIES, path->path, caller);
 	/* the answer to HEAD has no words of its own */
 	if (dbx_call_error(call) != NULL && dbx_call_error(call)->status == 404)
 		ereport(ERROR,
@@ -77,6 +75,15 @@ dbx_volume_stat(const DbxWorkspace *workspace, const DbxFilePath *path,
 						path->given, workspace->name)));
 	if (dbx_call_error(call) != NULL)
 		dbx_call_raise(call);
+}
+
+void
+dbx_volume_stat(const DbxWorkspace *workspace, const DbxFilePath *path,
+				DbxFileInfo *info, const char *caller)
+{
+	if (try_stat_file(workspace, path, info, caller))
+		return;
+	check_directory(workspace, path, caller);
 	memset(info, 0, sizeof(*info));
 	info->is_dir = true;
 }
@@ -156,7 +163,7 @@ dbx_volume_download(const DbxWorkspace *workspace, const DbxFilePath *path,
 
 	if (!try_stat_file(workspace, path, &info, caller))
 	{
-		dbx_volume_stat(workspace, path, &info, caller);
+		check_directory(workspace, path, caller);
 		dbx_file_is_directory(path);
 	}
 	content = dbx_file_alloc(path, Max(info.size, 0));

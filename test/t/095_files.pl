@@ -114,6 +114,13 @@ sql(q{SELECT databricks.upload_file('dbfs:/cut/x', 'old')});
 $workspace->post('faults', { path => '/api/2.0/dbfs/add-block', kind => 'status', status => 400, code => 'INVALID_PARAMETER_VALUE', message => 'no' });
 is(state_of(q{SELECT databricks.upload_file('dbfs:/cut/x', bytes(5000000), true)}), 'HV000', 'an overwrite that breaks');
 is(sql(q{SELECT databricks.download_file('dbfs:/cut/x') = 'old'}), 't', '... leaves the old file');
+foreach my $skip (0, 1)
+{
+	$workspace->post('faults', { path => '/api/2.0/dbfs/move', kind => 'status', status => 400, code => 'INVALID_PARAMETER_VALUE', message => 'no', skip => $skip });
+	is(state_of(q{SELECT databricks.upload_file('dbfs:/cut/x', bytes(5000000), true)}), 'HV000', 'an overwrite that breaks at the end');
+	is(sql(q{SELECT databricks.download_file('dbfs:/cut/x') = 'old'}), 't', '... leaves the old file');
+	is(names(), 'x', '... and nothing else');
+}
 foreach my $kind ('lost', 'reset')
 {
 	$workspace->post('faults', { path => '/api/2.0/dbfs/add-block', kind => $kind, skip => 1 });
