@@ -179,8 +179,10 @@ typedef struct DbxPages
 	int64  hash_page; /* ... and when, 0: none yet */
 } DbxPages;
 
-extern void dbx_pages_go_on(DbxPages *pages, const char *path,
-							const char *token);
+/* The token of the next page; NULL: there is none. */
+extern const char *dbx_page_token(const DbxJson *answer);
+extern void		   dbx_pages_go_on(DbxPages *pages, const char *path,
+								   const char *token);
 
 /*
  * Walking the pages of a list.  The memory of a page lasts until the next one

@@ -191,18 +191,20 @@ looks_like_markup(const char *body)
 	return body[strspn(body, " \t\r\n")] == '<';
 }
 
-/* What stands between two tags, NULL if they are not there. */
+/* The text of the first element of that name, NULL if there is none. */
 static char *
-between(const char *body, const char *open, const char *close)
+element(const char *body, const char *name)
 {
-	const char *start = strstr(body, open);
+	const char *start = strcasestr(body, psprintf("<%s", name));
 	const char *end;
 
 	if (start == NULL)
 		return NULL;
-	start += strlen(open);
-	end = strstr(start, close);
-	return end != NULL && end > start ? clean_foreign(start, end - start) : NULL;
+	start += strcspn(start, ">");
+	end = strcasestr(start, psprintf("</%s", name));
+	return end != NULL && end > start + 1
+		? clean_foreign(start + 1, end - start - 1)
+		: NULL;
 }
 
 static void
@@ -210,9 +212,9 @@ read_markup(DbxApiError *error, const char *body)
 {
 	char *at;
 
-	error->message = between(body, "<pre>", "</pre>");
+	error->message = element(body, "pre");
 	if (error->message == NULL)
-		error->message = between(body, "<title>", "</title>");
+		error->message = element(body, "title");
 	if (error->message == NULL)
 		error->message = pstrdup(status_reason(error->status));
 	error->code = pstrdup(status_reason(error->status));
@@ -269,6 +271,9 @@ read_json(DbxApiError *error, const DbxJson *answer)
 	const char				*text = NULL;
 	int						 i;
 
+	/* as gateways do it */
+	if (dbx_json_type(dbx_json_get(answer, "error")) == DBX_JSON_OBJECT)
+		answer = dbx_json_get(answer, "error");
 	for (i = 0; i < (int) lengthof(code_members) && code == NULL; i++)
 	{
 		const DbxJson *member = dbx_json_get(answer, code_members[i]);

@@ -47,6 +47,15 @@ too_many_pages(const char *path)
 			 errhint("Ask for less, or raise databricks.max_pages.")));
 }
 
+/* Absent and empty mean the same.  A number is unusual, but a token. */
+const char *
+dbx_page_token(const DbxJson *answer)
+{
+	const char *token = dbx_json_text(dbx_json_get(answer, "next_page_token"));
+
+	return token != NULL && *token != '\0' ? token : NULL;
+}
+
 /*
  * Circles are found with constant memory.  One token is remembered and moved on
  * to the current page whenever the page number has doubled, so a circle of any
@@ -183,11 +192,11 @@ dbx_pager_next(DbxPager *pager, const DbxJson **rows)
 	pager->pages.count++;
 	if (pager->spec.stats != NULL)
 		pager->spec.stats->pages++;
-	token = dbx_json_string(dbx_json_get(answer, "next_page_token"));
+	token = dbx_page_token(answer);
 	if (pager->token != NULL)
 		pfree(pager->token);
 	pager->token = NULL;
-	if (token != NULL && *token)
+	if (token != NULL)
 	{
 		dbx_pages_go_on(&pager->pages, pager->spec.path, token);
 		pager->token = MemoryContextStrdup(pager->context, token);
@@ -283,10 +292,10 @@ dbx_api_try_merge_rest(const DbxWorkspace *workspace, const DbxCallSpec *spec,
 					   DbxJson *first, TimestampTz until,
 					   const DbxApiError **error)
 {
-	const char *token = dbx_json_string(dbx_json_get(first, "next_page_token"));
+	const char *token = dbx_page_token(first);
 	DbxPages	pages = {1};
 
-	while (token != NULL && *token)
+	while (token != NULL)
 	{
 		DbxCallSpec next = *spec;
 		DbxJson	   *more;
@@ -299,7 +308,7 @@ dbx_api_try_merge_rest(const DbxWorkspace *workspace, const DbxCallSpec *spec,
 		pages.count++;
 		if (spec->stats != NULL)
 			spec->stats->pages++;
-		token = dbx_json_string(dbx_json_get(more, "next_page_token"));
+		token = dbx_page_token(more);
 		merge_arrays(first, more);
 	}
 	/* they speak of pages, and the object is whole now */

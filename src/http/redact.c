@@ -73,6 +73,50 @@ goes_on(const char *text, const char *at)
 		!(at - text >= 3 && at[-3] == '%');
 }
 
+/* The character that "%2F" stands for, -1 if it is nothing of that kind. */
+static int
+escaped_char(const char *text)
+{
+	int value = 0;
+	int i;
+
+	for (i = 1; i <= 2; i++)
+	{
+		char c = pg_tolower((unsigned char) text[i]);
+
+		if (c >= '0' && c <= '9')
+			value = value * 16 + c - '0';
+		else if (c >= 'a' && c <= 'f')
+			value = value * 16 + c - 'a' + 10;
+		else
+			return -1;
+	}
+	return value;
+}
+
+/*
+ * How much of "text" is this secret: as it is, or escaped as URLs and JSON do it.
+ * 0 if it does not begin with it.
+ */
+static Size
+known_length(const char *text, const char *secret)
+{
+	const char *at = text;
+
+	for (; *secret; secret++)
+	{
+		if (*at == *secret)
+			at++;
+		else if (*at == '\\' && at[1] == *secret)
+			at += 2;
+		else if (*at == '%' && escaped_char(at) == (unsigned char) *secret)
+			at += 3;
+		else
+			return 0;
+	}
+	return at - text;
+}
+
 /*
  * Length of a secret that begins at "text": one we were told of, or one with
  * the look of the service's tokens (dapi, dose: personal and client secrets;
@@ -95,8 +139,8 @@ secret_length(const char *text, bool in_word)
 
 	for (i = 0; i < KNOWN_SECRETS; i++)
 	{
-		if (known[i] != NULL && strncmp(text, known[i], strlen(known[i])) == 0)
-			longest = Max(longest, strlen(known[i]));
+		if (known[i] != NULL)
+			longest = Max(longest, known_length(text, known[i]));
 	}
 	if (longest > 0)
 		return longest;

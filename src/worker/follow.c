@@ -548,7 +548,7 @@ take_get(FollowGroup *group, Run *run)
 	}
 	answer = dbx_call_json(run->call);
 	/* More than a page of tasks: better none than some. */
-	if (dbx_json_string(dbx_json_get(answer, "next_page_token")) != NULL)
+	if (dbx_page_token(answer) != NULL)
 		dbx_json_remove(answer, "tasks");
 	/* Before its repair shows, a run looks as it has ended before. */
 	if (run->repair_id == 0 || dbx_repair_shows(answer, run->repair_id))

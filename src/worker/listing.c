@@ -44,12 +44,12 @@ dbx_listing_next(DbxListing *listing, const DbxJson **rows)
 
 	answer = dbx_call_json(call);
 	*rows = dbx_json_get(answer, dbx_resource_runs.items);
-	token = dbx_json_string(dbx_json_get(answer, "next_page_token"));
+	token = dbx_page_token(answer);
 	listing->call = NULL;
 	dbx_call_free(call);
 
 	listing->pages.count++;
-	if (token != NULL && *token != '\0')
+	if (token != NULL)
 	{
 		dbx_pages_go_on(&listing->pages,
 						dbx_api_jobs_path(listing->workspace, "runs/list"),
@@ -176,7 +176,7 @@ take_page(DbxRunGet *get)
 	dbx_call_free(get->call);
 	get->call = NULL;
 	get->pages.count++;
-	token = dbx_json_string(dbx_json_get(page, "next_page_token"));
+	token = dbx_page_token(page);
 	if (get->run == NULL)
 	{
 		get->run = page;
@@ -189,7 +189,7 @@ take_page(DbxRunGet *get)
 		for (int i = 0; i < lengthof(arrays); i++)
 			dbx_json_append(get->run, page, arrays[i]);
 	}
-	if (token != NULL && *token != '\0' && !get->foreign)
+	if (token != NULL && !get->foreign)
 	{
 		dbx_pages_go_on(&get->pages,
 						dbx_api_jobs_path(get->workspace, "runs/get"), token);

@@ -343,9 +343,9 @@ take_lookup(DbxSending *sending)
 		sending->job_id = id;
 		sending->found++;
 	}
-	token = dbx_json_string(dbx_json_get(answer, "next_page_token"));
+	token = dbx_page_token(answer);
 	sending->call = NULL;
-	if (token != NULL && *token != '\0')
+	if (token != NULL)
 	{
 		sending->page_token = pstrdup(token);
 		dbx_sending_start(sending);
