@@ -73,13 +73,11 @@ typedef struct DbxFilter
 {
 	const char		  *column;
 	DbxFilterKind	   kind;
-	const char		  *param;  /* not for KEY: get_param */
-	const char *const *values; /* NULL-terminated; IMPLIED: which imply it;
+	const char		  *param;	 /* not for KEY: get_param */
+	const char *const *values;	 /* NULL-terminated; IMPLIED: which imply it;
 								 * EQUAL: the only ones the service knows, or
 								 * NULL for any */
-	bool			   loose;  /* EQUAL: lists hold more than what is equal, so
-								* those for several values may overlap */
-	bool			   required; /* EQUAL: there isno list without it */
+	bool			   required; /* EQUAL: there is no list without it */
 } DbxFilter;
 
 /* What a list was asked for with, for columns that its elements do not have. */

@@ -64,7 +64,7 @@ static const DbxColumn columns[] = {
 static const DbxFilter filters[] = {
 	{"job_id", DBX_FILTER_KEY, NULL, NULL},
 	/* the service takes upper and lower case for the same */
-	{"name", DBX_FILTER_EQUAL, "name", NULL, .loose = true}};
+	{"name", DBX_FILTER_EQUAL, "name", NULL}};
 
 const DbxResource dbx_resource_jobs = {
 	.name = "jobs",

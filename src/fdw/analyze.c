@@ -109,7 +109,7 @@ acquire_sample(Relation rel, int elevel, HeapTuple *rows, int targrows,
 		DbxWindows windows;
 
 		dbx_windows_start(&windows, table->res, request, times, ntimes);
-		*totalrows = Max(seen, dbx_windows_expected(&windows));
+		*totalrows = Max(seen, windows.density * dbx_windows_span(&windows));
 	}
 	else if (!whole)
 		*totalrows = Max(seen, table->res->rows);

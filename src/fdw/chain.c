@@ -5,12 +5,14 @@
  * Separate because a list is no snapshot.  A page token may expire: the list is
  * begun anew, and what was handed out before is left out.  Elements may move
  * towards the beginning while it is read (a run that ends does, where the
- * service sorts by the time of the end) and so be missed: when all pages are
- * read, the first ones are asked for once more, until one has nothing new.
+ * service sorts by the time of the end) and so be missed.  They then stand above
+ * everything that was there when the first page came.  So when all pages are read
+ * the first ones are asked for once more, down to the newest time that the first
+ * page had: that something on them is known says nothing of what follows it.
  *
  * A page handed out lasts until the next one, or with DBX_CHAIN_KEEP until the
- * chain is closed.  What was handed out is remembered only from the second page
- * on: a list of one page has neither trouble.
+ * chain is closed.  What was handed out is remembered only if there is a second
+ * page, since a list of one has neither trouble, or with DBX_CHAIN_REMEMBER.
  */
 #include "postgres.h"
 
@@ -41,10 +43,11 @@ struct DbxChain
 
 	DbxPager *pager;
 	DbxSeen	 *seen;		/* elements handed out; NULL until a second page */
-	int		  pages;	/* that had something new */
-	int		  restarts; /* since then */
+	int		  restarts; /* since there was something new */
+	bool	  several;	/* pages, not one */
 	bool	  closing;	/* looking for what moved */
 	bool	  done;
+	int64	  newest; /* latest start or end on the first page; 0: none yet */
 
 	/* which order the elements came in, as far as that shows */
 	int64 last_time;
@@ -57,11 +60,13 @@ struct DbxChain
 
 static void	 open_pager(DbxChain *chain);
 static bool	 take_page(DbxChain *chain, const DbxJson *rows, DbxPage *page);
+static void	 note_newest(DbxChain *chain, const DbxJson *rows);
+static bool	 is_settled(const DbxChain *chain, const DbxJson *rows);
 static void	 watch_order(DbxChain *chain, const DbxJson *element);
 static bool	 may_have_moved(const DbxChain *chain);
 static int64 member_time(const DbxJson *element, const char *member);
 
-/* A set of elements, in the current memory context. */
+/* A set of elements, in the current memory context; without ids always empty. */
 DbxSeen *
 dbx_seen_create(const DbxResource *res)
 {
@@ -81,7 +86,9 @@ dbx_seen_create(const DbxResource *res)
 static bool
 element_id(const DbxSeen *seen, const DbxJson *element, uint64 *id)
 {
-	const DbxJson *node = dbx_json_path(element, seen->member);
+	const DbxJson *node = seen->member == NULL
+		? NULL
+		: dbx_json_path(element, seen->member);
 	const char	  *text;
 	int64		   number;
 
@@ -140,6 +147,21 @@ dbx_chain_open(const DbxWorkspace *workspace, const DbxResource *res,
 	return chain;
 }
 
+/*
+ * Only the beginning of such a list: what may stand above where this chain, which
+ * has read one, began.
+ */
+DbxChain *
+dbx_chain_open_top(const DbxWorkspace *workspace, const DbxResource *res,
+				   const DbxList *list, int64 newest, DbxCallStats *stats)
+{
+	DbxChain *chain = dbx_chain_open(workspace, res, list, 0, NULL, stats);
+
+	chain->closing = true;
+	chain->newest = newest;
+	return chain;
+}
+
 static void
 open_pager(DbxChain *chain)
 {
@@ -182,8 +204,16 @@ bool
 dbx_chain_at_end(const DbxChain *chain)
 {
 	return chain->done ||
-		(dbx_pager_at_end(chain->pager) && !dbx_pager_expired(chain->pager) &&
-		 !chain->closing && !may_have_moved(chain));
+		(dbx_chain_on_last_page(chain) && !chain->closing &&
+		 !may_have_moved(chain));
+}
+
+/* Has the whole list been read, but for what moved meanwhile? */
+bool
+dbx_chain_on_last_page(const DbxChain *chain)
+{
+	return chain->done || chain->closing ||
+		(dbx_pager_at_end(chain->pager) && !dbx_pager_expired(chain->pager));
 }
 
 /* The next page, perhaps without elements.  False: the end. */
@@ -219,14 +249,43 @@ dbx_chain_next(DbxChain *chain, DbxPage *page)
 		return true;
 	}
 
-	if (take_page(chain, rows, page))
-	{
-		chain->restarts = 0;
-		chain->pages++;
-	}
-	else if (chain->closing && dbx_json_length(rows) > 0)
+	if (is_settled(chain, rows))
 		chain->done = true;
+	if (take_page(chain, rows, page))
+		chain->restarts = 0;
 	return true;
+}
+
+/*
+ * Was this element handed out, by this chain or by whom it leaves to it?  What
+ * has no id cannot be told apart and is taken for known.
+ */
+bool
+dbx_chain_has(const DbxChain *chain, const DbxJson *element)
+{
+	uint64 id;
+
+	return chain->seen == NULL || !element_id(chain->seen, element, &id) ||
+		dbx_seen_has(chain->seen, element) ||
+		(chain->others != NULL && dbx_seen_has(chain->others, element));
+}
+
+/* Remember an element that belongs to this chain but was found elsewhere. */
+void
+dbx_chain_note(DbxChain *chain, const DbxJson *element)
+{
+	if (chain->seen != NULL)
+		dbx_seen_add(chain->seen, element);
+}
+
+/*
+ * The latest start or end of anything on the first page: whatever begins, ends or
+ * begins anew after that is later.
+ */
+int64
+dbx_chain_newest(const DbxChain *chain)
+{
+	return chain->newest;
 }
 
 void
@@ -264,6 +323,7 @@ take_page(DbxChain *chain, const DbxJson *rows, DbxPage *page)
 	bool		   more = !dbx_pager_at_end(chain->pager);
 	const DbxJson *row;
 
+	chain->several |= more;
 	page->listed = dbx_json_length(rows);
 	if (chain->elements != NULL && (chain->flags & DBX_CHAIN_KEEP) == 0)
 		pfree(chain->elements);
@@ -271,8 +331,10 @@ take_page(DbxChain *chain, const DbxJson *rows, DbxPage *page)
 		? NULL
 		: (const DbxJson **) palloc(page->listed * sizeof(DbxJson *));
 	page->elements = chain->elements;
-	if (chain->seen == NULL && more && chain->res->id_member != NULL)
+	if (chain->seen == NULL && chain->res->id_member != NULL &&
+		(more || (chain->flags & DBX_CHAIN_REMEMBER) != 0))
 		chain->seen = dbx_seen_create(chain->res);
+	note_newest(chain, rows);
 
 	for (row = dbx_json_first(rows); row != NULL; row = dbx_json_next(row))
 	{
@@ -301,6 +363,44 @@ member_time(const DbxJson *element, const char *member)
 	return time;
 }
 
+/* When something last happened to an element, as far as the list tells. */
+static int64
+latest_time(const DbxChain *chain, const DbxJson *element)
+{
+	int64 time = member_time(element, chain->res->time_member);
+
+	return chain->res->end_member == NULL
+		? time
+		: Max(time, member_time(element, chain->res->end_member));
+}
+
+static void
+note_newest(DbxChain *chain, const DbxJson *rows)
+{
+	const DbxJson *row;
+
+	if (chain->newest > 0 || chain->res->time_member == NULL)
+		return;
+	for (row = dbx_json_first(rows); row != NULL; row = dbx_json_next(row))
+		chain->newest = Max(chain->newest, latest_time(chain, row));
+}
+
+/* Looking for what moved: is something on this page older than all that can? */
+static bool
+is_settled(const DbxChain *chain, const DbxJson *rows)
+{
+	const DbxJson *row;
+
+	if (!chain->closing || dbx_json_length(rows) == 0)
+		return false;
+	for (row = dbx_json_first(rows); row != NULL; row = dbx_json_next(row))
+	{
+		if (latest_time(chain, row) < chain->newest)
+			return true;
+	}
+	return chain->newest == 0;
+}
+
 static void
 watch_order(DbxChain *chain, const DbxJson *element)
 {
@@ -322,6 +422,11 @@ watch_order(DbxChain *chain, const DbxJson *element)
 static bool
 may_have_moved(const DbxChain *chain)
 {
-	return (chain->flags & DBX_CHAIN_MOVING) != 0 && chain->seen != NULL &&
-		!(chain->by_time && !chain->by_end);
+	return (chain->flags & DBX_CHAIN_MOVING) != 0 && dbx_chain_is_unsure(chain);
+}
+
+bool
+dbx_chain_is_unsure(const DbxChain *chain)
+{
+	return chain->several && !(chain->by_time && !chain->by_end);
 }

@@ -104,7 +104,7 @@ append_request(const DbxScanInfo *info, List *context, bool prefix,
 	initStringInfo(&query);
 	if (dbx_fdw_key_filter(info->table, info->conditions) == NULL)
 	{
-		DbxList *list = dbx_fdw_bounded_list(linitial(request->lists),
+		DbxList *list = dbx_fdw_bounded_list(request, linitial(request->lists),
 											 request->from, request->to);
 
 		appendStringInfo(text, "%s %s", list->res->list_post ? "POST" : "GET",

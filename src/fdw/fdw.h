@@ -140,7 +140,8 @@ extern DbxRequest *dbx_fdw_request(const DbxTable *table, const char *workspace,
 								   List					   *conditions,
 								   const DbxConditionValue *values,
 								   const bool			   *needed);
-extern DbxList *dbx_fdw_bounded_list(const DbxList *list, int64 from, int64 to);
+extern DbxList	  *dbx_fdw_bounded_list(const DbxRequest *request,
+										const DbxList *list, int64 from, int64 to);
 extern DbxList *dbx_fdw_folder_list(const DbxResource *res, const DbxList *list,
 									const char *path);
 extern char	   *dbx_fdw_call_path(const char *template, const char *name,
@@ -158,8 +159,9 @@ extern void		dbx_seen_add(DbxSeen *seen, const DbxJson *element);
 
 typedef struct DbxChain DbxChain;
 
-#define DBX_CHAIN_KEEP	 0x01 /* all pages live until the chain is closed */
-#define DBX_CHAIN_MOVING 0x02 /* elements may change places meanwhile */
+#define DBX_CHAIN_KEEP	   0x01 /* all pages live until the chain is closed */
+#define DBX_CHAIN_MOVING   0x02 /* elements may change places meanwhile */
+#define DBX_CHAIN_REMEMBER 0x04 /* for dbx_chain_has(), whatever its length */
 
 typedef struct DbxPage
 {
@@ -173,10 +175,18 @@ extern DbxChain *dbx_chain_open(const DbxWorkspace *workspace,
 								const DbxResource *res, const DbxList *list,
 								int flags, const DbxSeen *others,
 								DbxCallStats *stats);
+extern DbxChain *dbx_chain_open_top(const DbxWorkspace *workspace,
+									const DbxResource *res, const DbxList *list,
+									int64 newest, DbxCallStats *stats);
 extern void		 dbx_chain_begin(DbxChain *chain);
 extern bool		 dbx_chain_ready(const DbxChain *chain);
 extern bool		 dbx_chain_next(DbxChain *chain, DbxPage *page);
 extern bool		 dbx_chain_at_end(const DbxChain *chain);
+extern bool		 dbx_chain_on_last_page(const DbxChain *chain);
+extern bool		 dbx_chain_is_unsure(const DbxChain *chain);
+extern bool		 dbx_chain_has(const DbxChain *chain, const DbxJson *element);
+extern void		 dbx_chain_note(DbxChain *chain, const DbxJson *element);
+extern int64	 dbx_chain_newest(const DbxChain *chain);
 extern void		 dbx_chain_close(DbxChain *chain);
 extern DbxChain *dbx_chains_wait(List *chains);
 
@@ -188,17 +198,21 @@ typedef struct DbxWindows
 {
 	const DbxResource *res;
 	const DbxRequest  *request;
-	int64			   newest;	/* time seen */
-	double			   density; /* elements per ms */
-	double			   wanted;	/* elements in a window */
-	int64			   to;		/* of the next window */
+	int64			   newest;	 /* time seen */
+	int64			   oldest;	 /* below there should be nothing */
+	double			   density;	 /* elements per ms */
+	double			   least;	 /* of them, by all that was seen at first */
+	double			   wanted;	 /* elements in a window */
+	double			   elements; /* in all windows read so far */
+	double			   span;	 /* of these, in ms */
+	int64			   to;		 /* of the next window */
 	bool			   done;
 } DbxWindows;
 
 extern void	  dbx_windows_start(DbxWindows *windows, const DbxResource *res,
 								const DbxRequest *request, const int64 *times,
 								int ntimes);
-extern double dbx_windows_expected(const DbxWindows *windows);
+extern double dbx_windows_span(const DbxWindows *windows);
 extern bool	  dbx_windows_next(DbxWindows *windows, int64 *from, int64 *to);
 extern void	  dbx_windows_learn(DbxWindows *windows, int64 from, int64 to,
 								int elements);
@@ -212,6 +226,15 @@ extern DbxOrdered *dbx_ordered_open(const DbxWorkspace *workspace,
 									const DbxManner	   *manner,
 									DbxCallStats	   *stats);
 extern bool		   dbx_ordered_next(DbxOrdered *ordered, DbxPage *page);
+
+/* lists.c */
+typedef struct DbxLists DbxLists;
+
+extern DbxLists *dbx_lists_open(const DbxWorkspace *workspace,
+								const DbxResource  *res,
+								const DbxRequest   *request,
+								const DbxManner *manner, DbxCallStats *stats);
+extern bool		 dbx_lists_next(DbxLists *lists, DbxPage *page);
 
 /* lookup.c, fetch.c */
 typedef struct DbxLookup DbxLookup;

@@ -9,7 +9,8 @@
  * of all.  A list of one page is whole already.
  *
  * Elements without a time come first or last as asked: first, they are asked
- * for by a range in which there is no time; last, the last range holds them.
+ * for by a range in which there is no time; last, the last range holds them.  A
+ * service that takes no notice of bounds gives all of them in one range.
  *
  * What is handed out lasts until the next call.
  */
@@ -55,6 +56,7 @@ struct DbxOrdered
 	DbxWindows windows;
 	double	   handed_out;
 
+	DbxSeen		 *seen;	 /* in the range in hand */
 	TimedElement *found; /* of the range in hand */
 	int			  nfound;
 	int			  space;
@@ -62,7 +64,8 @@ struct DbxOrdered
 
 static bool	 begin(DbxOrdered *ordered);
 static bool	 read_beginnings(DbxOrdered *ordered);
-static void	 read_range(DbxOrdered *ordered, int64 from, int64 to, bool nulls);
+static void	 forget_range(DbxOrdered *ordered);
+static bool	 read_range(DbxOrdered *ordered, int64 from, int64 to, bool nulls);
 static List *open_lists(DbxOrdered *ordered, int64 from, int64 to);
 static void	 take_elements(DbxOrdered *ordered, const DbxPage *page);
 static void	 hand_out(DbxOrdered *ordered, DbxPage *page);
@@ -115,10 +118,7 @@ dbx_ordered_next(DbxOrdered *ordered, DbxPage *page)
 		ordered->stage = STAGE_END;
 		return false;
 	}
-	MemoryContextReset(ordered->range_context);
-	ordered->found = NULL;
-	ordered->nfound = ordered->space = 0;
-	read_range(ordered, from, to, !ordered->nulls_first);
+	(void) read_range(ordered, from, to, !ordered->nulls_first);
 	dbx_windows_learn(&ordered->windows, from, to, ordered->nfound);
 	hand_out(ordered, page);
 	return true;
@@ -155,17 +155,28 @@ begin(DbxOrdered *ordered)
 					  ntimes);
 	ordered->windows.wanted = FEW;
 
-	MemoryContextReset(ordered->range_context);
-	ordered->found = NULL;
-	ordered->nfound = ordered->space = 0;
 	if (bound <= ordered->request->from)
 	{
-		read_range(ordered, ordered->request->from, ordered->request->to, true);
+		(void) read_range(ordered, ordered->request->from, ordered->request->to,
+						  true);
 		return true;
 	}
-	read_range(ordered, bound, ordered->request->to, ordered->nulls_first);
 	ordered->windows.to = bound - 1;
-	return false;
+	return !read_range(ordered, bound, ordered->request->to,
+					   ordered->nulls_first);
+}
+
+static void
+forget_range(DbxOrdered *ordered)
+{
+	MemoryContext previous;
+
+	MemoryContextReset(ordered->range_context);
+	previous = MemoryContextSwitchTo(ordered->range_context);
+	ordered->found = NULL;
+	ordered->nfound = ordered->space = 0;
+	ordered->seen = dbx_seen_create(ordered->res);
+	MemoryContextSwitchTo(previous);
 }
 
 /*
@@ -175,11 +186,12 @@ begin(DbxOrdered *ordered)
 static bool
 read_beginnings(DbxOrdered *ordered)
 {
-	List	 *chains = open_lists(ordered, ordered->request->from,
-								  ordered->request->to);
+	List	 *chains;
 	bool	  all = true;
 	ListCell *cell;
 
+	forget_range(ordered);
+	chains = open_lists(ordered, ordered->request->from, ordered->request->to);
 	foreach(cell, chains)
 		dbx_chain_begin((DbxChain *) lfirst(cell));
 	foreach(cell, chains)
@@ -201,14 +213,19 @@ read_beginnings(DbxOrdered *ordered)
 
 /*
  * All elements between these bounds; where no lower bound excludes them, also
- * those without a time, if "nulls" says so.
+ * those without a time, if "nulls" says so.  False, of the first range only: the
+ * service took no notice of the lower bound, so these are all there are.
  */
-static void
+static bool
 read_range(DbxOrdered *ordered, int64 from, int64 to, bool nulls)
 {
-	List *chains = open_lists(ordered, from, to);
+	List *chains;
+	bool  outside = false;
 	int	  i;
 	int	  kept = 0;
+
+	forget_range(ordered);
+	chains = open_lists(ordered, from, to);
 
 	/* they come first, but no range that has a beginning holds them */
 	if (nulls && from > 0 && ordered->nulls_first && ordered->request->from <= 0)
@@ -225,7 +242,14 @@ read_range(DbxOrdered *ordered, int64 from, int64 to, bool nulls)
 			chains = list_delete_ptr(chains, chain);
 	}
 
-	/* a service that takes no notice of bounds must not spoil the order */
+	for (i = 0; i < ordered->nfound && !outside; i++)
+	{
+		int64 time = ordered->found[i].time;
+
+		outside = time > 0 && time < from - 1;
+	}
+	if (outside && ordered->stage == STAGE_BEGIN)
+		return false;
 	for (i = 0; i < ordered->nfound; i++)
 	{
 		int64 time = ordered->found[i].time;
@@ -234,6 +258,7 @@ read_range(DbxOrdered *ordered, int64 from, int64 to, bool nulls)
 			ordered->found[kept++] = ordered->found[i];
 	}
 	ordered->nfound = kept;
+	return true;
 }
 
 static List *
@@ -247,7 +272,8 @@ open_lists(DbxOrdered *ordered, int64 from, int64 to)
 		chains = lappend(
 			chains,
 			dbx_chain_open(ordered->workspace, ordered->res,
-						   dbx_fdw_bounded_list(lfirst(cell), from, to),
+						   dbx_fdw_bounded_list(ordered->request, lfirst(cell),
+												from, to),
 						   DBX_CHAIN_KEEP |
 							   (ordered->request->flagged ? 0 : DBX_CHAIN_MOVING),
 						   NULL, ordered->stats));
@@ -274,8 +300,12 @@ take_elements(DbxOrdered *ordered, const DbxPage *page)
 	}
 	for (i = 0; i < page->length; i++)
 	{
-		TimedElement *found = &ordered->found[ordered->nfound++];
+		TimedElement *found;
 
+		if (dbx_seen_has(ordered->seen, page->elements[i]))
+			continue;
+		dbx_seen_add(ordered->seen, page->elements[i]);
+		found = &ordered->found[ordered->nfound++];
 		found->element = page->elements[i];
 		found->time = dbx_fdw_element_time(ordered->res, found->element);
 	}

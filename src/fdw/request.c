@@ -51,6 +51,7 @@ static void	 divide_lists(ListBuilder *builder, const DbxColumn *column,
 						  const DbxFilter *filter, List *values);
 static void	 set_param(DbxList *list, const DbxResource *res, const char *param,
 					   const char *value);
+static bool	 is_given(const DbxColumn *column);
 static void	 give(DbxList *list, const DbxColumn *column, const char *value);
 static void	 add_to_query(DbxList *list, const char *param, const char *value);
 static void	 finish_lists(ListBuilder *builder, const bool *needed);
@@ -385,7 +386,8 @@ divide_lists(ListBuilder *builder, const DbxColumn *column,
 						 column->name)));
 	}
 
-	builder->overlap |= filter->loose && list_length(values) > 1;
+	/* a service that takes no notice of the filter lists the same in each */
+	builder->overlap |= list_length(values) > 1 && !is_given(column);
 	foreach(cell, builder->lists)
 	{
 		foreach(value, values)
@@ -429,13 +431,20 @@ set_param(DbxList *list, const DbxResource *res, const char *param,
 		add_to_query(list, param, value);
 }
 
+/* Is the column what a list was asked for with, rather than in its elements? */
+static bool
+is_given(const DbxColumn *column)
+{
+	return column->paths[0] != NULL && column->paths[0][0] == '=';
+}
+
 /* Remember what the list is asked for with, for a column that only we know. */
 static void
 give(DbxList *list, const DbxColumn *column, const char *value)
 {
 	DbxGiven *given;
 
-	if (column->paths[0] == NULL || column->paths[0][0] != '=')
+	if (!is_given(column))
 		return;
 	given = (DbxGiven *) palloc(sizeof(DbxGiven));
 	given->name = column->paths[0] + 1;
@@ -473,9 +482,14 @@ finish_lists(ListBuilder *builder, const bool *needed)
 	}
 }
 
-/* A list of a request as it is asked for, with these bounds on its time. */
+/*
+ * A list of a request as it is asked for, with these bounds on its time, both
+ * inclusive.  Where they are not those of the request they are sent a millisecond
+ * wider: what is divided must not depend on whether the service takes them so.
+ */
 DbxList *
-dbx_fdw_bounded_list(const DbxList *list, int64 from, int64 to)
+dbx_fdw_bounded_list(const DbxRequest *request, const DbxList *list, int64 from,
+					 int64 to)
 {
 	DbxList		  *bounded = (DbxList *) palloc(sizeof(DbxList));
 	StringInfoData query;
@@ -489,9 +503,10 @@ dbx_fdw_bounded_list(const DbxList *list, int64 from, int64 to)
 		const DbxFilter *filter = &list->res->filters[i];
 
 		if (filter->kind == DBX_FILTER_FROM && from > 0)
-			dbx_query_add_int64(&query, filter->param, from);
+			dbx_query_add_int64(&query, filter->param,
+								from - (from != request->from));
 		if (filter->kind == DBX_FILTER_TO && to < PG_INT64_MAX)
-			dbx_query_add_int64(&query, filter->param, to);
+			dbx_query_add_int64(&query, filter->param, to + (to != request->to));
 	}
 	bounded->query = query.data;
 	return bounded;

@@ -10,14 +10,22 @@
  */
 #include "postgres.h"
 
+#include "utils/timestamp.h"
+
 #include "fdw/fdw.h"
 
+#define UNIX_EPOCH \
+	(-(int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 #define DAY_MS INT64CONST(86400000)
 
 /* The widest step, in windows of no elements at all: keeps sums from overflow. */
 #define MAX_SPAN (3650 * DAY_MS)
 
+/* Pages a window may have by the density of all before it: a gap is no end. */
+#define MOST_PAGES 20
+
 static int64 lower_limit(const DbxWindows *windows);
+static bool	 is_ascending(const int64 *times, int ntimes);
 static int	 compare_times(const void *a, const void *b);
 
 /* When the element was, in ms since 1970; 0: never. */
@@ -39,9 +47,26 @@ compare_times(const void *a, const void *b)
 	return x > y ? -1 : x < y ? 1 : 0;
 }
 
+/* Do most go up? */
+static bool
+is_ascending(const int64 *times, int ntimes)
+{
+	int ups = 0;
+	int downs = 0;
+	int i;
+
+	for (i = 1; i < ntimes; i++)
+	{
+		ups += times[i] > times[i - 1];
+		downs += times[i] < times[i - 1];
+	}
+	return ups > 2 * downs;
+}
+
 /*
- * Windows over a request, of which elements with these times have been seen.
- * The newer half tells the density: older ones may be stragglers.
+ * Windows over a request, of which elements with these times have been seen, in
+ * the order they came in.  The newer half tells the density: older ones may be
+ * stragglers.  Where the oldest come first, they do not tell how far it goes.
  */
 void
 dbx_windows_start(DbxWindows *windows, const DbxResource *res,
@@ -56,22 +81,29 @@ dbx_windows_start(DbxWindows *windows, const DbxResource *res,
 	windows->res = res;
 	windows->request = request;
 	windows->newest = ntimes > 0 ? sorted[0] : 0;
+	if (is_ascending(times, ntimes))
+		windows->newest = Max(windows->newest,
+							  (GetCurrentTimestamp() - UNIX_EPOCH) / 1000);
 	windows->density = half > 0
 		? half / (double) Max(sorted[0] - sorted[half], 1)
 		: 1.0 / DAY_MS;
+	windows->least = ntimes > 1
+		? Min(windows->density,
+			  ntimes / (double) Max(sorted[0] - sorted[ntimes - 1], 1))
+		: windows->density;
+	windows->oldest = windows->newest - res->horizon_days * DAY_MS;
 	windows->wanted = 4.0 * res->page_size;
+	windows->elements = windows->span = 0;
 	windows->to = request->to;
 	windows->done = false;
 	pfree(sorted);
 }
 
-/* How many elements the windows to come may hold. */
+/* Over how much time, in ms, the windows to come may have elements. */
 double
-dbx_windows_expected(const DbxWindows *windows)
+dbx_windows_span(const DbxWindows *windows)
 {
-	int64 from = lower_limit(windows);
-
-	return windows->density * Max(Min(windows->newest, windows->to) - from, 0);
+	return Max(Min(windows->newest, windows->to) - lower_limit(windows), 0);
 }
 
 /* The next window, both bounds inclusive; false: there is none. */
@@ -83,6 +115,10 @@ dbx_windows_next(DbxWindows *windows, int64 *from, int64 *to)
 
 	if (windows->done)
 		return false;
+	if (windows->elements > 0)
+		span = Min(span,
+				   MOST_PAGES * windows->res->page_size * windows->span /
+					   windows->elements);
 	*to = windows->to;
 	*from = top - (int64) Min(Max(span, 1.0), (double) MAX_SPAN);
 	if (*from <= lower_limit(windows))
@@ -102,6 +138,8 @@ dbx_windows_learn(DbxWindows *windows, int64 from, int64 to, int elements)
 
 	if (from <= windows->request->from)
 		return;
+	windows->elements += elements;
+	windows->span += span;
 	if (elements == 0)
 		windows->density /= 4;
 	else
@@ -113,7 +151,5 @@ dbx_windows_learn(DbxWindows *windows, int64 from, int64 to, int elements)
 static int64
 lower_limit(const DbxWindows *windows)
 {
-	int64 gone = windows->newest - windows->res->horizon_days * DAY_MS;
-
-	return Max(windows->request->from, Max(gone, 0));
+	return Max(windows->request->from, Max(windows->oldest, 0));
 }
