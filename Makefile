@@ -13,6 +13,8 @@
 #   dist              databricks-<version>.zip for PGXN, in dist/
 #   deb               package of Debian, in dist/
 #   test-deb          that package in a Debian that has nothing (needs root)
+#   prove-history     the long form of test/t/065_worker_truth.pl: the lives of
+#                     5 000 runs (DBX_PROVE_RUNS)
 #   demo              the whole story against a stand-in workspace; KEEP=1
 #                     leaves it running
 #   bench             benchmarks
@@ -107,7 +109,7 @@ $(dbx_sql_script): $(dbx_sql_pieces) Makefile databricks.control
 	cat $(dbx_sql_pieces) > $@.tmp
 	mv $@.tmp $@
 
-.PHONY: lint test test-versions prove-exactly-once test-report dist deb test-deb \
+.PHONY: lint test test-versions prove-exactly-once prove-history test-report dist deb test-deb \
 	demo bench test-clients format format-check
 
 test:
@@ -134,6 +136,10 @@ deb:
 
 test-deb:
 	@test/deb/run
+
+prove-history:
+	@DBX_PROVE_RUNS=$${DBX_PROVE_RUNS:-5000} PG_TEST_TIMEOUT_DEFAULT=900 \
+		TESTS=test/t/065_worker_truth.pl KEEP="$(KEEP)" test/run
 
 demo:
 	@KEEP="$(KEEP)" test/demo/run

@@ -28,7 +28,7 @@
 #define RUNS_AT_ONCE	32
 #define OUTPUTS_AT_ONCE 8
 
-/* An output that cannot be had is given up after this many calls. */
+/* An output that cannot be understood is given up after this many calls. */
 #define OUTPUT_FAILURES 10
 
 /* Longest text kept of an output. */
@@ -54,12 +54,14 @@ typedef struct DbxOutputs
 	DbxTracked	 *tracked;
 } DbxOutputs;
 
-static bool load_items(DbxTracked *tracked, DbxOutputs *fetch);
-static void load_next(DbxTracked *tracked);
-static void start_item(DbxOutputs *fetch, FetchItem *item);
-static void finish_runs(DbxTracked *tracked, DbxOutputs *fetch);
-static void write_outputs(void *arg);
-static void write_output(DbxOutputs *fetch, FetchItem *item);
+static bool				  load_items(DbxTracked *tracked, DbxOutputs *fetch);
+static void				  load_next(DbxTracked *tracked);
+static void				  start_item(DbxOutputs *fetch, FetchItem *item);
+static const DbxApiError *item_error(const FetchItem *item);
+static void				  check_outage(DbxOutputs *fetch);
+static void				  finish_runs(DbxTracked *tracked, DbxOutputs *fetch);
+static void				  write_outputs(void *arg);
+static void				  write_output(DbxOutputs *fetch, FetchItem *item);
 static bool read_output(const DbxJson *answer, const char *path, Datum *value,
 						bool *truncated);
 static bool is_true(const DbxJson *node);
@@ -209,6 +211,7 @@ dbx_outputs_advance(DbxTracked *tracked)
 
 	/* At once: the next portion finds out whether there is more. */
 	tracked->activities[DBX_FETCH].due = GetCurrentTimestamp();
+	check_outage(fetch);
 	if (!fetch->outputs)
 		finish_runs(tracked, fetch);
 	else
@@ -223,6 +226,33 @@ dbx_outputs_advance(DbxTracked *tracked)
 	}
 	MemoryContextSwitchTo(before);
 	return true;
+}
+
+/* What the service said about an item, if it was an error. */
+static const DbxApiError *
+item_error(const FetchItem *item)
+{
+	return item->get != NULL ? dbx_run_get_error(item->get)
+							 : dbx_call_error(item->call);
+}
+
+/*
+ * When all calls failed by what passes, that is no matter of single runs: the
+ * rows stay as they are, and the activity as a whole is tried later.
+ */
+static void
+check_outage(DbxOutputs *fetch)
+{
+	const DbxApiError *error = NULL;
+	ListCell		  *cell;
+
+	foreach(cell, fetch->items)
+	{
+		error = item_error(lfirst(cell));
+		if (error == NULL || !error->passing)
+			return;
+	}
+	ereport(ERROR, (errcode(error->sqlstate), errmsg("%s", error->message)));
 }
 
 void
@@ -265,20 +295,24 @@ finish_runs(DbxTracked *tracked, DbxOutputs *fetch)
 
 /*
  * The rows that are still there, of a portion that was tried.  "all": those for
- * outputs too, which otherwise look after themselves.
+ * outputs too, which otherwise look after themselves.  What passes does not count
+ * as a failure, so that no outage puts anything off for long.
  */
 static void
 postpone(DbxOutputs *fetch, bool all)
 {
 	static const char *sql =
-		"UPDATE databricks.history_fetches AS f SET failures = f.failures + 1,"
-		" due_at = clock_timestamp() + interval '10 s' * 2 ^ least(f.failures, 9)"
-		" WHERE f.workspace = $1 AND f.run_id = ANY ($2) AND f.task_run_id = ANY ($3)";
-	Oid		  types[] = {TEXTOID, INT8ARRAYOID, INT8ARRAYOID};
+		"UPDATE databricks.history_fetches AS f SET failures = f.failures + i.failed,"
+		" due_at = clock_timestamp() + interval '10 s' * 2 ^ (i.failed * least(f.failures, 9))"
+		" FROM unnest($2, $3, $4) AS i (run_id, task_run_id, failed)"
+		" WHERE f.workspace = $1 AND f.run_id = i.run_id"
+		" AND f.task_run_id = i.task_run_id";
+	Oid		  types[] = {TEXTOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID};
 	int		  count = list_length(fetch->items);
 	Datum	 *runs = palloc(sizeof(Datum) * count);
 	Datum	 *tasks = palloc(sizeof(Datum) * count);
-	Datum	  values[3];
+	Datum	 *failed = palloc(sizeof(Datum) * count);
+	Datum	  values[4];
 	ListCell *cell;
 
 	if (fetch->outputs && !all)
@@ -289,6 +323,8 @@ postpone(DbxOutputs *fetch, bool all)
 
 		runs[foreach_current_index(cell)] = Int64GetDatum(item->run_id);
 		tasks[foreach_current_index(cell)] = Int64GetDatum(item->task_run_id);
+		failed[foreach_current_index(cell)] = Int32GetDatum(
+			item_error(item) == NULL || !item_error(item)->passing);
 	}
 	values[0] = CStringGetTextDatum(fetch->tracked->name);
 	values[1] = PointerGetDatum(construct_array(runs, count, INT8OID, 8,
@@ -297,6 +333,8 @@ postpone(DbxOutputs *fetch, bool all)
 	values[2] = PointerGetDatum(construct_array(tasks, count, INT8OID, 8,
 												FLOAT8PASSBYVAL,
 												TYPALIGN_DOUBLE));
+	values[3] = PointerGetDatum(
+		construct_array(failed, count, INT4OID, 4, true, TYPALIGN_INT));
 	if (!dbx_session_begin())
 		return;
 	if (SPI_execute_with_args(sql, lengthof(types), types, values, NULL, false,
@@ -342,6 +380,10 @@ write_output(DbxOutputs *fetch, FetchItem *item)
 		"UPDATE databricks.history_fetches AS f SET failures = f.failures + 1,"
 		" due_at = clock_timestamp() + interval '10 s' * 2 ^ least(f.failures, 9)"
 		" WHERE f.workspace = $1 AND f.run_id = $2 AND f.task_run_id = $3";
+	static const char *passed_by =
+		"UPDATE databricks.history_fetches AS f"
+		" SET due_at = clock_timestamp() + interval '10 s'"
+		" WHERE f.workspace = $1 AND f.run_id = $2 AND f.task_run_id = $3";
 	static const char *given_up =
 		"DELETE FROM databricks.history_fetches AS f"
 		" WHERE f.workspace = $1 AND f.run_id = $2 AND f.task_run_id = $3";
@@ -360,12 +402,13 @@ write_output(DbxOutputs *fetch, FetchItem *item)
 	if (answer == NULL)
 	{
 		const DbxApiError *error = dbx_call_error(item->call);
-		bool			   again = (error == NULL || error->passing) &&
-			item->failures + 1 < OUTPUT_FAILURES;
+		const char		  *sql = given_up;
 
-		if (SPI_execute_with_args(again ? failed : given_up, 3, types, values,
-								  NULL, false,
-								  0) != (again ? SPI_OK_UPDATE : SPI_OK_DELETE))
+		if (error != NULL && error->passing)
+			sql = passed_by;
+		else if (error == NULL && item->failures + 1 < OUTPUT_FAILURES)
+			sql = failed;
+		if (SPI_execute_with_args(sql, 3, types, values, NULL, false, 0) < 0)
 			elog(ERROR, "an output could not be put off");
 		return;
 	}

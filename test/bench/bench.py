@@ -125,27 +125,107 @@ def scan(bench):
 
 
 def tracking(bench):
-    """200 runs watched for ten looks: calls of the tracker and of one poll per run."""
-    bench.reset()
-    bench.do("POST", "settings", {"duration_ms": 3600000})
+    """Runs watched: calls and time of a sweep, and how soon the end of a run is known, with slow and quick calls."""
     client = Client(bench.port)
-    job = client.call("POST", "/api/2.2/jobs/create", {"name": "tracked", "max_concurrent_runs": 1000, "tasks": [
-        {"task_key": "a", "notebook_task": {"notebook_path": "/a"}}]}).json["job_id"]
-    for _ in range(200):
-        client.call("POST", "/api/2.2/jobs/run-now", {"job_id": job})
-    bench.sql("SELECT databricks.track('bench', poll_interval => '500 ms')")
 
     def sweeps():
         return int(bench.sql("SELECT coalesce(max(sweeps), 0) FROM databricks.tracking"))
-    while int(bench.sql("SELECT count(*) FROM databricks.active_runs")) < 200:
-        time.sleep(0.1)
-    first, before = sweeps(), bench.do("GET", "counts")["total"]
-    while sweeps() < first + 10:
-        time.sleep(0.1)
-    looks, calls = sweeps() - first, bench.do("GET", "counts")["total"] - before
-    bench.sql("SELECT databricks.untrack('bench')")
-    report("tracking", calls_per_look=round(calls / looks, 1), one_poll_per_run=200,
-           per_run_over_ours=round(200 * looks / calls, 1))
+
+    for active in (10, 100, 1000):
+        for ms in (0, 100):
+            bench.reset()
+            bench.do("POST", "settings", {"duration_ms": 3600000, "cleanup_ms": 0, "job_cleanup_ms": 0})
+            job = client.call("POST", "/api/2.2/jobs/create", {"name": "tracked", "max_concurrent_runs": 1000, "tasks": [
+                {"task_key": "a", "notebook_task": {"notebook_path": "/a"}}]}).json["job_id"]
+            runs = [client.call("POST", "/api/2.2/jobs/run-now", {"job_id": job}).json["run_id"] for _ in range(active)]
+            bench.slow(ms)
+            bench.sql("SELECT databricks.track('bench', poll_interval => '10 s', backfill => '0')")
+            while int(bench.sql("SELECT count(*) FROM databricks.active_runs")) < active or sweeps() < 2:
+                time.sleep(0.1)
+
+            # Another interval makes a sweep due at once.
+            first, before, took, seen = sweeps(), bench.do("GET", "counts")["total"], 0.0, 0.0
+            for interval in ("10001 ms", "10 s"):
+                begun, count = time.perf_counter(), sweeps()
+                bench.sql("SELECT databricks.track('bench', poll_interval => '%s', backfill => '0')" % interval)
+                while sweeps() == count:
+                    time.sleep(0.01)
+                took = max(took, time.perf_counter() - begun)
+            looks, calls = sweeps() - first, bench.do("GET", "counts")["total"] - before
+            ends = []
+            for run in runs[:3]:
+                begun = time.perf_counter()
+                bench.do("POST", "finish", {"run_id": run})
+                while bench.sql("SELECT state FROM databricks.run_history WHERE run_id = %d" % run) != "TERMINATED":
+                    time.sleep(0.02)
+                ends.append(time.perf_counter() - begun)
+            bench.slow(0)
+            report("tracking", active=active, ms_per_call=ms, calls_per_sweep=round(calls / looks, 1), one_poll_per_run=active,
+                   sweep_s=round(took, 2), end_known_after_s="%.1f..%.1f" % (min(ends), max(ends)))
+            bench.sql("SELECT databricks.untrack('bench')")
+            bench.sql("TRUNCATE databricks.run_history, databricks.task_history, databricks.run_transitions, databricks.history_fetches")
+
+
+def backfill(bench):
+    """100 000 runs read back at 50 ms a call without the limiter, with it at 30 calls a second for 20 s; memory of the worker."""
+    bench.reset()
+    bench.do("POST", "seed", {"jobs": 100, "runs": 100000, "days": 59})
+
+    def worker():
+        """Memory of its own in kB, without what it shares, and seconds of processor."""
+        pid = bench.sql("SELECT max(pid) FROM databricks.stat_worker")
+        try:
+            with open("/proc/%s/statm" % pid) as statm, open("/proc/%s/stat" % pid) as stat:
+                pages, ticks = statm.read().split(), stat.read().rsplit(")", 1)[1].split()
+            return (int(pages[1]) - int(pages[2])) * 4, (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
+        except OSError:
+            return 0, 0
+    bench.slow(50)
+    for limit in ("0", "1"):
+        bench.sql("ALTER SERVER bench OPTIONS (SET rate_limit '%s')" % limit)
+        before, memory, cpu, begun = bench.do("GET", "counts")["total"], 0, 0, time.perf_counter()
+        bench.sql("SELECT databricks.track('bench', poll_interval => '1 hour')")
+        while True:
+            own, cpu = worker()
+            memory = max(memory, own)
+            took = time.perf_counter() - begun
+            if limit == "1" and took > 20 or bench.sql("SELECT backfill_finished_at IS NOT NULL FROM databricks.tracking") == "t":
+                break
+            time.sleep(0.2)
+        calls = bench.do("GET", "counts")["total"] - before
+        runs = int(bench.sql("SELECT count(*) FROM databricks.run_history"))
+        bench.sql("SELECT databricks.untrack('bench')")
+        report("backfill", limited=limit, runs=runs, seconds=round(took, 1), calls=calls, calls_per_second=round(calls / took, 1),
+               worker_kb=memory, worker_cpu_s=round(cpu, 1))
+        while int(bench.sql("SELECT count(*) FROM databricks.stat_worker")):
+            time.sleep(0.1)
+        bench.sql("TRUNCATE databricks.run_history, databricks.task_history, databricks.run_transitions, databricks.history_fetches")
+    bench.slow(0)
+    bench.sql("ALTER SERVER bench OPTIONS (SET rate_limit '0')")
+
+
+def visibility(bench):
+    """500 000 runs, read through the row policy by a role with USAGE on one workspace, and without the policy by a superuser."""
+    bench.reset()
+    bench.sql("CREATE SERVER other FOREIGN DATA WRAPPER databricks OPTIONS (host 'https://127.0.0.1:9')",
+              "CREATE ROLE reader", "GRANT USAGE ON FOREIGN SERVER bench TO reader",
+              "INSERT INTO databricks.run_history (workspace, run_id, job_id, state, result_state, life_cycle_state, start_time, end_time,"
+              " first_seen_at, updated_at) SELECT CASE WHEN i % 10 = 0 THEN 'other' ELSE 'bench' END, i, i % 200, 'TERMINATED', 'SUCCESS',"
+              " 'TERMINATED', now() - i * interval '10 s', now() - i * interval '10 s' + interval '1 min', now(), now()"
+              " FROM generate_series(1, 500000) AS i",
+              "CREATE TABLE business (day int, workspace text, run_id bigint, FOREIGN KEY (workspace, run_id) REFERENCES databricks.run_history)",
+              "VACUUM ANALYZE databricks.run_history")
+    for name, statement in (("one_run", "SELECT count(*) FROM databricks.run_history WHERE workspace = 'bench' AND run_id = 4711"),
+                            ("last_day", "SELECT count(*) FROM databricks.run_history WHERE start_time > now() - interval '1 day'"),
+                            ("all", "SELECT count(*) FROM databricks.run_history"),
+                            ("stats", "SELECT count(*) FROM databricks.run_stats")):
+        all_rows = bench.ms(statement)
+        visible = bench.ms(statement, ["SET ROLE reader"])
+        report("visibility", query=name, ms=round(visible, 1), without_policy_ms=round(all_rows, 1))
+    report("visibility", query="100_000_rows_with_foreign_keys", ms=round(bench.ms(
+        "INSERT INTO business SELECT i, CASE WHEN i % 10 = 0 THEN 'other' ELSE 'bench' END, i FROM generate_series(1, 100000) AS i", ["TRUNCATE business"]), 1))
+    bench.sql("DROP TABLE business", "DROP OWNED BY reader", "DROP ROLE reader", "DROP SERVER other CASCADE")
+    bench.sql("TRUNCATE databricks.run_history")
 
 
 def latency(bench):
@@ -301,7 +381,7 @@ def trigger(bench):
     report("trigger", ms_more=round(watched - bare, 3), bare_ms=round(bare, 3), watched_ms=round(watched, 3))
 
 
-WORKLOADS = {work.__name__: work for work in (latency, many, scan, tracking, memory, files, requests, trigger)}
+WORKLOADS = {work.__name__: work for work in (latency, many, scan, tracking, backfill, visibility, memory, files, requests, trigger)}
 
 
 def main():
