@@ -188,7 +188,7 @@ dbx_fdw_load_conditions(List *saved, List *values)
 
 	forboth(cell, saved, value, values)
 	{
-		List		 *parts = lfirst_node(List, cell);
+		List		 *parts = (List *) lfirst(cell);
 		DbxCondition *condition = (DbxCondition *) palloc0(sizeof(DbxCondition));
 
 		condition->column = linitial_int(parts);

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include <limits.h>
+#include <math.h>
 
 #include "access/reloptions.h"
 #include "catalog/pg_attribute.h"
@@ -312,7 +313,7 @@ number_value(const Option *option, const char *value)
 			break;
 		default:
 			ok = parse_real(value, &number, 0, &hint);
-			if (ok && option->type == OPTION_INT && number != (int) number)
+			if (ok && option->type == OPTION_INT && number != rint(number))
 				ok = false;
 			break;
 	}
