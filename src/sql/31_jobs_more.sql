@@ -60,6 +60,7 @@ DECLARE
 	members pg_catalog.text[];
 	changes pg_catalog.jsonb;
 BEGIN
+	PERFORM databricks.required(pause_status, 'pause_status');
 	settings := databricks.get_job(job_id, workspace) OPERATOR(pg_catalog.->) 'settings';
 	SELECT pg_catalog.array_agg(m.name ORDER BY m.place),
 		   pg_catalog.jsonb_object_agg(m.name,

@@ -122,10 +122,11 @@ CREATE FUNCTION databricks.resize_cluster(
 RETURNS pg_catalog.void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 BEGIN ATOMIC
-SELECT databricks.check_cluster_size(num_workers, min_workers, max_workers);
+SELECT databricks.required(cluster_id, 'cluster_id'),
+	databricks.check_cluster_size(num_workers, min_workers, max_workers);
 SELECT databricks.api('POST', '/api/2.1/clusters/resize',
 					  databricks.omit_nulls(pg_catalog.jsonb_build_object(
-						  'cluster_id', databricks.required(cluster_id, 'cluster_id'),
+						  'cluster_id', cluster_id,
 						  'num_workers', num_workers,
 						  'autoscale', CASE WHEN num_workers IS NULL
 											THEN pg_catalog.jsonb_build_object('min_workers', min_workers,

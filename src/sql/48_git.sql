@@ -62,8 +62,8 @@ CREATE FUNCTION databricks.update_repo(
 RETURNS pg_catalog.void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 BEGIN ATOMIC
-SELECT databricks.check_git_reference(branch, tag);
-SELECT databricks.api('PATCH', '/api/2.0/repos/' OPERATOR(pg_catalog.||) databricks.required(repo_id, 'repo_id')::pg_catalog.text,
+SELECT databricks.required(repo_id, 'repo_id'), databricks.check_git_reference(branch, tag);
+SELECT databricks.api('PATCH', '/api/2.0/repos/' OPERATOR(pg_catalog.||) repo_id::pg_catalog.text,
 					  databricks.omit_nulls(pg_catalog.jsonb_build_object('branch', branch, 'tag', tag)),
 					  workspace);
 END;
@@ -80,7 +80,7 @@ CREATE FUNCTION databricks.update_repo(
 RETURNS pg_catalog.void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 BEGIN ATOMIC
-SELECT databricks.check_git_reference(branch, tag);
+SELECT databricks.required(path, 'path'), databricks.check_git_reference(branch, tag);
 SELECT databricks.api('PATCH', '/api/2.0/repos/' OPERATOR(pg_catalog.||) databricks.known_repo(path, workspace)::pg_catalog.text,
 					  databricks.omit_nulls(pg_catalog.jsonb_build_object('branch', branch, 'tag', tag)),
 					  workspace);
