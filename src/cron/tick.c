@@ -338,13 +338,14 @@ dbx_schedules_overdue(void)
 		TupleDesc	  desc = rows->tupdesc;
 		bool		  isnull;
 		DbxCron		 *cron = dbx_cron_parse(SPI_getvalue(tuple, desc, 3));
-		const pg_tz	 *zone = dbx_cron_zone(SPI_getvalue(tuple, desc, 4));
+		const pg_tz	 *zone = pg_tzset(SPI_getvalue(tuple, desc, 4));
 		Oid			  owner = get_role_oid(SPI_getvalue(tuple, desc, 2), true);
 		TimestampTz	  tick;
 		MemoryContext before;
 		DbxOverdue	 *overdue;
 
-		if (!OidIsValid(owner) ||
+		/* A zone that went with new zone data must not stop the others. */
+		if (!OidIsValid(owner) || zone == NULL ||
 			!dbx_cron_next(cron, zone,
 						   DatumGetTimestampTz(
 							   SPI_getbinval(tuple, desc, 5, &isnull)),

@@ -170,16 +170,23 @@ wait_for_value('when it goes on the last one is made up for, without waiting for
 	q{SELECT last_request_state, missed_ticks BETWEEN 4 AND 5 FROM databricks.schedules WHERE name = 'hourly'}, 'succeeded|t');
 is(value(q{SELECT count(*) FROM databricks.run_requests WHERE schedule_name = 'hourly'}), '1', 'once');
 
+# --- a zone that is gone ---------------------------------------------------------------
+
+value("UPDATE databricks.schedule_settings SET timezone = 'Gone/Away' WHERE schedule_id = $id");
+$other = value(q{SELECT databricks.enqueue_run_now('etl')});
+wait_for_value('a schedule with a zone that is gone stops nobody', "SELECT state FROM databricks.run_requests WHERE request_id = $other", 'succeeded');
+value("UPDATE databricks.schedule_settings SET timezone = 'UTC' WHERE schedule_id = $id");
+
 # --- filled up afterwards ------------------------------------------------------------
 
 $mark = $workspace->mark;
 is( value(q{SELECT count(*) FROM databricks.backfill_schedule('daily', '2026-02-01', '2026-02-08', max_parallel => 2)}),
 	'7', 'a week to fill up');
 wait_for_value('all of it succeeds',
-	q{SELECT count(*) FROM databricks.run_requests WHERE schedule_name = 'daily' AND tick >= '2026-02-01' AND state = 'succeeded'}, '7');
-is( value(q{SELECT max((SELECT count(*) FROM databricks.run_requests o WHERE o.schedule_name = 'daily' AND o.tick >= '2026-02-01'
+	q{SELECT count(*) FROM databricks.run_requests WHERE schedule_name = 'daily' AND tick BETWEEN '2026-02-01' AND '2026-03-01' AND state = 'succeeded'}, '7');
+is( value(q{SELECT max((SELECT count(*) FROM databricks.run_requests o WHERE o.schedule_name = 'daily' AND o.tick BETWEEN '2026-02-01' AND '2026-03-01'
 					   AND o.triggered_at <= r.triggered_at AND o.finished_at > r.triggered_at)) <= 2
-			FROM databricks.run_requests r WHERE r.schedule_name = 'daily' AND r.tick >= '2026-02-01'}),
+			FROM databricks.run_requests r WHERE r.schedule_name = 'daily' AND r.tick BETWEEN '2026-02-01' AND '2026-03-01'}),
 	't', 'never more than two at a time');
 is($workspace->calls(since => $mark, path => $run_now), 7, 'one run for each day');
 is( value(q{SELECT count(*) FROM databricks.backfill_schedule('daily', '2026-02-01', '2026-02-08')}),
