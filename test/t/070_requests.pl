@@ -233,6 +233,14 @@ foreach my $sql ("INSERT INTO databricks.run_requests (workspace, requested_by, 
 {
 	is(sql_error($node, "SET ROLE bob; $sql")->{state}, '42501', "refused: $sql");
 }
+isnt(value("SET ROLE bob; SELECT databricks.enqueue_run_now($job, request_key => 'of both')"),
+	value("SET ROLE alice; SELECT databricks.enqueue_run_now($job, request_key => 'of both')"), 'a key of one role is nothing to another');
+foreach my $options ('{"job_id": 1}', '{"idempotency_token": "x"}', '{"run_id": 1}')
+{
+	is(sql_error($node, "SET ROLE bob; SELECT databricks.enqueue_run_now($job, options => '$options')")->{state}, '22023', "refused: options $options");
+}
+wait_for_value('attempts of others', "SELECT count(*) > 0 FROM databricks.run_request_attempts WHERE requested_by = 'alice'", 't');
+is(value("SET ROLE bob; SELECT count(*) FROM databricks.run_request_attempts WHERE requested_by <> 'bob'"), '0', 'are not seen either');
 value("ALTER SERVER prod OWNER TO postgres");
 is(value("SELECT databricks.cancel_request($id)"), 'canceled', 'the owner may');
 

@@ -110,14 +110,29 @@ is(value("SELECT role, login FROM work.log WHERE what = 'deferred'"), 'alice|ali
 foreach my $sql ('SET ROLE postgres; INSERT INTO secret VALUES (1)', 'RESET SESSION AUTHORIZATION; INSERT INTO secret VALUES (1)',
 	'SET SESSION AUTHORIZATION postgres', 'RESET ROLE; INSERT INTO secret VALUES (1)', 'COMMIT; INSERT INTO secret VALUES (1)',
 	"UPDATE databricks.run_requests SET requested_by = 'postgres'",
-	"CREATE OR REPLACE FUNCTION databricks.run_worker_once() RETURNS void LANGUAGE sql AS ''")
+	"CREATE OR REPLACE FUNCTION databricks.run_worker_once() RETURNS void LANGUAGE sql AS ''",
+	'SET SESSION AUTHORIZATION DEFAULT; INSERT INTO secret VALUES (1)', 'ALTER ROLE alice SUPERUSER',
+	"DO 'BEGIN PERFORM set_config(''role'', ''postgres'', false); INSERT INTO public.secret VALUES (1); END'",
+	"CREATE OR REPLACE FUNCTION work.deferred() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN INSERT INTO public.secret VALUES (1); RETURN NULL; END'; INSERT INTO work.bait VALUES (2)",
+	"CREATE FUNCTION databricks.now() RETURNS timestamptz LANGUAGE sql AS ''", "INSERT INTO databricks.run_request_cancels VALUES (1, 'x')",
+	"CREATE TRIGGER t AFTER UPDATE ON databricks.run_requests EXECUTE FUNCTION work.deferred()")
 {
 	(my $quoted = $sql) =~ s/'/''/g;
 	$a = as_alice("SELECT databricks.enqueue_run_now($good, on_success => '$quoted')");
 	$error = end_of($a, 'failed', "no way: $sql");
-	like($error, qr/permission denied|cannot be run|transaction|must be owner/, 'for lack of rights');
+	like($error, qr/permission denied|cannot be run|transaction|must be (?:owner|superuser)/, 'for lack of rights');
 }
 is(value('SELECT count(*) FROM secret'), '0', 'nothing got through');
+
+# What runs at the commit, or was set for the role, is still only the role's.
+as_alice('ALTER ROLE alice SET search_path = work; ALTER ROLE alice SET default_transaction_isolation = serializable');
+$a = as_alice("SELECT databricks.enqueue_run_now($good, on_success => 'DECLARE c CURSOR WITH HOLD FOR SELECT note(''held'', \$1, \$2)')");
+end_of($a, 'succeeded', 'a cursor that is filled at the commit');
+is(value("SELECT role, login FROM work.log WHERE what = 'held'"), 'alice|alice', 'is filled as the role, with its settings');
+as_alice('ALTER ROLE alice SET default_transaction_read_only = on');
+$a = as_alice("BEGIN READ WRITE; SELECT databricks.enqueue_run_now($good, on_success => 'SELECT 1'); COMMIT");
+value('ALTER ROLE alice RESET ALL');
+end_of($a, 'succeeded', 'settings that a role has and loses again do no lasting harm');
 $a = as_alice("SELECT databricks.enqueue_run_now($good, on_success => 'SELECT databricks.run_now($good)')");
 like(end_of($a, 'failed', 'no calls of the service in it'), qr/cannot call a workspace/, 'with the reason');
 is(sql_error($node, "SET ROLE nologin; SELECT databricks.enqueue_run_now($good, on_success => 'SELECT 1')")->{state},

@@ -88,6 +88,8 @@ my @kinds = (
 	sub { 'BEGIN; ' . enqueue($_[0]) . "; PREPARE TRANSACTION '$_[0]'; COMMIT PREPARED '$_[0]'" },
 	sub { 'BEGIN; ' . enqueue($_[0]) . "; PREPARE TRANSACTION '$_[0]'; ROLLBACK PREPARED '$_[0]'" });
 
+# A byte for each that was asked for, so that the kills fall among all of them.
+pipe(my $progress, my $asked_one) or die "pipe: $!";
 my @children;
 foreach my $session (1 .. $sessions)
 {
@@ -101,11 +103,27 @@ foreach my $session (1 .. $sessions)
 		foreach my $i (1 .. $share)
 		{
 			eval { wait_until_up(); attempt($kinds[ int(rand(@kinds)) ]->("s$session-$i")); };
+			syswrite($asked_one, '.');
 			wait_a_while($span);
 		}
 		POSIX::_exit(0);
 	}
 	push @children, $pid;
+}
+close($asked_one);
+my $asked = 0;
+
+# Wait until this share of the requests was asked for.
+sub wait_for_share
+{
+	my ($share) = @_;
+	while ($asked < $share * $requests)
+	{
+		my $got = sysread($progress, my $bytes, int($share * $requests) + 1 - $asked);
+		return if !$got;    # all are done
+		$asked += $got;
+	}
+	return;
 }
 
 # --- those who kill -------------------------------------------------------------------
@@ -121,6 +139,7 @@ for (my $i = 0; $i < $kills; $i++)
 	# Some runs fail, so that there are second attempts.
 	$workspace->post('plans',
 		{ match => { job_id => $job }, plan => { setup_ms => 0, duration_ms => 5, result => 'FAILED' }, count => 2 });
+	wait_for_share($i / $kills);
 	wait_a_while($pause);
 
 	my $victim = (qw(worker backend postmaster))[ int(rand(3)) ];
