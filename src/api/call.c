@@ -616,17 +616,21 @@ check_call(const DbxCallSpec *spec, const char **body)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the query string of %s %s has %zu bytes", spec->method,
 						spec->path, strlen(spec->query)),
-				 errdetail("No more than %d are sent.", MAX_QUERY)));
+				 errdetail("No more than %d are sent.", MAX_QUERY),
+				 errhint("Ask for fewer values at a time.")));
 	/* the service speaks UTF-8 whatever the database does */
 	*body = spec->body;
 	if (*body != NULL)
 		*body = dbx_json_to_utf8(*body);
 	effect = dbx_endpoint_effect(spec->method, spec->path, *body);
 	if (effect != DBX_EFFECT_READ && IsTransactionState() && XactReadOnly)
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("cannot call %s %s in a read-only transaction",
-						spec->method, spec->path)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+			 errmsg("cannot call %s %s in a read-only transaction",
+					spec->method, spec->path),
+			 errhint(
+				 "It changes something in the workspace: use a read-write transaction, on the primary server.")));
 	if (effect == DBX_EFFECT_ONCE && spec->repeatable)
 		effect = DBX_EFFECT_IDEMPOTENT;
 	return effect;

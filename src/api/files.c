@@ -203,7 +203,8 @@ dbx_file_alloc(const DbxFilePath *path, int64 size)
 				 errmsg("\"%s\" is too large for a value", path->given),
 				 errdetail("It has " INT64_FORMAT
 						   " bytes; a value can have a little less than 1 GB.",
-						   size)));
+						   size),
+				 errhint("A job, or another tool, can read it where it is.")));
 	content = palloc(size + VARHDRSZ);
 	ask_for_large_pages((char *) content, size + VARHDRSZ);
 	SET_VARSIZE(content, size + VARHDRSZ);
@@ -215,7 +216,8 @@ dbx_file_is_directory(const DbxFilePath *path)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_ERROR),
-			 errmsg("\"%s\" is a directory", path->given)));
+			 errmsg("\"%s\" is a directory", path->given),
+			 errhint("list_files() shows what is in it.")));
 }
 
 void

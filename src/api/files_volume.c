@@ -69,10 +69,13 @@ check_directory(const DbxWorkspace *workspace, const DbxFilePath *path,
 
 	/* the answer to HEAD has no words of its own */
 	if (dbx_call_error(call) != NULL && dbx_call_error(call)->status == 404)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("there is no file or directory \"%s\" in workspace \"%s\"",
-						path->given, workspace->name)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("there is no file or directory \"%s\" in workspace \"%s\"",
+					path->given, workspace->name),
+			 errhint(
+				 "list_files() of the directory above shows what is there; upper and lower case matter.")));
 	if (dbx_call_error(call) != NULL)
 		dbx_call_raise(call);
 }
@@ -129,7 +132,8 @@ dbx_volume_upload(const DbxWorkspace *workspace, const DbxFilePath *path,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("a file of more than 5 GB cannot be uploaded at once"),
 				 errdetail("This one has " INT64_FORMAT " bytes.",
-						   (int64) source->length)));
+						   (int64) source->length),
+				 errhint("Write it as several files.")));
 	spec.method = "PUT";
 	spec.path = dbx_file_url(FILES, path->path);
 	spec.query = overwrite ? "overwrite=true" : "overwrite=false";

@@ -31,11 +31,13 @@ struct DbxPager
 static pg_noreturn void
 token_repeats(const char *path)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
-			 errmsg("the pages of %s go round in circles", path),
-			 errdetail(
-				 "The service gave a page token that it had given before.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+		 errmsg("the pages of %s go round in circles", path),
+		 errdetail("The service gave a page token that it had given before."),
+		 errhint(
+			 "This is a fault of the service; try again, and tell its support if it stays.")));
 }
 
 static pg_noreturn void

@@ -331,10 +331,13 @@ fail(const Parser *parser, const char *problem)
 		1;
 
 	if (parser->field < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid cron expression \"%s\"", parser->text),
-				 errdetail("At character %d: %s.", place, problem)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid cron expression \"%s\"", parser->text),
+			 errdetail("At character %d: %s.", place, problem),
+			 errhint(
+				 "Five fields: minute, hour, day of month, month, day of week, as in 30 2 * * mon-fri; or @hourly, @daily, @weekly, @monthly, @yearly.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid cron expression \"%s\"", parser->text),

@@ -199,9 +199,12 @@ prepare_parameters(const char *sql)
 		? ((CachedPlanSource *) linitial(sources))->resultDesc
 		: NULL;
 	if (desc == NULL || desc->natts != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("parameters_sql must be one expression")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_SYNTAX_ERROR),
+			 errmsg("parameters_sql must be one expression"),
+			 errhint(
+				 "An expression over $1, the tick, as it would stand behind SELECT: jsonb_build_object('day', $1::date).")));
 	if (TupleDescAttr(desc, 0)->atttypid != JSONBOID)
 		ereport(
 			ERROR,
@@ -247,10 +250,13 @@ dbx_schedule_parameters(const DbxSchedule *schedule, TimestampTz tick)
 	if (computed == NULL)
 		return schedule->job_parameters;
 	if (!JB_ROOT_IS_OBJECT(computed))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("parameters_sql of schedule \"%s\" gave no JSON object",
-						schedule->name)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("parameters_sql of schedule \"%s\" gave no JSON object",
+					schedule->name),
+			 errhint(
+				 "It must give the parameters of the job: jsonb_build_object('day', $1::date).")));
 	if (schedule->job_parameters == NULL)
 		return computed;
 	return DatumGetJsonbP(

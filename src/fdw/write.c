@@ -172,10 +172,13 @@ databricksPlanForeignModify(PlannerInfo *root, ModifyTable *plan,
 						table->name),
 				 errhint("%s", writer->delete_hint)));
 	if (plan->onConflictAction != ONCONFLICT_NONE)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("ON CONFLICT is not supported for foreign table \"%s\"",
-						table->name)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("ON CONFLICT is not supported for foreign table \"%s\"",
+					table->name),
+			 errhint(
+				 "Each row is one call of the service. upsert_job() creates or replaces a job by its name, INSERT INTO secrets overwrites.")));
 
 	if (plan->returningLists != NIL)
 	{

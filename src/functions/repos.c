@@ -47,10 +47,13 @@ find_repo(const DbxWorkspace *workspace, const char *path, int64 *repo_id)
 	type = dbx_json_string(dbx_json_get(status, "object_type"));
 	if (type == NULL || strcmp(type, "REPO") != 0 ||
 		!dbx_json_int64(dbx_json_get(status, "object_id"), repo_id))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" is not a Git folder", path),
-				 type ? errdetail("It is of type %s.", type) : 0));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" is not a Git folder", path),
+			 type ? errdetail("It is of type %s.", type) : 0,
+			 errhint(
+				 "Give the path of the Git folder itself, or import_notebook() for a single notebook.")));
 	return true;
 }
 
@@ -75,9 +78,12 @@ databricks_known_repo(PG_FUNCTION_ARGS)
 	dbx_arg_require(fcinfo, 0, "path");
 	workspace = dbx_arg_workspace(fcinfo, 1);
 	if (!find_repo(workspace, dbx_arg_text(fcinfo, 0), &repo_id))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("there is no Git folder \"%s\" in workspace \"%s\"",
-						dbx_arg_text(fcinfo, 0), workspace->name)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("there is no Git folder \"%s\" in workspace \"%s\"",
+					dbx_arg_text(fcinfo, 0), workspace->name),
+			 errhint(
+				 "Foreign table repos shows those there are; create_repo() makes one.")));
 	PG_RETURN_INT64(repo_id);
 }

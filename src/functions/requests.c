@@ -189,11 +189,14 @@ judge_request(int64 request_id, const DbxRequestLook *look)
 	else if (strcmp(look->state, "skipped") == 0 ||
 			 strcmp(look->state, "expired") == 0)
 		sqlstate = ERRCODE_RUN_SKIPPED;
-	ereport(ERROR,
-			(errcode(sqlstate),
-			 errmsg("request " INT64_FORMAT " ended %s%s%s", request_id,
-					look->state, look->last_error ? ": " : "",
-					look->last_error ? look->last_error : "")));
+	ereport(
+		ERROR,
+		(errcode(sqlstate),
+		 errmsg("request " INT64_FORMAT " ended %s%s%s", request_id,
+				look->state, look->last_error ? ": " : "",
+				look->last_error ? look->last_error : ""),
+		 errhint(
+			 "Its row in run_requests has the attempts and the error; retry_request() makes one attempt more.")));
 }
 
 static void

@@ -301,11 +301,14 @@ databricks_query(PG_FUNCTION_ARGS)
 		for (i = 0; i < rows.count; i++)
 			appendStringInfo(&list, "%s\"%s\" %s", i ? ", " : "", rows.names[i],
 							 rows.types[i]);
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("the statement returned %d columns, but %d are declared",
-						rows.count, rows.desc->natts),
-				 errdetail("It returned: %s.", list.data)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("the statement returned %d columns, but %d are declared",
+					rows.count, rows.desc->natts),
+			 errdetail("It returned: %s.", list.data),
+			 errhint(
+				 "Declare as many: SELECT * FROM databricks.query(...) AS t(a text, b bigint). query_json() needs no declaration.")));
 	}
 	rows.input = palloc(sizeof(FmgrInfo) * Max(rows.count, 1));
 	rows.parameters = palloc(sizeof(Oid) * Max(rows.count, 1));

@@ -113,8 +113,8 @@ dbx_data_migrate(void)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg(
-				 "extension \"databricks\" is not installed in this database")));
+			 errmsg("extension \"databricks\" is not installed in this database"),
+			 errhint("CREATE EXTENSION databricks; as a superuser.")));
 
 	if (dbx_data_exists(&extension))
 	{
@@ -137,8 +137,8 @@ dbx_data_migrate(void)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg(
-				 "extension \"databricks\" is not installed in this database")));
+			 errmsg("extension \"databricks\" is not installed in this database"),
+			 errhint("CREATE EXTENSION databricks; as a superuser.")));
 
 	/*
 	 * Were this called from an extension's script, what is made would become a

@@ -156,9 +156,12 @@ check_arguments(const DbxEnqueue *request)
 				 errmsg("not_before and expires_at must be finite")));
 	if (request->expires_at != 0 && request->not_before != 0 &&
 		request->expires_at <= request->not_before)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("expires_at must be later than not_before")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("expires_at must be later than not_before"),
+			 errhint(
+				 "expires_at is until when the request may be sent at the latest.")));
 	if (request->retry_delay != NULL &&
 		(request->retry_delay->month < 0 || request->retry_delay->day < 0 ||
 		 request->retry_delay->time < 0))
@@ -631,7 +634,9 @@ no_such_request(int64 request_id)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("there is no request " INT64_FORMAT, request_id),
-			 errdetail("Requests of other roles do not count.")));
+			 errdetail("Requests of other roles do not count."),
+			 errhint(
+				 "SELECT request_id FROM databricks.run_requests; lists yours.")));
 }
 
 static bool

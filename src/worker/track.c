@@ -172,9 +172,12 @@ owned_server(const char *name)
 	ForeignServer *server = GetForeignServerByName(name, false);
 
 	if (!dbx_workspace_is_ours(server->serverid))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("server \"%s\" is not a Databricks workspace", name)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("server \"%s\" is not a Databricks workspace", name),
+			 errhint(
+				 "SELECT name FROM databricks.workspaces; lists those there are.")));
 	if (!object_ownercheck(ForeignServerRelationId, server->serverid,
 						   GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_FOREIGN_SERVER, name);

@@ -242,9 +242,12 @@ evaluate(TriggerData *trigger, const char *expression)
 							  2, types, values, nulls, false,
 							  0) != SPI_OK_SELECT ||
 		SPI_processed != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the expression did not give one value")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("the expression did not give one value"),
+			 errhint(
+				 "It must give one row with one value, the job_parameters as jsonb.")));
 	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
 						  &isnull);
 	if (!isnull)

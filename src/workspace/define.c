@@ -93,7 +93,8 @@ dbx_workspace_define(const char *name, List *options, bool *created)
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("server \"%s\" exists and is not a Databricks workspace",
 						name),
-				 errdetail("It belongs to another foreign-data wrapper.")));
+				 errdetail("It belongs to another foreign-data wrapper."),
+				 errhint("Choose another name for the workspace.")));
 	options = as_changes(options, server->options);
 	if (options != NIL)
 	{
@@ -189,10 +190,13 @@ dbx_workspace_json_options(const DbxJson *object, const char *what)
 				value = (Node *) makeString(pstrdup(dbx_json_text(member)));
 				break;
 			default:
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("option \"%s\" in %s is not a plain value",
-								dbx_json_name(member), what)));
+				ereport(
+					ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" in %s is not a plain value",
+							dbx_json_name(member), what),
+					 errhint(
+						 "Values of options are text, numbers, true or false; null drops the option.")));
 		}
 		options = lappend(options,
 						  makeDefElem(pstrdup(dbx_json_name(member)), value, -1));

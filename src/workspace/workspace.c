@@ -381,9 +381,12 @@ dbx_workspace_resolve(const char *name, Oid userid)
 	if (server == NULL)
 		no_such_workspace(name, userid);
 	if (server->fdwid != dbx_workspace_wrapper())
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("server \"%s\" is not a Databricks workspace", name),
-				 errdetail("It belongs to another foreign-data wrapper.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("server \"%s\" is not a Databricks workspace", name),
+			 errdetail("It belongs to another foreign-data wrapper."),
+			 errhint(
+				 "SELECT name FROM databricks.workspaces; lists those there are.")));
 	return dbx_workspace_by_server(server->serverid, userid);
 }

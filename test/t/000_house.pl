@@ -97,6 +97,28 @@ like($control, qr/^relocatable = false$/m, 'not relocatable');
 like($control, qr/^superuser = true$/m, 'for superusers');
 like($control, qr/^trusted = false$/m, 'not trusted');
 
+# --- what errors say ---------------------------------------------------------
+#
+# A message is one line without a capital and a period; details and hints are
+# sentences, a hint may also be a command.
+
+my %said;
+foreach my $file (glob("$top/src/*.c $top/src/*/*.c"))
+{
+	my $code = slurp_file($file);
+	while ($code =~ /\berr(msg|detail|hint)(?:_internal)?\(\s*((?:"(?:[^"\\]|\\.)*"\s*(?:[A-Z][A-Z0-9_]+\s*)?)+)/g)
+	{
+		my ($kind, $text) = ($1, $2);
+		$text =~ s/"\s*[A-Z][A-Z0-9_]+\s*"?/%d/g;
+		$text =~ s/"\s*"//g;
+		$text =~ s/^"|"\s*$//g;
+		push @{ $said{$kind} }, [ $text, substr($file, length("$top/src/")) ] unless $text eq '%s';
+	}
+}
+cmp_ok(scalar @{ $said{msg} }, '>', 150, 'there are messages to look at');
+is_deeply([ grep { $_->[0] =~ /\.$|\\n|^[A-Z][a-z]/ && $_->[0] !~ /^(?:Databricks|PostgreSQL)/ } @{ $said{msg} } ], [], 'messages have no capital, no period, one line');
+is_deeply([ grep { $_->[0] !~ /[.;:?]$|%s$/ || $_->[0] !~ /^(?:[A-Z"\\%]|[a-z_.]+\(|[a-z_.]+ )/ } @{ $said{detail} }, @{ $said{hint} } ], [], 'details and hints are sentences');
+
 my $node = new_node('house', extension => 0);
 
 $node->safe_psql('postgres', 'CREATE ROLE mallory');
