@@ -80,6 +80,9 @@ EXPLAIN (COSTS OFF, VERBOSE) SELECT run_id FROM runs WHERE job_id > 7;
 EXPLAIN (COSTS OFF, VERBOSE) SELECT run_id FROM runs WHERE job_id = run_id;
 EXPLAIN (COSTS OFF, VERBOSE) SELECT run_id FROM runs WHERE run_id = original_attempt_run_id;
 EXPLAIN (COSTS OFF, VERBOSE) SELECT run_id FROM runs WHERE job_id = 7 OR job_id = 8;
+EXPLAIN (COSTS OFF, VERBOSE) SELECT job_id FROM runs WHERE run_id = 7 OR 5000000000 = run_id OR run_id = 7;
+EXPLAIN (COSTS OFF, VERBOSE) SELECT run_id FROM runs WHERE job_id = 7 OR run_type = 'JOB_RUN';
+EXPLAIN (COSTS OFF, VERBOSE) SELECT run_id FROM runs WHERE job_id = 7 OR job_id > 8;
 EXPLAIN (COSTS OFF, VERBOSE) SELECT run_id FROM runs WHERE NOT job_id = 7;
 
 -- times: milliseconds, rounded outward

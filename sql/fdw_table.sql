@@ -69,8 +69,20 @@ CREATE FOREIGN TABLE named (id bigint OPTIONS (path 'job_id'), title text OPTION
 	SERVER "Fdw Table" OPTIONS (resource 'jobs');
 EXPLAIN (COSTS OFF) SELECT title FROM named WHERE id = 5;
 EXPLAIN (COSTS OFF) SELECT id FROM named WHERE title = 'x';
-ALTER FOREIGN TABLE named ADD COLUMN more text OPTIONS (path 'no.such');
+-- and what is at any path; what lists do not show is asked for where it is used
+ALTER FOREIGN TABLE named ADD COLUMN more jsonb OPTIONS (path 'settings.email_notifications.on_failure'),
+	ADD COLUMN tasks_as_text text OPTIONS (path 'settings.tasks'), ADD COLUMN made bigint OPTIONS (path 'created_time');
+EXPLAIN (COSTS OFF) SELECT id, more, made FROM named;
+EXPLAIN (COSTS OFF) SELECT id, tasks_as_text FROM named WHERE more IS NOT NULL;
+ALTER FOREIGN TABLE named ADD COLUMN wrong text OPTIONS (path 'settings..name');
+ALTER FOREIGN TABLE named ADD COLUMN wrong text OPTIONS (path '.settings');
+ALTER FOREIGN TABLE named ADD COLUMN wrong text OPTIONS (path '=path');
+ALTER FOREIGN TABLE named ADD COLUMN wrong text OPTIONS (path '');
+ALTER FOREIGN TABLE named ADD COLUMN wrong numeric OPTIONS (path 'settings.timeout_seconds');
 EXPLAIN (COSTS OFF) SELECT id FROM named;
+ALTER FOREIGN TABLE named DROP COLUMN wrong, ADD COLUMN above bigint OPTIONS (path '^job_id');
+EXPLAIN (COSTS OFF) SELECT id FROM named;
+ALTER FOREIGN TABLE named DROP COLUMN above;
 ALTER FOREIGN TABLE named ALTER COLUMN more OPTIONS (ADD resource 'jobs');
 DROP FOREIGN TABLE named;
 

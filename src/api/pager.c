@@ -141,6 +141,27 @@ dbx_pager_expired(const DbxPager *pager)
 	return pager->expired;
 }
 
+/* Was it the page token that was refused?  There is no code for that. */
+static bool
+is_about_token(const DbxApiError *error)
+{
+	static const char *const words[] = {"token", "cursor", "expired"};
+	char					*message = pstrdup(error->message);
+	char					*at;
+	int						 i;
+
+	if (error->status != 400)
+		return false;
+	for (at = message; *at; at++)
+		*at = (char) pg_tolower((unsigned char) *at);
+	for (i = 0; i < (int) lengthof(words); i++)
+	{
+		if (strstr(message, words[i]) != NULL)
+			return true;
+	}
+	return false;
+}
+
 /*
  * The answer of the call under way.  NULL: the list is empty, because what it
  * was to be about does not exist, or its page token has expired.  Later pages
@@ -158,9 +179,7 @@ page_answer(DbxPager *pager)
 	if (error == NULL)
 		answer = dbx_call_json(call);
 	else if (pager->spec.tell_expired && pager->token != NULL &&
-			 error->status == 400 &&
-			 (strstr(error->message, "page token") != NULL ||
-			  strstr(error->message, "page_token") != NULL))
+			 is_about_token(error))
 		pager->expired = true;
 	else if (!pager->spec.missing_is_empty || pager->pages.count > 0 ||
 			 !error->not_found)

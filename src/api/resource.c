@@ -131,7 +131,7 @@ dbx_resource_row_value(const DbxColumn *column, const DbxRow *row,
 	Datum				 value = (Datum) 0;
 
 	position.table = table;
-	position.column = column->name;
+	position.column = column->label != NULL ? column->label : column->name;
 	callback.callback = conversion_error_callback;
 	callback.arg = &position;
 	callback.previous = error_context_stack;

@@ -55,6 +55,7 @@ typedef struct DbxColumn
 											 * the parent, "=..." a value that
 											 * the list was asked for with */
 	const char *comment;
+	const char *label; /* what messages call it; NULL: its name */
 } DbxColumn;
 
 /* What a condition on a column lets us ask the service for. */

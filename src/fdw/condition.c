@@ -15,6 +15,7 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
+#include "parser/parse_coerce.h"
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
@@ -23,6 +24,8 @@
 
 static DbxCondition *read_condition(PlannerInfo *root, const DbxTable *table,
 									Index varno, Expr *clause);
+static DbxCondition *read_alternatives(PlannerInfo *root, const DbxTable *table,
+									   Index varno, BoolExpr *clause);
 static DbxCondition *read_truth(const DbxTable *table, Index varno,
 								Expr *clause);
 static int			 column_of(const DbxTable *table, Index varno, Node *node);
@@ -245,6 +248,8 @@ read_condition(PlannerInfo *root, const DbxTable *table, Index varno,
 		collation = op->inputcollid;
 		is_array = true;
 	}
+	else if (is_orclause(clause))
+		return read_alternatives(root, table, varno, (BoolExpr *) clause);
 	else
 		return read_truth(table, varno, clause);
 
@@ -268,6 +273,45 @@ read_condition(PlannerInfo *root, const DbxTable *table, Index varno,
 	condition->strategy = strategy;
 	condition->is_array = is_array;
 	condition->value = (Expr *) right;
+	return condition;
+}
+
+/* "column = value OR column = value ..." is what "column IN (...)" is. */
+static DbxCondition *
+read_alternatives(PlannerInfo *root, const DbxTable *table, Index varno,
+				  BoolExpr *clause)
+{
+	DbxCondition *condition = NULL;
+	ArrayExpr	 *array = makeNode(ArrayExpr);
+	ListCell	 *cell;
+
+	foreach(cell, clause->args)
+	{
+		DbxCondition *one = read_condition(root, table, varno,
+										   (Expr *) lfirst(cell));
+		Node		 *value;
+
+		if (one == NULL || one->is_array ||
+			one->strategy != BTEqualStrategyNumber ||
+			(condition != NULL && one->column != condition->column))
+			return NULL;
+		condition = one;
+		array->element_typeid = table->res->columns[one->column].type;
+		value = coerce_to_target_type(NULL, (Node *) one->value,
+									  exprType((Node *) one->value),
+									  array->element_typeid, -1,
+									  COERCION_IMPLICIT, COERCE_IMPLICIT_CAST,
+									  -1);
+		if (value == NULL)
+			return NULL;
+		array->elements = lappend(array->elements, value);
+	}
+	array->array_typeid = get_array_type(array->element_typeid);
+	array->location = -1;
+	if (!OidIsValid(array->array_typeid))
+		return NULL;
+	condition->is_array = true;
+	condition->value = (Expr *) eval_const_expressions(root, (Node *) array);
 	return condition;
 }
 

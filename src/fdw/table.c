@@ -4,14 +4,16 @@
  *
  * Separate because planning, scanning and import all need it.  Columns are
  * matched by name, so that they may be dropped or stand in another order; the
- * resource is named by an option, so that the table may be renamed.  The
- * result lives in the current memory context and points into the descriptor,
- * which is constant; it holds nothing of the catalogs.
+ * resource is named by an option, so that the table may be renamed.  A column may
+ * also show what is at any path of the element.  The result lives in the current
+ * memory context and points into the descriptor, which is constant; it holds nothing
+ * of the catalogs.
  */
 #include "postgres.h"
 
 #include "access/tupdesc.h"
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_type_d.h"
 #include "commands/defrem.h"
 #include "foreign/foreign.h"
 #include "lib/stringinfo.h"
@@ -22,7 +24,8 @@
 #include "workspace/option.h"
 
 static const DbxResource *table_resource(Relation rel);
-static int				  match_column(Relation rel, const DbxResource *res,
+static void				  match_columns(DbxTable *table);
+static void				  check_column(const DbxTable *table, int index,
 									   Form_pg_attribute attribute);
 
 /*
@@ -35,7 +38,6 @@ dbx_fdw_table(Relation rel)
 	ForeignTable *foreign = GetForeignTable(RelationGetRelid(rel));
 	TupleDesc	  desc = RelationGetDescr(rel);
 	ListCell	 *cell;
-	int			  i;
 
 	table->relid = RelationGetRelid(rel);
 	table->name = pstrdup(RelationGetRelationName(rel));
@@ -56,14 +58,7 @@ dbx_fdw_table(Relation rel)
 	table->desc = CreateTupleDescCopy(desc);
 	table->natts = desc->natts;
 	table->columns = (int *) palloc(Max(desc->natts, 1) * sizeof(int));
-	for (i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(desc, i);
-
-		table->columns[i] = attribute->attisdropped
-			? -1
-			: match_column(rel, table->res, attribute);
-	}
+	match_columns(table);
 	return table;
 }
 
@@ -111,39 +106,180 @@ table_resource(Relation rel)
 	return NULL; /* keep compilers quiet */
 }
 
-/* By the option "path" if there is one, as a name or as a path, else by name. */
-static int
-column_index(Relation rel, const DbxResource *res, Form_pg_attribute attribute)
+/* The option "path" of a column, NULL if there is none. */
+static const char *
+path_option(Oid relid, AttrNumber attno)
 {
 	ListCell *cell;
 
-	foreach(cell,
-			GetForeignColumnOptions(RelationGetRelid(rel), attribute->attnum))
+	foreach(cell, GetForeignColumnOptions(relid, attno))
 	{
 		DefElem *def = lfirst_node(DefElem, cell);
-		int		 index;
-		int		 i;
 
-		if (strcmp(def->defname, "path") != 0)
-			continue;
-		index = dbx_resource_column(res, defGetString(def));
-		for (i = 0; index < 0 && i < res->ncolumns; i++)
-		{
-			if (res->columns[i].paths[0] != NULL &&
-				strcmp(res->columns[i].paths[0], defGetString(def)) == 0)
-				index = i;
-		}
-		return index;
+		if (strcmp(def->defname, "path") == 0)
+			return defGetString(def);
 	}
-	return dbx_resource_column(res, NameStr(attribute->attname));
+	return NULL;
 }
 
+/*
+ * The column of the resource that an attribute shows: that of its own name or, with
+ * a path, the one called so or read from there.  -1: none; a path that is a column's
+ * may also be shown as another type than that.
+ */
 static int
-match_column(Relation rel, const DbxResource *res, Form_pg_attribute attribute)
+named_column(const DbxResource *res, const char *path,
+			 Form_pg_attribute attribute)
 {
-	int			   index = column_index(rel, res, attribute);
-	StringInfoData names;
-	int			   i;
+	int index = dbx_resource_column(res,
+									path != NULL ? path
+												 : NameStr(attribute->attname));
+	int i;
+
+	if (path == NULL ||
+		(index >= 0 && res->columns[index].type == attribute->atttypid))
+		return index;
+	for (i = 0; i < res->ncolumns; i++)
+	{
+		if (res->columns[i].paths[0] != NULL &&
+			strcmp(res->columns[i].paths[0], path) == 0)
+			return res->columns[i].type == attribute->atttypid ? i : -1;
+	}
+	return index;
+}
+
+static bool
+begins_with(const char *path, const char *beginning)
+{
+	Size length = strlen(beginning);
+
+	return strncmp(path, beginning, length) == 0 &&
+		(path[length] == '\0' || path[length] == '.');
+}
+
+/*
+ * What has to be asked for so that something at this path is there: as for the
+ * columns that are in it or that it is in.  A column that holds others of these
+ * does not count for what else is in it.
+ */
+static int
+path_flags(const DbxResource *res, const char *path)
+{
+	int flags = 0;
+	int i;
+	int k;
+
+	for (i = 0; i < res->ncolumns; i++)
+	{
+		const char *other = res->columns[i].paths[0];
+		bool		holds = false;
+
+		if (other == NULL || res->columns[i].flags == 0)
+			continue;
+		for (k = 0; k < res->ncolumns; k++)
+			holds |= k != i && res->columns[k].flags != 0 &&
+				res->columns[k].paths[0] != NULL &&
+				begins_with(res->columns[k].paths[0], other);
+		if (begins_with(other, path) || (!holds && begins_with(path, other)))
+			flags |= res->columns[i].flags;
+	}
+	return flags;
+}
+
+/* A column of our own: what is at a path of the element, as this type. */
+static DbxColumn
+path_column(const DbxTable *table, const char *path, Form_pg_attribute attribute)
+{
+	static const struct
+	{
+		Oid		   type;
+		DbxConvert convert;
+	} converts[] = {{INT8OID, DBX_CONVERT_BIGINT},
+					{INT4OID, DBX_CONVERT_INTEGER},
+					{BOOLOID, DBX_CONVERT_BOOLEAN},
+					{TEXTOID, DBX_CONVERT_TEXT},
+					{TIMESTAMPTZOID, DBX_CONVERT_TIME_MS},
+					{INTERVALOID, DBX_CONVERT_DURATION_MS},
+					{JSONBOID, DBX_CONVERT_JSONB},
+					{FLOAT8OID, DBX_CONVERT_DOUBLE}};
+	DbxColumn column = {0};
+	int		  i;
+
+	column.name = path;
+	column.type = attribute->atttypid;
+	column.flags = path_flags(table->res, path);
+	column.paths[0] = path;
+	if (path[0] == '^' && table->res->unnest == NULL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FDW_COLUMN_NAME_NOT_FOUND),
+			 errmsg("path \"%s\" of column \"%s\" of foreign table \"%s\" leads nowhere",
+					path, NameStr(attribute->attname), table->name),
+			 errdetail("Rows of resource \"%s\" are not part of something.",
+					   table->res->name)));
+	for (i = 0; i < (int) lengthof(converts); i++)
+	{
+		if (converts[i].type == attribute->atttypid)
+		{
+			column.convert = converts[i].convert;
+			return column;
+		}
+	}
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FDW_INVALID_DATA_TYPE),
+		 errmsg("column \"%s\" of foreign table \"%s\" has type %s, which nothing of the service is shown as",
+				NameStr(attribute->attname), table->name,
+				format_type_be(attribute->atttypid)),
+		 errhint(
+			 "Types for a path are bigint, integer, boolean, text, jsonb, double precision, timestamp with time zone (of milliseconds since 1970) and interval (of milliseconds).")));
+	return column; /* keep compilers quiet */
+}
+
+/*
+ * Match the attributes with the columns of the resource.  The table gets a resource
+ * of its own, in which columns are called as in the table, and with those by path.
+ */
+static void
+match_columns(DbxTable *table)
+{
+	DbxResource *res = (DbxResource *) palloc(sizeof(DbxResource));
+	DbxColumn	*columns = (DbxColumn *) palloc(
+		  (table->res->ncolumns + table->natts) * sizeof(DbxColumn));
+	int i;
+
+	*res = *table->res;
+	memcpy(columns, res->columns, res->ncolumns * sizeof(DbxColumn));
+	for (i = 0; i < table->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(table->desc, i);
+		const char		 *path;
+
+		table->columns[i] = -1;
+		if (attribute->attisdropped)
+			continue;
+		path = path_option(table->relid, attribute->attnum);
+		table->columns[i] = named_column(table->res, path, attribute);
+		if (table->columns[i] >= 0 || path == NULL)
+			check_column(table, table->columns[i], attribute);
+		else
+		{
+			columns[res->ncolumns] = path_column(table, path, attribute);
+			table->columns[i] = res->ncolumns++;
+		}
+		columns[table->columns[i]].label = NameStr(attribute->attname);
+	}
+	res->columns = columns;
+	table->res = res;
+}
+
+/* Is it a column of the resource, and of its type? */
+static void
+check_column(const DbxTable *table, int index, Form_pg_attribute attribute)
+{
+	const DbxResource *res = table->res;
+	StringInfoData	   names;
+	int				   i;
 
 	if (index < 0)
 	{
@@ -155,9 +291,8 @@ match_column(Relation rel, const DbxResource *res, Form_pg_attribute attribute)
 			ERROR,
 			(errcode(ERRCODE_FDW_COLUMN_NAME_NOT_FOUND),
 			 errmsg("column \"%s\" of foreign table \"%s\" is no column of resource \"%s\"",
-					NameStr(attribute->attname), RelationGetRelationName(rel),
-					res->name),
-			 errhint("Its columns are: %s. The option \"path\" of a column names the one it shows.",
+					NameStr(attribute->attname), table->name, res->name),
+			 errhint("Its columns are: %s. The option \"path\" of a column names the one it shows, or a path in what the service sends.",
 					 names.data)));
 	}
 	if (attribute->atttypid != res->columns[index].type)
@@ -165,14 +300,13 @@ match_column(Relation rel, const DbxResource *res, Form_pg_attribute attribute)
 			ERROR,
 			(errcode(ERRCODE_FDW_INVALID_DATA_TYPE),
 			 errmsg("column \"%s\" of foreign table \"%s\" has type %s, but resource \"%s\" gives %s",
-					NameStr(attribute->attname), RelationGetRelationName(rel),
+					NameStr(attribute->attname), table->name,
 					format_type_be(attribute->atttypid), res->name,
 					dbx_resource_type_name(&res->columns[index])),
 			 errhint("ALTER FOREIGN TABLE %s ALTER COLUMN %s TYPE %s.",
-					 quote_identifier(RelationGetRelationName(rel)),
+					 quote_identifier(table->name),
 					 quote_identifier(NameStr(attribute->attname)),
 					 dbx_resource_type_name(&res->columns[index]))));
-	return index;
 }
 
 /*

@@ -32,6 +32,7 @@
 
 typedef enum OptionType
 {
+	OPTION_PATH,
 	OPTION_TEXT,
 	OPTION_HOST, /* sets workspace_id too, from a pasted address */
 	OPTION_URL,	 /* an address without query */
@@ -152,8 +153,8 @@ static const Option options[] = {
 	TEXT_OPTION(profile, MAPPING, READS_FILES),
 	/* address of an HTTP proxy */
 	TEXT_OPTION(proxy, SERVER, 0),
-	/* which column of the resource this one is */
-	{"path", COLUMN, OPTION_TEXT, 0, -1, 0, 0, NULL, NULL},
+	/* which column of the resource this one is, or where in its JSON it is */
+	{"path", COLUMN, OPTION_PATH, 0, -1, 0, 0, NULL, NULL},
 	/* are conditions sent to the service? */
 	{"pushdown", TABLE, OPTION_BOOL, 0, -1, 0, 0, NULL, NULL},
 	/* factor on the published limits of requests per second, 0: none */
@@ -370,6 +371,24 @@ check_enum(const Option *option, const char *value)
 			  psprintf("Expected one of: %s.", list_values(option->values)));
 }
 
+/* Names of members with dots between them; "^" leads to what the row is part of. */
+static void
+check_path(const Option *option, const char *value)
+{
+	const char *at = value + (*value == '^');
+
+	do
+	{
+		Size length = strcspn(at, ".^=");
+
+		if (length == 0 || (at[length] != '.' && at[length] != '\0'))
+			bad_value(
+				option, value,
+				"Expected names with a dot between them, such as \"settings.queue.enabled\".");
+		at += length + 1;
+	} while (at[-1] == '.');
+}
+
 /*
  * What becomes part of a header must not break its line; a blank or a quote
  * there was copied along by mistake anyway.
@@ -451,6 +470,9 @@ take_value(const Option *option, const char *value, DbxWorkspace *workspace)
 			host = dbx_workspace_normalize_url(option->name, value);
 			if (field != NULL)
 				*(char **) field = host;
+			break;
+		case OPTION_PATH:
+			check_path(option, value);
 			break;
 		case OPTION_TEXT:
 			if (*value == '\0')

@@ -112,6 +112,37 @@ is( ask("SELECT name, description, creator_user_name, run_as_user_name, tags, pa
 	'the columns of a job');
 
 ###
+# Columns by path
+###
+$workspace->api('POST', '/api/2.2/jobs/update', { job_id => $job, new_settings => {
+	email_notifications => { on_failure => [ 'a@example.com', 'b@example.com' ] } } });
+$node->safe_psql('postgres', <<~'SQL');
+	CREATE FOREIGN TABLE public.by_path (id bigint OPTIONS (path 'job_id'),
+		mails jsonb OPTIONS (path 'settings.email_notifications.on_failure'),
+		zone text OPTIONS (path 'settings.schedule.timezone_id'), queued boolean OPTIONS (path 'settings.queue.enabled'),
+		runs integer OPTIONS (path 'settings.max_concurrent_runs'), nothing text OPTIONS (path 'settings.no.such'),
+		as_text text OPTIONS (path 'settings.tags'), task_list jsonb OPTIONS (path 'settings.tasks'),
+		created bigint OPTIONS (path 'created_time'), wrong integer OPTIONS (path 'settings.tags.team'))
+		SERVER prod OPTIONS (resource 'jobs');
+	CREATE FOREIGN TABLE public.tasks_by_path (id bigint OPTIONS (path '^job_id'), zone text OPTIONS (path '^settings.schedule.timezone_id'),
+		notebook text OPTIONS (path 'notebook_task.notebook_path')) SERVER prod OPTIONS (resource 'job_tasks');
+	SQL
+my $kind;
+foreach my $where ("id = $job", q{zone = 'UTC'})
+{
+	is( ask("SELECT mails, zone, queued, runs, nothing IS NULL, as_text, jsonb_array_length(task_list), created > 1600000000000 FROM by_path WHERE $where"),
+		'["a@example.com", "b@example.com"]|UTC|t|1|t|{"team":"x"}|1|t', "columns by path, where $where");
+}
+$kind = sql_error($node, "UPDATE public.by_path SET mails = '[]' WHERE id = $job");
+like($kind->{message}, qr/"settings.email_notifications.on_failure"|"mails"/, 'which cannot be set');
+is(ask("SELECT zone, notebook IS NOT NULL FROM tasks_by_path WHERE id = $job"), 'UTC|t', 'of tasks, and of their job');
+$kind = sql_error($node, "SELECT wrong FROM public.by_path WHERE id = $job");
+is("$kind->{state} $kind->{detail}", 'HV004 The value is a string: x', 'a type that cannot hold the value');
+my $where = '';
+$node->psql('postgres', "SELECT wrong FROM public.by_path WHERE id = $job", stderr => \$where);
+like($where, qr/^CONTEXT:  column "wrong" of "by_path"$/m, 'is told with table and column');
+
+###
 # More than a page of tasks (case 27)
 ###
 my $long = $workspace->create_job(

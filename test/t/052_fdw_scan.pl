@@ -317,7 +317,7 @@ foreach my $skip (2, 30, 60)
 {
 	$workspace->post('faults', {
 		kind => 'status', status => 400, code => 'INVALID_PARAMETER_VALUE',
-		message => 'The page token has expired.', path => $list_runs, query => 'page_token=',
+		message => ($skip == 2 ? 'Invalid Token.' : 'The page token has expired.'), path => $list_runs, query => 'page_token=',
 		skip => $skip, count => 3 });
 	is((ask($count))[0], $all, "page tokens expire after $skip pages");
 	is(scalar(grep { $_->{left} } @{ $workspace->get('faults')->{faults} }), 0, 'all of them were met');
