@@ -628,6 +628,7 @@ write_history(void *arg)
 	MemoryContext	before = MemoryContextSwitchTo(group->look->context);
 
 	batch.workspace = group->site;
+	batch.begun = group->look->begun;
 	batch.context = group->look->context;
 	batch.alone = true;
 	foreach(cell, group->look->runs)
@@ -728,7 +729,7 @@ log_trouble(FollowGroup *group, const char *text)
 		return;
 	}
 	text = dbx_redact(text);
-	if (group->logged != NULL && strcmp(group->logged, text) == 0)
+	if (dbx_session_same_trouble(text, group->logged))
 		return;
 	if (group->logged != NULL)
 		pfree(group->logged);

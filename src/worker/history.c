@@ -258,8 +258,8 @@ prepare(void)
 		" SELECT $1, $2, 0, now()"
 		" WHERE EXISTS (SELECT FROM databricks.tracking_settings AS s"
 		"  WHERE s.workspace = $1)"
-		" AND NOT EXISTS (SELECT FROM databricks.history_fetches AS f"
-		"  WHERE f.workspace = $1 AND f.run_id = $2 AND f.task_run_id = 0)",
+		" ON CONFLICT (workspace, run_id, task_run_id)"
+		" DO UPDATE SET due_at = now(), failures = 0",
 		lengthof(run_types), run_types);
 	fetched_plan = prepare_statement(
 		"DELETE FROM databricks.history_fetches AS f"
@@ -307,7 +307,8 @@ compare_statement(void)
 	}
 	appendStringInfo(&sql,
 					 ", h.repair_history IS NOT DISTINCT FROM $%d"
-					 " AND h.job_parameters IS NOT DISTINCT FROM $%d",
+					 " AND h.job_parameters IS NOT DISTINCT FROM $%d"
+					 ", " DBX_HISTORY_ACTIVE("h") ", h.updated_at",
 					 RES->ncolumns + 2,
 					 dbx_resource_column(RES, "job_parameters") + 1);
 	appendStringInfo(
@@ -504,9 +505,11 @@ write_run(DbxHistoryBatch *batch, const DbxSeenRun *run)
 		same = !news &&
 			(!run->whole ||
 			 DatumGetBool(SPI_getbinval(tuple, tupdesc, 4, &isnull)));
-		stale = batch->mode != DBX_WRITE_SWEEP &&
-			(!run->ended ||
-			 DatumGetBool(SPI_getbinval(tuple, tupdesc, 5, &isnull)));
+		stale = batch->mode != DBX_WRITE_SWEEP ? !run->ended ||
+				DatumGetBool(SPI_getbinval(tuple, tupdesc, 5, &isnull))
+											   : !run->ended &&
+				DatumGetTimestampTz(SPI_getbinval(tuple, tupdesc, 6, &isnull)) >
+					batch->begun;
 		SPI_freetuptable(SPI_tuptable);
 		if (stale)
 			return false;

@@ -40,10 +40,12 @@ typedef enum DbxWriteMode
 
 typedef struct DbxHistoryBatch
 {
-	const char	 *workspace;
-	List		 *runs; /* of DbxSeenRun * */
-	DbxWriteMode  mode;
-	bool		  alone;   /* each run in a subtransaction of its own */
+	const char	*workspace;
+	List		*runs; /* of DbxSeenRun * */
+	DbxWriteMode mode;
+	TimestampTz begun; /* of a sweep: when it began to ask.  Runs it saw going on
+						  * that changed later are left as they are. */
+	bool		alone;	   /* each run in a subtransaction of its own */
 	const char	 *outputs; /* of which tasks: "failed", "none", "all";
 								 * NULL: not known here */
 	MemoryContext context; /* for the results */

@@ -237,6 +237,23 @@ item_error(const FetchItem *item)
 }
 
 /*
+ * Will it not be better next time?  An answer that was not written is one that
+ * the next sweep knows better: a run that is repaired, or not yet seen to end.
+ */
+static bool
+is_failure(const DbxOutputs *fetch, const FetchItem *item)
+{
+	const DbxApiError *error = item_error(item);
+	const DbxAside	  *aside = hash_search(fetch->tracked->aside, &item->run_id,
+										   HASH_FIND, NULL);
+
+	if (error != NULL)
+		return !error->passing;
+	return item->get == NULL || item->get->foreign ||
+		(aside != NULL && aside->bad);
+}
+
+/*
  * When all calls failed by what passes, that is no matter of single runs: the
  * rows stay as they are, and the activity as a whole is tried later.
  */
@@ -295,8 +312,8 @@ finish_runs(DbxTracked *tracked, DbxOutputs *fetch)
 
 /*
  * The rows that are still there, of a portion that was tried.  "all": those for
- * outputs too, which otherwise look after themselves.  What passes does not count
- * as a failure, so that no outage puts anything off for long.
+ * outputs too, which otherwise look after themselves.  What passes is no failure,
+ * so that no outage puts anything off for long.
  */
 static void
 postpone(DbxOutputs *fetch, bool all)
@@ -324,7 +341,7 @@ postpone(DbxOutputs *fetch, bool all)
 		runs[foreach_current_index(cell)] = Int64GetDatum(item->run_id);
 		tasks[foreach_current_index(cell)] = Int64GetDatum(item->task_run_id);
 		failed[foreach_current_index(cell)] = Int32GetDatum(
-			item_error(item) == NULL || !item_error(item)->passing);
+			is_failure(fetch, item));
 	}
 	values[0] = CStringGetTextDatum(fetch->tracked->name);
 	values[1] = PointerGetDatum(construct_array(runs, count, INT8OID, 8,

@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "access/xact.h"
 #include "catalog/pg_extension.h"
 #include "executor/spi.h"
@@ -122,4 +124,40 @@ dbx_session_error_text(const ErrorData *error)
 	if (error->detail != NULL)
 		text = psprintf("%s (%s)", text, error->detail);
 	return pstrdup(dbx_redact(text));
+}
+
+/* Behind a number or an id: letters and digits with a digit among them. */
+static const char *
+skip_number(const char *p)
+{
+	const char *end = p;
+	bool		digit = false;
+
+	while (isalnum((unsigned char) *end) || *end == '-')
+		digit |= isdigit((unsigned char) *end++) != 0;
+	return digit ? end : p;
+}
+
+bool
+dbx_session_same_trouble(const char *a, const char *b)
+{
+	if (b == NULL)
+		return false;
+	for (;;)
+	{
+		const char *rest_a = skip_number(a);
+		const char *rest_b = skip_number(b);
+
+		if (rest_a != a && rest_b != b)
+		{
+			a = rest_a;
+			b = rest_b;
+		}
+		if (*a != *b)
+			return false;
+		if (*a == '\0')
+			return true;
+		a++;
+		b++;
+	}
 }

@@ -33,4 +33,10 @@ extern ErrorData *dbx_session_try(void (*work)(void *), void *arg);
  */
 extern char *dbx_session_error_text(const ErrorData *error);
 
+/*
+ * Do two texts tell of the same trouble?  Numbers and ids in them may differ: the
+ * service puts the id of the request into many of its messages.  "b" may be NULL.
+ */
+extern bool dbx_session_same_trouble(const char *a, const char *b);
+
 #endif /* DBX_WORKER_SESSION_H */

@@ -453,7 +453,7 @@ log_change(DbxTracked *tracked, const char *what, char **logged,
 		return;
 	}
 	text = dbx_redact(text);
-	if (*logged != NULL && strcmp(*logged, text) == 0)
+	if (dbx_session_same_trouble(text, *logged))
 		return;
 	if (*logged != NULL)
 		pfree(*logged);
@@ -506,6 +506,7 @@ dbx_tracked_write(DbxTracked *tracked, List *runs, DbxWriteMode mode,
 	job.batch.workspace = tracked->name;
 	job.batch.runs = runs;
 	job.batch.mode = mode;
+	job.batch.begun = mode == DBX_WRITE_SWEEP ? time : 0;
 	job.batch.outputs = tracked->outputs;
 	job.batch.context = CurrentMemoryContext;
 	job.also = also;

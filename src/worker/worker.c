@@ -225,7 +225,7 @@ report_error(ErrorData *error)
 	dbx_follow_abandon();
 	dbx_dispatcher_abandon();
 	dbx_shared_error(text);
-	if (logged != NULL && strcmp(logged, error->message) == 0)
+	if (dbx_session_same_trouble(error->message, logged))
 		return;
 	if (logged != NULL)
 		pfree(logged);

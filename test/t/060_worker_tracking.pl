@@ -213,6 +213,35 @@ wait_for_value('and nothing is lost',
 	"SELECT state FROM databricks.run_history WHERE run_id = $many[3]", 'TERMINATED');
 like(log_since($node, $position), qr/works again/, 'the log says that it is over');
 
+# What only people can mend: told once, everywhere, tried less and less often, and
+# taken up again with what happened meanwhile.
+sub told_and_overcome
+{
+	my ($name, $error, $break, $mend, $run) = @_;
+	my $position = log_position($node);
+	$break->();
+	wait_for_value("$name: shown in tracking", "SELECT last_error ~* '$error' FROM databricks.tracking", 't');
+	wait_for_value("$name: and in stat_worker", "SELECT last_error ~* '$error' FROM databricks.stat_worker", 't');
+	wait_for_value("$name: tried less often", q{SELECT next_sweep_at - last_error_at > '1500 ms' FROM databricks.tracking}, 't');
+	my @warnings = log_since($node, $position) =~ /is in trouble/g;
+	is(scalar(@warnings), 1, "$name: told once in the log");
+	$workspace->post('finish', { run_id => $run });
+	$mend->();
+	wait_for_value("$name: overcome, and nothing is lost",
+		"SELECT state, (SELECT last_error IS NULL FROM databricks.tracking) FROM databricks.run_history WHERE run_id = $run", 'TERMINATED|t');
+	return;
+}
+told_and_overcome('a mapping that is gone', 'no user mapping|credentials',
+	sub { value('DROP USER MAPPING FOR CURRENT_USER SERVER prod') },
+	sub { connect_workspace($node, $workspace) }, $many[7]);
+told_and_overcome('a token that has expired', 'token|refused',
+	sub { value(q{ALTER USER MAPPING FOR CURRENT_USER SERVER prod OPTIONS (SET token 'dapi-standin-expired')}) },
+	sub { connect_workspace($node, $workspace) }, $many[8]);
+told_and_overcome('a service that is away', 'away|unavailable|503',
+	sub { $workspace->post('faults', { kind => 'status', status => 503, code => 'TEMPORARILY_UNAVAILABLE', message => 'away', path => '/api/2.2/*', count => undef });
+		value(q{ALTER SERVER prod OPTIONS (ADD retry_timeout '100 ms')}) },
+	sub { $workspace->delete('faults'); value(q{ALTER SERVER prod OPTIONS (DROP retry_timeout)}) }, $many[9]);
+
 # A run that cannot be written does not stop the others.
 value(q{
 	CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS

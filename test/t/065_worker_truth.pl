@@ -109,7 +109,9 @@ my $different = qq{SELECT
 	(SELECT count(*) FROM databricks.history_fetches)};
 my $last = '';
 ok(eval { poll_until('equality', sub { ($last = value($different)) eq '0|0|0' }, $patience) }, 'the history equals what the service says, row by row')
-  or diag("missing or old, surplus, to fetch: $last");
+  or diag("missing or old, surplus, to fetch: $last\n",
+	value('SELECT f, h.state, h.life_cycle_state, h.updated_at FROM databricks.history_fetches AS f LEFT JOIN databricks.run_history AS h USING (workspace, run_id) LIMIT 5'), "\n",
+	value('SELECT sweeps, active_runs, last_error, now() FROM databricks.tracking'));
 
 # A run that was deleted before anybody saw it is nowhere.
 my $deleted = join(',', 0, keys %deleted);
