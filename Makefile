@@ -19,6 +19,9 @@
 #                     leaves it running
 #   bench             benchmarks
 #   lint              clang-tidy and cppcheck; FILES="src/..." chooses
+#   fuzz              libFuzzer, FUZZ_SECONDS=60 for each of FUZZ_TARGETS
+#   sanitize          every test on a server with sanitizers and assertions
+#   valgrind          pg_regress under valgrind; TESTS as for test
 #   test-versions     build and test against the PostgreSQL of newer Debian
 #                     releases (test/versions): VERSIONS="17 18", TESTS as above
 #   test-clients      the vendor's own client against the stand-in workspace
@@ -38,7 +41,8 @@ CLANG_FORMAT ?= $(firstword $(shell command -v clang-format-14 clang-format) cla
 
 # Two levels are all the source tree has: src/ and one folder per area.
 dbx_sources := $(sort $(wildcard src/*.c src/*/*.c))
-dbx_format_files := $(sort $(dbx_sources) $(wildcard src/*.h src/*/*.h))
+dbx_format_files := $(sort $(dbx_sources) $(wildcard src/*.h src/*/*.h) \
+	$(wildcard test/fuzz/*.[ch]))
 
 # The order of the install script is the order of its pieces' names.
 dbx_sql_pieces := $(sort $(wildcard src/sql/*.sql))
@@ -109,7 +113,8 @@ $(dbx_sql_script): $(dbx_sql_pieces) Makefile databricks.control
 	cat $(dbx_sql_pieces) > $@.tmp
 	mv $@.tmp $@
 
-.PHONY: lint test test-versions prove-exactly-once prove-history test-report dist deb test-deb \
+.PHONY: lint fuzz sanitize valgrind \
+	test test-versions prove-exactly-once prove-history test-report dist deb test-deb \
 	demo bench test-clients format format-check
 
 test:
@@ -149,6 +154,12 @@ bench:
 
 lint:
 	@FILES="$(FILES)" test/lint/run
+
+fuzz:
+	@FUZZ_SECONDS="$(FUZZ_SECONDS)" FUZZ_TARGETS="$(FUZZ_TARGETS)" test/fuzz/run
+
+sanitize valgrind:
+	@TESTS="$(TESTS)" KEEP="$(KEEP)" test/$@/run
 
 test-versions:
 	@TESTS="$(TESTS)" VERSIONS="$(VERSIONS)" test/versions

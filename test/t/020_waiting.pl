@@ -140,7 +140,11 @@ foreach my $case (
 	cmp_ok($workspace->calls(path => '/api/2.2/jobs/*') - $calls,
 		'>=', 400, '500 calls were cancelled under way');
 	cmp_ok($descriptors->(), '<=', $fds, '... and left no descriptor open');
-	cmp_ok($resident->() - $kb, '<', 2048, '... nor memory');
+	SKIP:
+	{
+		skip 'figures of an instrumented server', 1 if instrumented();
+		cmp_ok($resident->() - $kb, '<', 2048, '... nor memory');
+	}
 	eval { $session->quit };
 }
 

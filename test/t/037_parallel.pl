@@ -186,7 +186,11 @@ my @jobs = map { $workspace->create_job(name => "job $_") } 1 .. 40;
 	is($run->(50), '50|3276800|t', 'large answers');
 	my $before = $peak->();
 	is($run->(1000), '1000|65536000|t', '... a thousand of them');
-	cmp_ok($peak->() - $before, '<', 24 * 1024, '... without keeping them all in memory');
+	SKIP:
+	{
+		skip 'figures of an instrumented server', 1 if instrumented();
+		cmp_ok($peak->() - $before, '<', 24 * 1024, '... without keeping them all in memory');
+	}
 	$session->quit;
 	$workspace->delete('faults');
 }

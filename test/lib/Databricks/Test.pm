@@ -29,6 +29,7 @@ our @EXPORT = qw(
   connect_workspace
   create_extension
   finish_sql
+  instrumented
   json
   log_position
   log_since
@@ -43,6 +44,13 @@ our @EXPORT = qw(
 # An interrupted test must still come to its END blocks, which stop servers.
 $SIG{$_} = sub { die "interrupted\n" }
   foreach qw(INT TERM HUP);
+
+# Does the server run with sanitizers or under valgrind?  Then it takes memory and
+# time that say nothing of the extension.
+sub instrumented
+{
+	return $ENV{DATABRICKS_TEST_INSTRUMENTED} ? 1 : 0;
+}
 
 # The top of the source tree.
 sub source_tree
