@@ -57,6 +57,7 @@ static void take_lookup(DbxSending *sending);
 static void take_run(DbxSending *sending);
 static void take_error(DbxSending *sending, const DbxApiError *error,
 					   const char *text);
+static bool unauthorised(const DbxApiError *error);
 static void take_raised(DbxSending *sending, const ErrorData *error);
 static void set_answer(DbxSending *sending, DbxSendingAnswer answer,
 					   const char *text);
@@ -297,8 +298,12 @@ dbx_sending_advance(DbxSending *sending)
 		char *text = dbx_call_headline(sending->call);
 
 		/* What ended meanwhile needs no cancel any more. */
-		if (sending->cancel && !error->passing)
-			set_answer(sending, DBX_ANSWER_TOLD, text);
+		if (sending->cancel)
+			set_answer(sending,
+					   error->passing || unauthorised(error)
+						   ? DBX_ANSWER_POSTPONED
+						   : DBX_ANSWER_TOLD,
+					   text);
 		else
 			take_error(sending, error, text);
 	}
@@ -389,15 +394,11 @@ take_run(DbxSending *sending)
 static void
 take_error(DbxSending *sending, const DbxApiError *error, const char *text)
 {
-	bool unauthorised = error->sqlstate ==
-			ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION ||
-		error->sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE;
-
 	sending->site_trouble = error->passing;
 	if (error->unknown_outcome && sending->phase == DBX_SENDING_CALL &&
 		sending->look == NULL)
 		set_answer(sending, DBX_ANSWER_DOUBT, text);
-	else if (sending->in_doubt && (error->passing || unauthorised))
+	else if (sending->in_doubt && (error->passing || unauthorised(error)))
 		set_answer(sending, DBX_ANSWER_DOUBT, text);
 	else if (sending->in_doubt && sending->repair &&
 			 sending->failures < REPAIR_LOOKS)
@@ -410,6 +411,14 @@ take_error(DbxSending *sending, const DbxApiError *error, const char *text)
 							text));
 	else
 		set_answer(sending, DBX_ANSWER_REFUSED, text);
+}
+
+/* Who may not ask has not been told anything. */
+static bool
+unauthorised(const DbxApiError *error)
+{
+	return error->sqlstate == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION ||
+		error->sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE;
 }
 
 /* What was raised before anything was sent. */

@@ -122,6 +122,14 @@ is(value("SELECT databricks.cancel_request($id)"), 'sending', 'and another one')
 poll_until('it ends', sub { value("SELECT finished_at IS NOT NULL FROM databricks.run_requests WHERE request_id = $id") eq 't' });
 is(value("SELECT state, attempt, result_state FROM databricks.run_requests WHERE request_id = $id"), 'canceled|1|CANCELED', 'cancels the run that comes of it');
 
+# One that the service does not take at first.
+$workspace->post('faults', { kind => 'status', status => 401, code => 'UNAUTHENTICATED', path => '/api/2.2/jobs/runs/cancel', count => 2 });
+$id = value("SELECT databricks.enqueue_run_now($long)");
+poll_until('it runs', sub { value("SELECT state FROM databricks.run_requests WHERE request_id = $id") eq 'running' });
+value("SELECT databricks.cancel_request($id)");
+poll_until('it ends', sub { value("SELECT finished_at IS NOT NULL FROM databricks.run_requests WHERE request_id = $id") eq 't' });
+is(value("SELECT state FROM databricks.run_requests WHERE request_id = $id"), 'canceled', 'a cancel that was refused for lack of credentials is told again');
+
 # Two sessions cancel what waits; one that was not committed does not count.
 $id = value("SELECT databricks.enqueue_run_now($job, not_before => now() + interval '1 hour')");
 steps('a: BEGIN', "a: SELECT databricks.cancel_request($id)", "b! SELECT databricks.cancel_request($id)", 'a: ROLLBACK');
