@@ -418,7 +418,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
-	width CONSTANT int := 40;
+	width CONSTANT int := 38;
 	run record;
 	copies bigint := 0;
 	task record;
@@ -446,7 +446,7 @@ BEGIN
 
 	RETURN NEXT left(format('%s  %s  %s  %s', left(coalesce(run.run_name, 'run'), 30), run_id,
 		coalesce(run.result_state, run.state, '?'),
-		date_trunc('second', coalesce(run.run_duration, coalesce(run.end_time, clock_timestamp()) - run.start_time))), 80);
+		date_trunc('second', coalesce(run.run_duration, coalesce(run.end_time, clock_timestamp()) - run.start_time))), 78);
 	span := (SELECT greatest(0.001, extract(epoch FROM max(coalesce(t.end_time, run.end_time, clock_timestamp())) - min(t.start_time)))
 			 FROM databricks.task_history AS t WHERE t.workspace = run.workspace AND t.run_id = gantt.run_id AND t.start_time IS NOT NULL);
 	FOR task IN
@@ -472,12 +472,12 @@ BEGIN
 				'[[:cntrl:]]', ' ', 'g'), 20), 20),
 			rpad(bar, width),
 			lpad(CASE WHEN task.start_time IS NULL THEN '' ELSE databricks.short_time(task.lasts) END, 7),
-			CASE mark WHEN '=' THEN '' ELSE left(coalesce(task.result_state, task.state, ''), 9) END), 80);
+			CASE mark WHEN '=' THEN '' ELSE left(coalesce(task.result_state, task.state, ''), 9) END), 78);
 	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION databricks.gantt(pg_catalog.int8, pg_catalog.name) IS
-	'Draws the tasks of a run of run_history over time, one line of at most 80 characters per attempt: - is set-up, = success, x another end, ~ not ended. Example: SELECT databricks.gantt(123456); in psql with \pset format unaligned. No call of the service. Errors: 22004, 42704 not in the history, 42P08 known in several workspaces.';
+	'Draws the tasks of a run of run_history over time, one line of at most 78 characters per attempt: - is set-up, = success, x another end, ~ not ended. Example: SELECT databricks.gantt(123456); No call of the service. Errors: 22004, 42704 not in the history, 42P08 known in several workspaces.';
 
 REVOKE ALL ON FUNCTION databricks.quartz_to_cron(pg_catalog.text), databricks.find_missing_runs(pg_catalog.interval), databricks.find_cluster_usage(), databricks.short_time(pg_catalog.float8), databricks.gantt(pg_catalog.int8, pg_catalog.name) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION databricks.quartz_to_cron(pg_catalog.text), databricks.find_missing_runs(pg_catalog.interval), databricks.find_cluster_usage(), databricks.short_time(pg_catalog.float8), databricks.gantt(pg_catalog.int8, pg_catalog.name) TO PUBLIC;

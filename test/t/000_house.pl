@@ -181,6 +181,17 @@ is( $node->safe_psql(
 	'',
 	'every function, table, view and wrapper has a comment');
 
+# As does every column of what it makes, later too.
+$node->safe_psql('postgres', 'SELECT databricks.migrate()');
+is( $node->safe_psql(
+		'postgres', q{
+		SELECT string_agg(c.relname || '.' || a.attname, E'\n' ORDER BY 1)
+		FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+		WHERE c.relnamespace = 'databricks'::regnamespace AND c.relkind IN ('r', 'v', 'f')
+		  AND col_description(c.oid, a.attnum) IS NULL}),
+	'',
+	'every column of a table or view has a comment');
+
 # Whoever calls such a function must not choose what its names mean.
 is( $node->safe_psql(
 		'postgres', q{
