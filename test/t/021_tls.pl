@@ -8,7 +8,9 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 
+use Databricks::RawServer;
 use Databricks::Test;
+use IO::Select;
 use IO::Socket::INET;
 use IPC::Run;
 use PostgreSQL::Test::Utils;
@@ -189,6 +191,35 @@ is( $node->safe_psql('postgres', sprintf(
 my %shared = map { $_->{headers}->{'x-connection'} => 1 }
   $behind->journal(since => $mark, path => '/api/2.2/jobs/runs/get');
 is(scalar keys %shared, 1, '... over one connection');
+
+# A proxy only passes bytes on: what it sees is where to, and TLS is verified
+# through it.
+my $proxy = Databricks::RawServer->start(sub {
+		my ($client, $request) = @_;
+		my ($to) = $request->{target} =~ /^localhost:(\d+)$/;
+		my $there = $request->{method} eq 'CONNECT' && $to
+		  && IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $to);
+
+		print $client 'HTTP/1.1 ' . ($there ? '200 Connected' : '502 Bad Gateway') . "\r\n\r\n";
+		my $both = IO::Select->new($client, $there || ());
+		while ($there && (my @ready = $both->can_read))
+		{
+			foreach my $from (@ready)
+			{
+				sysread($from, my $bytes, 65536) or return 0;
+				syswrite($from == $client ? $there : $client, $bytes);
+			}
+		}
+		return 0;
+	});
+like($connect_door->('good', proxy => $proxy->url), qr/^t\|/, 'a workspace is reached through a proxy');
+my @through = $proxy->journal;
+is(join(' ', map { $_->{method} . ' ' . $_->{target} } @through), "CONNECT localhost:$door{good}",
+	'... which is told where to');
+unlike(json(\@through), qr/\Q$token\E/, '... and no token');
+like($connect_door->('stranger', proxy => $proxy->url), qr/^f\|.*(subject name|host name)/,
+	'a certificate for another host is refused through it too');
+$connect_door->('good', proxy => undef);
 
 # A proxy named in the environment of the server is not used, one in the option is.
 is( $node->safe_psql('postgres', sprintf(

@@ -323,6 +323,18 @@ limit_to('1');
 	is( sql_error($node, 'SELECT databricks.stat_api_reset()',
 			extra_params => [ '-U', 'analyst' ])->{state},
 		'42501', 'not everybody can reset them');
+	sql(<<~SQL);
+		SELECT databricks.stat_api_reset();
+		CREATE USER MAPPING FOR analyst SERVER prod OPTIONS (token 'dapi-standin-viewer');
+		SELECT databricks.find_job('limited');
+		SELECT databricks.find_job('limited', 'impatient');
+		SELECT databricks.find_job('limited') FROM generate_series(1, 2);
+		SQL
+	$as->('analyst', q{SELECT databricks.find_job('limited') FROM generate_series(1, 4)});
+	is( sql('SELECT workspace, role, endpoint, calls FROM databricks.stat_api WHERE role IS NOT NULL ORDER BY 4, 1'),
+		"impatient|@{[ sql('SELECT current_user') ]}|GET jobs/list|1\n"
+		  . "prod|@{[ sql('SELECT current_user') ]}|GET jobs/list|3\nprod|analyst|GET jobs/list|4",
+		'each workspace and role has a line of its own');
 	sql('SELECT databricks.stat_api_reset()');
 	is(sql('SELECT count(*) FROM databricks.stat_api'), 0, 'a reset forgets them');
 }
