@@ -154,36 +154,71 @@ take_output(void *arg, int number, DbxCall *call)
 	MemoryContextSwitchTo(before);
 }
 
-/* The task runs whose outputs make up that of a run. */
-static void
-find_task_runs(Outputs *outputs, int64 run_id)
+static DbxJson *
+get_whole_run(const DbxWorkspace *workspace, int64 run_id)
 {
 	DbxCallSpec	   spec = {0};
 	StringInfoData query;
-	DbxJson		  *run;
-	List		  *tasks;
-	ListCell	  *cell;
 
 	initStringInfo(&query);
 	dbx_query_add_int64(&query, "run_id", run_id);
 	spec.method = "GET";
-	spec.path = dbx_api_jobs_path(outputs->workspace, "runs/get");
+	spec.path = dbx_api_jobs_path(workspace, "runs/get");
 	spec.query = query.data;
 	spec.caller = "get_run_output";
-	run = dbx_api_get_merged(outputs->workspace, &spec, NULL);
-	tasks = dbx_run_latest_tasks(run);
-	outputs->ids = palloc(sizeof(int64) * (list_length(tasks) + 1));
+	return dbx_api_get_merged(workspace, &spec, NULL);
+}
+
+static void
+add_run(Outputs *outputs, int64 run_id)
+{
+	outputs->ids = outputs->ids
+		? repalloc(outputs->ids, sizeof(int64) * (outputs->count + 1))
+		: palloc(sizeof(int64));
+	outputs->ids[outputs->count++] = run_id;
+}
+
+/* What a for-each task did is in the runs of its iterations. */
+static void
+add_iterations(Outputs *outputs, const DbxJson *run)
+{
+	const DbxJson *iteration;
+	int64		   run_id;
+
+	for (iteration = dbx_json_first(dbx_json_get(run, "iterations"));
+		 iteration != NULL; iteration = dbx_json_next(iteration))
+	{
+		if (dbx_json_int64(dbx_json_get(iteration, "run_id"), &run_id))
+			add_run(outputs, run_id);
+	}
+}
+
+/* The task runs whose outputs make up that of a run. */
+static void
+find_task_runs(Outputs *outputs, int64 run_id)
+{
+	DbxJson	 *run = get_whole_run(outputs->workspace, run_id);
+	List	 *tasks = dbx_run_latest_tasks(run);
+	ListCell *cell;
+
 	/* the run of a task, also one that lists itself or its iterations */
 	if (dbx_json_get(run, "task_key") != NULL || tasks == NIL)
 	{
-		outputs->ids[outputs->count++] = run_id;
+		add_run(outputs, run_id);
+		add_iterations(outputs, run);
 		return;
 	}
 	foreach(cell, tasks)
 	{
-		if (dbx_json_int64(dbx_json_get(lfirst(cell), "run_id"),
-						   &outputs->ids[outputs->count]))
-			outputs->count++;
+		int64 task_run_id;
+
+		if (!dbx_json_int64(dbx_json_get(lfirst(cell), "run_id"), &task_run_id))
+			continue;
+		add_run(outputs, task_run_id);
+		if (dbx_json_get(lfirst(cell), "for_each_task") != NULL &&
+			task_run_id != run_id)
+			add_iterations(outputs,
+						   get_whole_run(outputs->workspace, task_run_id));
 	}
 }
 
@@ -201,7 +236,7 @@ databricks_get_run_output(PG_FUNCTION_ARGS)
 	outputs.desc = set->setDesc;
 	find_task_runs(&outputs, PG_GETARG_INT64(0));
 	outputs.context = CurrentMemoryContext;
-	outputs.rows = palloc0(sizeof(HeapTuple) * outputs.count);
+	outputs.rows = palloc0(sizeof(HeapTuple) * Max(outputs.count, 1));
 	many.workspace = outputs.workspace;
 	many.count = outputs.count;
 	many.make = make_output_call;

@@ -21,7 +21,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 5
 AS 'MODULE_PATHNAME', 'databricks_get_run_output';
 
 COMMENT ON FUNCTION databricks.get_run_output(pg_catalog.int8, pg_catalog.name) IS
-'What the tasks of a run left behind: one row for the last attempt of each task, or for the one task whose run is given; all are fetched in parallel. result: what a notebook returned; error, error_trace, logs: without terminal colours; truncated: the service kept only the first (result) or last (logs) 5 MB; output: what else there is (sql_output, dbt_output, ...). A task that is not over has no output yet. GET /api/2.2/jobs/runs/get, then GET /api/2.2/jobs/runs/get-output for each task.
+'What the tasks of a run left behind: one row for the last attempt of each task (and, after a for-each task, for each of its iterations), or for the one task whose run is given; all are fetched in parallel. result: what a notebook returned; error, error_trace, logs: without terminal colours; truncated: the service kept only the first (result) or last (logs) 5 MB; output: what else there is (sql_output, dbt_output, ...). A task that is not over has no output yet. GET /api/2.2/jobs/runs/get, then GET /api/2.2/jobs/runs/get-output for each task.
 Errors: 42704 no such run (runs are kept for 60 days), 42501 not visible; others as api().';
 
 CREATE FUNCTION databricks.export_run(
