@@ -15,6 +15,7 @@
 
 char *dbx_guc_workspace;
 bool  dbx_guc_dispatch;
+bool  dbx_guc_external_links;
 int	  dbx_guc_follow_interval;
 int	  dbx_guc_history_overlap;
 int	  dbx_guc_history_reconcile_interval;
@@ -37,6 +38,12 @@ dbx_guc_define(void)
 		"databricks.dispatch", "Lets the workers of this server send requests.",
 		"Off: nothing is sent and nothing followed, as it should be on a physical copy of a server.",
 		&dbx_guc_dispatch, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomBoolVariable(
+		"databricks.external_links",
+		"Lets SQL statements leave their results in the cloud store of the workspace, to be fetched from there.",
+		"Off: they come in the answers of the service, which gives at most 25 MB that way.",
+		&dbx_guc_external_links, false, PGC_USERSET, 0, NULL, NULL, NULL);
 
 	DefineCustomIntVariable(
 		"databricks.follow_interval",

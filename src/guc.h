@@ -7,6 +7,7 @@
 
 extern char *dbx_guc_workspace;
 extern bool	 dbx_guc_dispatch;
+extern bool	 dbx_guc_external_links;
 extern int	 dbx_guc_follow_interval;			 /* ms */
 extern int	 dbx_guc_history_overlap;			 /* ms */
 extern int	 dbx_guc_history_reconcile_interval; /* ms */

@@ -1,11 +1,11 @@
 /*
  * statement.c
- *	  SQL statements on a warehouse: submitted, watched, read, cancelled.
+ *	  SQL statements on a warehouse: submitted, watched, cancelled.
  *
  * Separate because a statement lives in the service, not in a call.  It is
  * submitted without waiting, so that its id is known before anything else can
- * happen: who cancels here, cancels there.  The result comes in chunks; some are
- * fetched ahead while the first are read.
+ * happen: who cancels here, cancels there.  What it returns is read by
+ * statement_rows.c.
  */
 #include "postgres.h"
 
@@ -18,6 +18,7 @@
 #include "api/guard.h"
 #include "api/internal.h"
 #include "api/statement.h"
+#include "guc.h"
 #include "http/http.h"
 
 #define FIRST_LOOK_MS	50
@@ -157,7 +158,8 @@ dbx_statement_start(DbxStatement *statement, const DbxWorkspace *workspace,
 	if (parameters != NULL)
 		append_parameters(&body, parameters);
 	append_string(&body, "wait_timeout", "0s");
-	append_string(&body, "disposition", "INLINE");
+	append_string(&body, "disposition",
+				  dbx_guc_external_links ? "EXTERNAL_LINKS" : "INLINE");
 	append_string(&body, "format", "JSON_ARRAY");
 	appendStringInfoChar(&body, '}');
 	spec.method = "POST";
@@ -175,8 +177,8 @@ dbx_statement_start(DbxStatement *statement, const DbxWorkspace *workspace,
 	dbx_statement_attach(statement, workspace, id, caller);
 }
 
-static char *
-statement_path(const DbxStatement *statement, const char *more)
+char *
+dbx_statement_path(const DbxStatement *statement, const char *more)
 {
 	return psprintf("/api/2.0/sql/statements/%s%s",
 					dbx_path_segment(statement->id), more);
@@ -192,7 +194,7 @@ cancel_statement(void *arg)
 	DbxCall	   *call;
 
 	spec.method = "POST";
-	spec.path = statement_path(statement, "/cancel");
+	spec.path = dbx_statement_path(statement, "/cancel");
 	spec.body = "{}";
 	spec.caller = statement->caller;
 	call = dbx_call_start(statement->workspace, &spec);
@@ -256,7 +258,7 @@ poll_statement(const DbxStatement *statement)
 	int			  delay = FIRST_LOOK_MS;
 
 	spec.method = "GET";
-	spec.path = statement_path(statement, "");
+	spec.path = dbx_statement_path(statement, "");
 	spec.caller = statement->caller;
 	for (;;)
 	{
@@ -301,8 +303,11 @@ take_result(DbxStatement *statement, DbxJson *answer)
 					statement->workspace->name),
 			 errdetail("The service gives at most 25 MB of a result this way."),
 			 errhint(
-				 "Ask for fewer rows or columns, or let the statement write a table or file.")));
+				 "SET databricks.external_links = on lifts that limit; or ask for fewer rows or columns.")));
 	statement->result = answer;
+	statement->by_links = dbx_json_length(
+							  dbx_json_path(answer, "result.external_links")) >
+		0;
 	statement->chunks = (int) Max(chunks, 0);
 }
 
@@ -325,60 +330,4 @@ const DbxJson *
 dbx_statement_columns(const DbxStatement *statement)
 {
 	return dbx_json_path(statement->result, "manifest.schema.columns");
-}
-
-/* One chunk on its way, with the memory it will need. */
-typedef struct Chunk
-{
-	MemoryContext context;
-	DbxCall		 *call;
-} Chunk;
-
-static void
-start_chunk(const DbxStatement *statement, Chunk *chunk, int number)
-{
-	MemoryContext before = MemoryContextSwitchTo(chunk->context);
-	DbxCallSpec	  spec = {0};
-
-	spec.method = "GET";
-	spec.path = statement_path(statement, psprintf("/result/chunks/%d", number));
-	spec.caller = statement->caller;
-	chunk->call = dbx_call_start(statement->workspace, &spec);
-	MemoryContextSwitchTo(before);
-}
-
-void
-dbx_statement_rows(DbxStatement *statement,
-				   void (*take)(void *arg, const DbxJson *rows), void *arg)
-{
-	int	   ahead = Min(statement->workspace->max_parallel,
-					   Max(statement->chunks - 1, 0));
-	Chunk *chunks = palloc0(sizeof(Chunk) * (ahead + 1));
-	int	   number;
-
-	/* chunk n is at place n modulo "ahead", from number 1 on */
-	for (number = 1; number <= ahead; number++)
-	{
-		Chunk *chunk = &chunks[number % ahead];
-
-		chunk->context = AllocSetContextCreate(CurrentMemoryContext,
-											   "databricks chunk",
-											   ALLOCSET_DEFAULT_SIZES);
-		start_chunk(statement, chunk, number);
-	}
-	take(arg, dbx_json_path(statement->result, "result.data_array"));
-	for (number = 1; number < statement->chunks; number++)
-	{
-		Chunk		 *chunk = &chunks[number % ahead];
-		MemoryContext before = MemoryContextSwitchTo(chunk->context);
-
-		dbx_call_wait(chunk->call);
-		if (dbx_call_error(chunk->call) != NULL)
-			dbx_call_raise(chunk->call);
-		take(arg, dbx_json_get(dbx_call_json(chunk->call), "data_array"));
-		MemoryContextSwitchTo(before);
-		MemoryContextReset(chunk->context);
-		if (number + ahead < statement->chunks)
-			start_chunk(statement, chunk, number + ahead);
-	}
 }

@@ -12,8 +12,9 @@ typedef struct DbxStatement
 	const DbxWorkspace *workspace;
 	const char		   *caller;
 	char			   *id;
-	DbxJson *result; /* after the end: the answer with the manifest */
-	int		 chunks; /* of the result */
+	DbxJson *result;   /* after the end: the answer with the manifest */
+	int		 chunks;   /* of the result */
+	bool	 by_links; /* they are in a cloud store, and links lead there */
 } DbxStatement;
 
 /*
@@ -37,6 +38,9 @@ extern void dbx_statement_attach(DbxStatement		*statement,
  * cut.  When the wait is cancelled, so is the statement if "cancel".
  */
 extern void dbx_statement_wait(DbxStatement *statement, bool cancel);
+
+/* Path of a call about the statement; "more" comes after its id. */
+extern char *dbx_statement_path(const DbxStatement *statement, const char *more);
 
 /* Columns of the result: array of {name, type_name, type_text, ...}. */
 extern const DbxJson *dbx_statement_columns(const DbxStatement *statement);

@@ -17,7 +17,7 @@ AS 'MODULE_PATHNAME', 'databricks_query';
 
 COMMENT ON FUNCTION databricks.query(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text, pg_catalog.text, pg_catalog.name) IS
 'Runs a SQL statement on a warehouse and returns its rows, as the columns declared in the query: SELECT * FROM databricks.query(''SELECT id, day FROM sales'', ''1234567890abcdef'') AS s(id bigint, day date). Columns go by position; values are read as the declared types, BINARY as bytea, ARRAY, MAP and STRUCT as json, jsonb or text. parameters are named, :name in the statement: {"name": value}, where strings are sent as STRING, numbers as BIGINT, DECIMAL or DOUBLE, booleans as BOOLEAN, null as NULL, or {"name": {"value": "2026-11-22", "type": "DATE"}}. catalog, schema: where names are looked up. A stopped warehouse starts by itself. Chunks of the result are fetched side by side. The statement is cancelled in Databricks when this one is cancelled. POST /api/2.0/sql/statements, then GET /api/2.0/sql/statements/{id}, GET /api/2.0/sql/statements/{id}/result/chunks/{n}; POST /api/2.0/sql/statements/{id}/cancel.
-What the statement changes there is not undone by ROLLBACK. Never submitted twice blindly: 08007 if the connection breaks meanwhile. Errors: 42804 another number of columns, HV000 the statement failed or was cancelled there, 54000 a result of more than 25 MB, 42501 no such warehouse or no right to use it; others as api().';
+What the statement changes there is not undone by ROLLBACK. Never submitted twice blindly: 08007 if the connection breaks meanwhile. Errors: 42804 another number of columns, HV000 the statement failed or was cancelled there, 54000 a result of more than 25 MB (see databricks.external_links), 42501 no such warehouse or no right to use it; others as api().';
 
 CREATE FUNCTION databricks.query_json(
 	statement pg_catalog.text,
@@ -32,7 +32,7 @@ AS 'MODULE_PATHNAME', 'databricks_query_json';
 
 COMMENT ON FUNCTION databricks.query_json(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text, pg_catalog.text, pg_catalog.name) IS
 'Runs a SQL statement on a warehouse and returns each row as an object: numbers, booleans, ARRAY, MAP and STRUCT as JSON, all else as text. Of columns with the same name the last counts. parameters are named, :name in the statement: {"name": value}, where strings are sent as STRING, numbers as BIGINT, DECIMAL or DOUBLE, booleans as BOOLEAN, null as NULL, or {"name": {"value": "2026-11-22", "type": "DATE"}}. catalog, schema: where names are looked up. A stopped warehouse starts by itself. Chunks of the result are fetched side by side. The statement is cancelled in Databricks when this one is cancelled. POST /api/2.0/sql/statements, then GET /api/2.0/sql/statements/{id}, GET /api/2.0/sql/statements/{id}/result/chunks/{n}; POST /api/2.0/sql/statements/{id}/cancel.
-What the statement changes there is not undone by ROLLBACK. Never submitted twice blindly: 08007 if the connection breaks meanwhile. Errors: HV000 the statement failed or was cancelled there, 54000 a result of more than 25 MB, 42501 no such warehouse or no right to use it; others as api().';
+What the statement changes there is not undone by ROLLBACK. Never submitted twice blindly: 08007 if the connection breaks meanwhile. Errors: HV000 the statement failed or was cancelled there, 54000 a result of more than 25 MB (see databricks.external_links), 42501 no such warehouse or no right to use it; others as api().';
 
 CREATE FUNCTION databricks.start_statement(
 	statement pg_catalog.text,

@@ -197,6 +197,15 @@ dbx_workspace_may_visit(const DbxWorkspace *workspace, const char *url)
 }
 
 bool
+dbx_workspace_may_fetch(const DbxWorkspace *workspace, const char *url)
+{
+	Size length = strcspn(url, "?");
+
+	return dbx_workspace_may_visit(workspace, pnstrdup(url, length)) &&
+		(url[length] == '\0' || is_plain_path(url + length + 1));
+}
+
+bool
 dbx_workspace_is_loopback(const char *host)
 {
 	const char *name = strstr(host, "://");

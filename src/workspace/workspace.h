@@ -123,6 +123,10 @@ extern char *dbx_workspace_normalize_url(const char *option, const char *text);
 extern bool dbx_workspace_may_visit(const DbxWorkspace *workspace,
 									const char		   *url);
 
+/* The same for a request without them, where the URL may have a query. */
+extern bool dbx_workspace_may_fetch(const DbxWorkspace *workspace,
+									const char		   *url);
+
 /* Is the host part of this normalised URL a loopback address? */
 extern bool dbx_workspace_is_loopback(const char *host);
 

@@ -126,4 +126,39 @@ $workspace->advance(3600 * 1000 + 1000);
 like(sql_error($node, "SELECT databricks.statement_result('$id')")->{message}, qr/is gone/, 'a result that is gone');
 is(sql_error($node, "SELECT databricks.statement_result('01f0a8c1-2b3d-1c4e-9f10-a1b2c3d4e5f6')")->{state}, '42704', 'no such statement');
 
+# Results by links to the cloud store
+$workspace->post('statements', { match => 'many rows', generate => 5000, chunk_rows => 450 });
+my $links = "SET databricks.external_links = on; SELECT count(*), sum(id), count(DISTINCT name) FROM databricks.query('many rows', '$warehouse') AS t(id bigint, name text)";
+$mark = $workspace->mark;
+is(sql($links), '5000|12502500|5000', 'a result from the store');
+my @fetched = $workspace->journal(since => $mark, path => '/storage/*');
+is(scalar @fetched, 12, '... each chunk by a link');
+is(scalar(grep { defined $_->{headers}{authorization} || $_->{status} != 200 } @fetched), 0, '... without our credentials, which the store would refuse');
+$id = sql("SET databricks.external_links = on; SELECT databricks.start_statement('many rows', '$warehouse')");
+is(sql("SELECT count(*) FROM databricks.statement_result('$id')"), 5000, '... also of a statement that was started before');
+$mark = $workspace->mark;
+$workspace->post('faults', { faults => [ { path => '/storage/*', kind => 'status', status => 403, skip => 2 }, { path => '/storage/*', kind => 'reset' },
+	{ path => '/storage/*', kind => 'truncate', bytes => 100 } ] });
+is(sql($links), '5000|12502500|5000', 'a link that does not work is asked for again');
+is($workspace->calls(since => $mark, path => '/storage/*'), 15, '... alone');
+$workspace->post('faults', { path => '/storage/*', kind => 'status', status => 403, count => undef });
+$error = sql_error($node, $links);
+is($error->{state}, 'HV00N', '... but not for ever');
+like($error->{hint}, qr/external_links = off/, '... with advice');
+unlike("@$error{qw(message detail hint)}", qr{storage/|Signature}, '... that does not tell the link');
+log_lacks($node, '... nor does the log', 'X-Signature');
+$workspace->request('DELETE', '/__control/faults');
+foreach my $link ('http://store.example.com/x', 'file:///etc/passwd', 'https://user@store.example.com/x', 'https://store.example.com/x#y', '/api/2.0/x')
+{
+	$workspace->post('faults', { path => '/api/2.0/sql/statements/*/result/chunks/0', kind => 'replace', json => { external_links => [ { chunk_index => 0, external_link => $link } ] } });
+	is(sql_error($node, $links)->{message}, 'link of workspace "prod" to a result is refused', "a link that is not followed: $link");
+}
+$workspace->post('faults', { path => '/storage/*', kind => 'hang', skip => 3 });
+is(sql_error($node, "SET statement_timeout = '500 ms'; $links")->{state}, '57014', 'cancelled while the store is silent');
+$workspace->post('statements', { match => 'wide rows', columns => [ column('t', 'STRING') ], rows => [ map { [ 'x' x 1_000_000 ] } 1 .. 30 ], chunk_rows => 3 });
+$error = sql_error($node, "SELECT * FROM databricks.query('wide rows', '$warehouse') AS t(t text)");
+is($error->{state}, '54000', 'more than 25 MB does not come in answers');
+like($error->{hint}, qr/external_links = on/, '... with advice');
+is(sql("SET databricks.external_links = on; SELECT count(*), sum(length(t)) FROM databricks.query('wide rows', '$warehouse') AS t(t text)"), '30|30000000', '... but from the store');
+
 done_testing();

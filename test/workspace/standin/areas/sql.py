@@ -5,19 +5,23 @@ that a test gave (/__control/statements), matched by text; without one only
 "SELECT 1" is known.  Results are cut into chunks and have the real shapes.
 """
 
+import json
 import re
 import uuid
 
 from .. import listing
 from ..errors import ApiError, denied, invalid
 from ..schema import ANY, BOOL, INT, INT32, STR, Enum, check, need, query_int, query_text
+from . import transfers
 from .permissions import EXISTS, TYPES
+from .pipelines import iso
 
 V = ("2.0",)
 INLINE_LIMIT = 25 * 1024 * 1024
 MAX_STATEMENT = 16 * 1024 * 1024
 KEPT_MS = 12 * 3600 * 1000
 RESULT_MS = 3600 * 1000
+LINK_MS = 15 * 60 * 1000
 LEVELS = TYPES["warehouses"][1]
 
 WAREHOUSE = {"name": STR, "cluster_size": STR, "min_num_clusters": INT32, "max_num_clusters": INT32,
@@ -215,9 +219,9 @@ def chunks_of(s):
     truncated = s.script.get("truncated", False)
     if limit is not None and len(rows) > limit:
         rows, truncated = rows[:limit], True
-    most = min(s.body.get("byte_limit") or INLINE_LIMIT, INLINE_LIMIT)
+    most = s.body.get("byte_limit") or INLINE_LIMIT
     used = 0
-    for n, row in enumerate(rows):
+    for n, row in enumerate(rows if not by_links(s) or s.body.get("byte_limit") else ()):
         used += 4 + sum(len(v) + 3 if v is not None else 5 for v in row)
         if used > most:
             rows, truncated = rows[:n], True
@@ -235,17 +239,27 @@ def columns_of(s):
     return [dict({"position": n, "type_text": c["type_name"]}, **c) for n, c in enumerate(columns)]
 
 
-def chunk(s, cut, index):
+def by_links(s):
+    return s.body.get("disposition") == "EXTERNAL_LINKS"
+
+
+def chunk(ws, s, cut, index):
     at, rows = cut[index]
-    body = {"chunk_index": index, "row_offset": at, "row_count": len(rows), "data_array": rows}
+    body = {"chunk_index": index, "row_offset": at, "row_count": len(rows)}
     if index + 1 < len(cut):
         body["next_chunk_index"] = index + 1
         body["next_chunk_internal_link"] = "/api/2.0/sql/statements/%s/result/chunks/%d?row_offset=%d" % (
             s.id, index + 1, cut[index + 1][0])
-    return body
+    if not by_links(s):
+        return dict(body, data_array=rows)
+    until = ws.clock.now() + LINK_MS
+    link = dict(body, byte_count=len(json.dumps(rows)), expiration=iso(until),
+                external_link=transfers.link(ws, ("rows", rows, str(index)), until),
+                http_headers={"x-standin-rows": str(index)})
+    return {"external_links": [link]}
 
 
-def reply(s):
+def reply(ws, s):
     body = {"statement_id": s.id, "status": {"state": s.state}}
     if s.state == "FAILED":
         body["status"]["error"] = s.script.get("error") or {"error_code": "UNKNOWN", "message": "failed"}
@@ -259,7 +273,7 @@ def reply(s):
             "total_chunk_count": len(cut), "total_row_count": total, "truncated": truncated,
             "chunks": [{"chunk_index": n, "row_offset": at, "row_count": len(rows)}
                        for n, (at, rows) in enumerate(cut)]}
-        body["result"] = chunk(s, cut, 0) if cut else {}
+        body["result"] = chunk(ws, s, cut, 0) if cut else {}
     return body
 
 
@@ -273,8 +287,8 @@ def submit(ws, req):
         raise invalid("The wait_timeout field must be 0 seconds (disables wait), or between 5 seconds and 50 seconds.")
     if body.get("format", "JSON_ARRAY") != "JSON_ARRAY" and body.get("disposition", "INLINE") == "INLINE":
         raise invalid("The format %s is only supported with the disposition EXTERNAL_LINKS." % body["format"])
-    if body.get("disposition") == "EXTERNAL_LINKS":
-        raise invalid("The disposition EXTERNAL_LINKS is not available here.")
+    if body.get("format", "JSON_ARRAY") != "JSON_ARRAY":
+        raise invalid("The format %s is not available here." % body["format"])
     if not 1 <= body.get("byte_limit", 1) <= INLINE_LIMIT or body.get("row_limit", 1) < 1:
         raise invalid("byte_limit or row_limit is out of bounds.")
     names = [p.get("name") for p in body.get("parameters") or []]
@@ -303,7 +317,7 @@ def submit(ws, req):
         s.state, s.ended = "CANCELED", req.now
     if wait == "0s" and s.state in OVER:
         return {"statement_id": s.id, "status": {"state": "PENDING"}}
-    return reply(s)
+    return reply(ws, s)
 
 
 def statement_of(ws, req):
@@ -318,7 +332,7 @@ def statement_of(ws, req):
 
 
 def poll(ws, req):
-    return reply(statement_of(ws, req))
+    return reply(ws, statement_of(ws, req))
 
 
 def get_chunk(ws, req):
@@ -329,7 +343,7 @@ def get_chunk(ws, req):
     cut, _, _ = chunks_of(s)
     if not index.isdigit() or int(index) >= len(cut):
         raise invalid("The chunk_index %s is out of bounds." % index[:20])
-    return chunk(s, cut, int(index))
+    return chunk(ws, s, cut, int(index))
 
 
 def cancel(ws, req):
@@ -347,7 +361,7 @@ def control(app, args):
     if "statement_id" in args:
         s = part.statements[args["statement_id"]]
         s.state, s.ended = args["state"], app.ws.clock.now()
-        return reply(s)
+        return reply(app.ws, s)
     part.scripts.append(dict(args, count=args.get("count", -1)))
     return {"scripts": len(part.scripts)}
 
