@@ -169,9 +169,9 @@ my %rows = (
 );
 
 # Those whose statements call nothing: a worker does, later, and tests of the worker
-# show it.
+# show it. And those that put what the service refuses into a page.
 my %elsewhere = map { $_ => 1 } qw(backfill_schedule cancel_request enqueue_run_now enqueue_submit fire_schedule run_job_on_change
-	schedule tick_schedule track wait_for_request);
+	schedule tick_schedule track wait_for_request report report_clusters);
 
 my %functions = map { $_->{name} => $_ } @{ json(sql(q{SELECT json_agg(json_build_object('name', regexp_replace(function::text, '^databricks\.', ''),
 	'calls', rest_calls, 'changes', changes_something)) FROM databricks.api_functions WHERE rest_calls <> '{}'})) };
