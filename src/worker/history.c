@@ -677,13 +677,17 @@ write_run_alone(DbxHistoryBatch *batch, const DbxSeenRun *run)
 	return changed;
 }
 
-/* The service does not know the run any more; what was known of it stays. */
+/*
+ * The service does not know the run any more; what was known of it stays, and
+ * nothing more is asked for.
+ */
 static bool
 write_gone(DbxHistoryBatch *batch, const DbxSeenRun *run)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	Datum		values[3];
 
+	(void) execute_for_run(fetched_plan, SPI_OK_DELETE, batch, run->run_id);
 	values[0] = CStringGetTextDatum(batch->workspace);
 	values[1] = Int64GetDatum(run->run_id);
 	values[2] = TimestampTzGetDatum(now);

@@ -222,6 +222,18 @@ wait_for_value('all tasks of a run of many',
 		JOIN databricks.run_history AS h USING (workspace, run_id) WHERE run_id = $wide_run AND t.state = 'TERMINATED'",
 	'130|130|130');
 
+# A run that is deleted before it could be asked for: nobody asks for ever.
+$workspace->post('plans', { match => { job_id => $all }, plan => { setup_ms => 0, duration_ms => 10 } });
+$workspace->post('faults', { kind => 'status', status => 503, path => $runs_get, user => 'admin@example.com', count => undef });
+my $short = start_run($all);
+wait_for_value('the end of a run is seen, but it cannot be asked for',
+	"SELECT count(*) FROM databricks.history_fetches WHERE run_id = $short AND task_run_id = 0", '1');
+$workspace->api('POST', '/api/2.2/jobs/runs/delete', { run_id => $short });
+$workspace->delete('faults');
+wait_for_value('a run that is deleted meanwhile is not asked for again',
+	"SELECT count(*) FROM databricks.history_fetches WHERE run_id = $short", '0');
+is(value("SELECT gone_at IS NOT NULL FROM databricks.run_history WHERE run_id = $short"), 't', 'it is gone');
+
 # Numbers as text, as others write JSON, and what is none.
 $workspace->post('plans', { match => { job_id => $all }, plan => { setup_ms => 0, duration_ms => -1 } });
 my $odd = start_run($all);
