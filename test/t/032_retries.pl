@@ -1,5 +1,5 @@
 # 032_retries.pl - when calls are repeated, and what is said when nobody knows
-# whether one was carried out. Which ones are is in the table of 038_faults.pl. Acceptance cases 13, 15-18, 37, 70.
+# whether one was carried out. Which ones are is in the table of 038_faults.pl. Acceptance cases 13, 16-18, 37, 70.
 #
 # The first wait between two attempts is at most a second, the second one at most
 # two. Scenarios run in sessions side by side, as most of the time is waiting.

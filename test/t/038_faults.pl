@@ -1,6 +1,6 @@
 # 038_faults.pl - the fault table: whatever goes wrong between here and a workspace,
 # one row each, with what comes of it, how many requests were made, and how long it
-# took. Acceptance cases 13, 14, 20, 21, 37.
+# took. Acceptance cases 13, 14, 15, 20, 21, 37.
 #
 # Most rows are faults of the stand-in; what no stand-in does by itself comes from
 # a server of raw bytes. Rows run side by side, as most of the time is waiting; one
@@ -181,7 +181,7 @@ foreach my $status (400, 500, 502, 504)
 }
 foreach my $code (qw(REQUEST_LIMIT_EXCEEDED RESOURCE_EXHAUSTED COULD_NOT_ACQUIRE_LOCK))
 {
-	row("$code as 400 for create_job", { kind => 'status', status => 400, code => $code },
+	row("$code as 400 for create_job (case 15)", { kind => 'status', status => 400, code => $code },
 		call => 'create', requests => 2, made => 1, most => 4);
 	row("$code as 503 for create_job", { kind => 'status', status => 503, code => $code },
 		call => 'create', state => '08007', made => 0);
