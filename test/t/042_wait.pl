@@ -227,7 +227,7 @@ like($err, qr/NOTICE:  run $id of "loaded": RUNNING, 1 of 3 tasks done/, 'progre
 $workspace->post('plans', { match => { job_name => 'slow' }, plan => { setup_ms => 0, duration_ms => 1500, cleanup_ms => 0 } });
 my $slow = $workspace->create_job(name => 'slow', max_concurrent_runs => 10);
 $mark = $workspace->mark;
-$begun = time;
+my $begun = time;
 is(sql("SET databricks.wait_min_interval = '100ms'; SET databricks.wait_max_interval = '400ms'; SELECT result_state FROM databricks.run_and_wait($slow)"),
 	'SUCCESS', 'run_and_wait starts a run and waits for it (case 43)');
 my @looks = map { $_->{time} / 1000 } $workspace->journal(since => $mark, path => '/api/2.2/jobs/runs/get');
