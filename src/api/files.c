@@ -180,7 +180,7 @@ dbx_file_append_base64(StringInfo out, const DbxFileSource *source,
  * the first time.
  */
 static void
-ask_for_large_pages(char *start, Size size)
+ask_for_large_pages(const char *start, Size size)
 {
 #ifdef MADV_HUGEPAGE
 	char *from = (char *) TYPEALIGN(LARGE_PAGE, start);

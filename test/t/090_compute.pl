@@ -122,9 +122,13 @@ like($error->{detail}, qr/INSTANCE_POOL_CLUSTER_FAILURE \(CLIENT_ERROR\).*p-1/, 
 
 # Timeout, cancel, outage
 $workspace->post('settings', { cluster_start_ms => 3600000 });
-$error = sql_error($node, "SELECT databricks.ensure_cluster_is_running('$cluster', timeout => '300 ms')");
+$mark = $workspace->mark;
+$error = sql_error($node, "SELECT databricks.ensure_cluster_is_running('$cluster', timeout => '2 s')");
 is($error->{state}, 'RUN06', 'a cluster that takes too long');
 like($error->{detail}, qr/Last seen: PENDING/, '... with its last state');
+# after 0, 50, 150, 300 ms ...: ten, or less on a slow machine
+cmp_ok($workspace->calls(path => '/api/2.1/clusters/get', since => $mark),
+	'>=', 8, '... was looked at after pauses that grow by one step each');
 my $begun = time;
 $error = sql_error($node,
 	"SET statement_timeout = '500 ms'; SELECT databricks.ensure_cluster_is_running('$cluster')");
