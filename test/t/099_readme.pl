@@ -297,6 +297,26 @@ foreach my $case (
 		{ map { $_ => 1 } map { $_->[0] =~ /`(\w+)`/g } table($title, $header || 'Option') });
 }
 
+### Messages
+
+# What it quotes of messages stands in the source, but for a name here and there.
+my $source = join "\n", map { slurp_file($_) }
+  map { glob(source_tree() . "/src/$_") } qw(*.c */*.c sql/*.sql);
+$source =~ s/"\s*(?:U?INT64_FORMAT\s*)?\n?\s*"//g;
+$source =~ s/\\"/"/g;
+my @unknown;
+my $messages = 0;
+foreach my $row (table('Troubleshooting', 'Message'))
+{
+	my ($message) = $row->[0] =~ /^`([^`]*)`/ or next;
+	my @parts = grep { length } map { s/^\s+|\s+$//gr } split /\.\.\.|"databricks"/, $message;
+	$messages++;
+	next if $message =~ /^permission denied for foreign server/;
+	push @unknown, $message if grep { my $part = quotemeta $_; $source !~ /$part/ } @parts;
+}
+cmp_ok($messages, '>', 20, 'messages to look for');
+is_deeply(\@unknown, [], 'the messages it explains are those of the source');
+
 ### What it shows
 
 $node->append_conf('postgresql.conf', "databricks.follow_interval = 300ms\n");
@@ -308,15 +328,6 @@ while ($readme =~ /^```sql\n(.*?)^```/msg)
 	push @blocks, { sql => $1, line => 1 + (substr($readme, 0, $-[0]) =~ tr/\n//) };
 }
 cmp_ok(scalar @blocks, '>', 20, 'there are blocks to run');
-
-$workspace->post(
-	'statements',
-	{   match => $1,
-		columns => [
-			{ name => 'customer', type_name => 'STRING' },
-			{ name => 'total', type_name => 'DECIMAL', type_text => 'DECIMAL(10,2)', type_precision => 10, type_scale => 2 } ],
-		rows => [ [ 'Acme', '8.00' ], [ 'Blimp', '3.00' ] ] })
-  if join('', map { $_->{sql} } @blocks) =~ /databricks\.query\('([^']*)'/;
 
 my $port = $workspace->port;
 my $script = "\\pset pager off\n";
