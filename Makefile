@@ -17,7 +17,7 @@
 #                     5 000 runs (DBX_PROVE_RUNS)
 #   demo              the whole story against a stand-in workspace; KEEP=1
 #                     leaves it running
-#   bench             benchmarks
+#   bench             benchmarks: WORKLOADS="..." chooses, JSON=file, BENCH_LONG=1
 #   lint              clang-tidy and cppcheck; FILES="src/..." chooses
 #   fuzz              libFuzzer, FUZZ_SECONDS=60 for each of FUZZ_TARGETS
 #   sanitize          every test on a server with sanitizers and assertions
@@ -150,7 +150,7 @@ demo:
 	@KEEP="$(KEEP)" test/demo/run
 
 bench:
-	@test/bench/run
+	@WORKLOADS="$(WORKLOADS)" JSON="$(JSON)" test/bench/run
 
 lint:
 	@FILES="$(FILES)" test/lint/run

@@ -4,11 +4,17 @@ Each workload is a function that measures both sides in one run, against the sam
 stand-in workspace, and reports a ratio; counts that do not depend on the machine
 stand beside it.  Times are the best of several rounds.  Nothing here asserts: the
 tests do that, of counts and never of times.
+
+peers/ has what people use instead: a script with requests and psycopg2, the vendor's
+JavaScript client with pg, COPY FROM PROGRAM 'curl' in PL/pgSQL.  One that is not
+installed is left out.  With BENCH_JSON=file all figures go there as well.
 """
 
 import base64
 import concurrent.futures
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,12 +28,15 @@ ROUNDS = 3
 
 class Bench:
     def __init__(self):
-        self.workspace = Server()
+        # JavaScript keeps numbers as doubles: with real ids the vendor's client finds no run
+        self.workspace = Server("--set", 'ids="small"')
         self.port = self.workspace.port
         self.control = Client(self.port)
         self.sql("CREATE EXTENSION databricks")
         self.sql("SELECT databricks.connect('bench', host => 'http://127.0.0.1:%d', token => '%s', "
                  "server_options => '{\"rate_limit\": 0}')" % (self.port, ADMIN))
+        self.sql("CREATE UNLOGGED TABLE peer_runs (run_id bigint, job_id bigint, run_name text, state text, result_state text, "
+                 "start_time timestamptz, end_time timestamptz)")
 
     def sql(self, *statements):
         """Run statements in one session; the last line that psql prints."""
@@ -43,6 +52,10 @@ class Bench:
         timed = ("SELECT clock_timestamp() AS begun \\gset\n%s;\n"
                  "SELECT extract(epoch FROM clock_timestamp() - :'begun') * 1000" % statement)
         return min(float(self.sql(*before, timed)) for _ in range(ROUNDS))
+
+    def once(self, statement):
+        """Milliseconds one statement takes in a new session, measured once: for what changes something."""
+        return float(self.sql("SELECT clock_timestamp() AS begun \\gset\n%s;\nSELECT extract(epoch FROM clock_timestamp() - :'begun') * 1000" % statement))
 
     def do(self, method, path, body=None):
         return self.control.call(method, "/__control/" + path, body).json
@@ -73,7 +86,11 @@ def seconds(work):
     return best
 
 
+figures_of = {}
+
+
 def report(name, **figures):
+    figures_of.setdefault(name, []).append(figures)
     print("%-12s %s" % (name, "  ".join("%s=%s" % (key, value) for key, value in figures.items())), flush=True)
 
 
@@ -323,33 +340,182 @@ def files(bench):
                        zip(("volume_up", "volume_down", "dbfs_up", "dbfs_down"), there, ours)})
 
 
+def peers(bench):
+    """What is installed here, as name -> function(task, job, arguments...) -> milliseconds."""
+    here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers")
+    modules = os.path.join(os.environ.get("BENCH_CACHE", ""), "node_modules")
+    python = "/usr/bin/python3"
+
+    def program(*command):
+        def run(task, job, *arguments):
+            env = dict(os.environ, WORKSPACE_URL="http://127.0.0.1:%d" % bench.port, WORKSPACE_TOKEN=ADMIN,
+                       WORKSPACE_JOB=str(job), NODE_PATH=modules)
+            done = subprocess.run(command + (task,) + tuple(str(a) for a in arguments), env=env, text=True, capture_output=True)
+            if done.returncode:
+                sys.exit("%s %s: %s" % (command[-1], task, done.stderr))
+            return float(done.stdout.strip().rsplit("\n", 1)[-1])
+        return run
+
+    found = {}
+    if not subprocess.run([python, "-c", "import psycopg2, requests"], capture_output=True).returncode:
+        found["script"] = program(python, os.path.join(here, "script.py"))
+    if shutil.which("node") and os.path.isdir(os.path.join(modules, "@databricks")):
+        found["sdk"] = program("node", os.path.join(here, "sdk.js"))
+    if shutil.which("curl"):
+        with open(os.path.join(here, "curl.sql")) as f:
+            bench.sql(f.read().strip().rstrip(";"))
+
+        def curl(task, job, *arguments):
+            url = "http://127.0.0.1:%d" % bench.port
+            statement = {
+                "history": "CALL curl_history('%s', '%s')" % (url, ADMIN),
+                "last": "CALL curl_history('%s', '%s', %s)" % (url, ADMIN, arguments[0] if arguments else 0),
+                "run_now": "SELECT count(curl('POST', '%s/api/2.2/jobs/run-now', '%s', "
+                           "json_build_object('job_id', %d, 'idempotency_token', random()::text || n)::text)) FROM generate_series(1, %s) AS n"
+                           % (url, ADMIN, job, arguments[0] if arguments else 0),
+            }
+            statement["trigger"] = statement["run_now"]
+            return bench.once(statement[task])
+        found["curl"] = curl
+    return found
+
+
+def compare(bench, name, what, ours, others, rows=None, each=1):
+    """Measure ours and all others once, check what they have brought, print a table."""
+    print("%s: %s" % (name, what), flush=True)
+    base = None
+    for who, work in [("extension", ours)] + others:
+        bench.sql("TRUNCATE peer_runs")
+        before = bench.do("GET", "counts")["total"]
+        ms = work()
+        calls = bench.do("GET", "counts")["total"] - before
+        if rows is not None and int(bench.sql("SELECT count(DISTINCT run_id) FROM peer_runs")) != rows:
+            sys.exit("%s, %s: not the rows that there are" % (name, who))
+        base = ms if base is None else base
+        figures_of.setdefault(name, []).append(
+            {"what": what, "who": who, "ms": round(ms / each, 2), "over_ours": round(ms / base, 2), "calls": calls})
+        print("    %-22s %12.2f ms %8.1f times  %6d calls" % (who, ms / each, ms / base, calls), flush=True)
+
+
+HISTORY = "INSERT INTO peer_runs SELECT run_id, job_id, run_name, state, result_state, start_time, end_time FROM databricks.runs"
+# more than this many milliseconds of pure waiting for pages, one after the other, only when asked for
+PATIENCE = 30000
+
+
+def history(bench):
+    """All runs of a workspace into a table (BENCH_LONG=1: also where page after page takes minutes)."""
+    others = peers(bench)
+    for runs in (10000, 100000):
+        bench.reset()
+        bench.do("POST", "seed", {"jobs": 20, "runs": runs})
+        for ms in (0, 20, 100):
+            slow = runs / 25 * ms > PATIENCE and not os.environ.get("BENCH_LONG")
+            bench.slow(ms)
+            programs = []
+            if "script" in others:
+                if not slow:
+                    programs.append(("script", lambda: others["script"]("history", 0, 1)))
+                programs.append(("script, 16 threads", lambda: others["script"]("history", 0, 16)))
+            programs += [(who, lambda who=who: others[who]("history", 0)) for who in ("sdk", "curl") if who in others and not slow]
+            compare(bench, "history", "%d runs, %d ms a page" % (runs, ms), lambda: bench.once(HISTORY), programs, rows=runs)
+            bench.slow(0)
+
+
+def last(bench):
+    """The last 10 runs of 10 000 at 50 ms; the others take the service's order, which need not be that of start_time."""
+    others = peers(bench)
+    bench.reset()
+    bench.do("POST", "seed", {"jobs": 20, "runs": 10000})
+    bench.slow(50)
+    compare(bench, "last", "10 runs, 50 ms a page", lambda: bench.once(HISTORY + " ORDER BY start_time DESC LIMIT 10"),
+            [(who, lambda who=who: others[who]("last", 0, 10)) for who in others], rows=10)
+    bench.slow(0)
+
+
+def some_job(bench, name):
+    return Client(bench.port).call("POST", "/api/2.2/jobs/create", {"name": name, "max_concurrent_runs": 1000, "tasks": [
+        {"task_key": "a", "notebook_task": {"notebook_path": "/a"}}]}).json["job_id"]
+
+
 def requests(bench):
-    """1 000 requests of one commit at 50 ms a call, no rate limit, until the last one's run is known; beside a script with 16 threads."""
+    """1 000 runs started at 50 ms a call: requests of one transaction until the last is triggered, and calls by the others."""
+    others = peers(bench)
     bench.reset()
     bench.do("POST", "settings", {"duration_ms": 3600000})
-    job = Client(bench.port).call("POST", "/api/2.2/jobs/create", {"name": "asked for", "max_concurrent_runs": 1000, "tasks": [
-        {"task_key": "a", "notebook_task": {"notebook_path": "/a"}}]}).json["job_id"]
+    job = some_job(bench, "triggered")
     bench.slow(50)
-    begun = time.perf_counter()
-    bench.sql("SELECT count(databricks.enqueue_run_now(%d)) FROM generate_series(1, 1000)" % job)
-    asked = time.perf_counter() - begun
-    while bench.sql("SELECT count(*) FROM databricks.run_requests WHERE job_id = %d AND run_id IS NULL" % job) != "0":
-        time.sleep(0.05)
-    ours = time.perf_counter() - begun
 
-    def threads():
-        def one(_):
-            client = Client(bench.port)
-            for _ in range(1000 // 16):
-                client.call("POST", "/api/2.2/jobs/run-now", {"job_id": job})
-        with concurrent.futures.ThreadPoolExecutor(16) as pool:
-            list(pool.map(one, range(16)))
-    begun = time.perf_counter()
-    threads()
-    script = time.perf_counter() - begun
+    def ours():
+        begun = time.perf_counter()
+        bench.sql("SELECT count(databricks.enqueue_run_now(%d)) FROM generate_series(1, 1000)" % job)
+        while int(bench.sql("SELECT count(*) FROM databricks.run_requests WHERE run_id IS NULL")):
+            time.sleep(0.05)
+        return (time.perf_counter() - begun) * 1000
+    programs = []
+    for who, tasks in (("script", (1, 16)), ("sdk", (1, 16)), ("curl", (1,))):
+        if who in others:
+            programs += [("%s, %d at once" % (who, n), lambda who=who, n=n: others[who]("trigger", job, 1000, n)) for n in tasks]
+    compare(bench, "requests", "1000 runs, 50 ms a call", ours, programs)
     bench.slow(0)
-    report("requests", seconds=round(ours, 2), of_which_enqueuing=round(asked, 2), threads_over_ours=round(script / ours, 2),
-           runs=bench.sql("SELECT count(DISTINCT run_id) FROM databricks.run_requests WHERE job_id = %d" % job))
+    bench.sql("SELECT count(databricks.cancel_request(request_id)) FROM databricks.run_requests WHERE finished_at IS NULL")
+    bench.reset()
+
+
+def run_now(bench):
+    """run_now 200 times, one after the other, each call on a fresh connection here (a change is never sent twice unseen)."""
+    others = peers(bench)
+    bench.reset()
+    bench.do("POST", "settings", {"duration_ms": 3600000})
+    job = some_job(bench, "run_now")
+    compare(bench, "run_now", "one call, mean of 200", lambda: bench.once("SELECT count(databricks.run_now(%d)) FROM generate_series(1, 200)" % job),
+            [(who, lambda who=who: others[who]("run_now", job, 200)) for who in others], each=200)
+    bench.reset()
+
+
+def tracked(bench):
+    """1 000 active runs watched: calls in a minute, and how long after its end a run is known to have ended."""
+    bench.reset()
+    bench.do("POST", "settings", {"duration_ms": 3600000})
+    job = some_job(bench, "tracked")
+    client = Client(bench.port)
+    runs = [client.call("POST", "/api/2.2/jobs/run-now", {"job_id": job}).json["run_id"] for _ in range(1000)]
+    bench.sql("SELECT databricks.track('bench', poll_interval => '10 s', backfill => '0')")
+    while int(bench.sql("SELECT count(*) FROM databricks.active_runs")) < 1000:
+        time.sleep(0.2)
+    before = bench.do("GET", "counts")["total"]
+    time.sleep(60)
+    calls = bench.do("GET", "counts")["total"] - before
+    for run in runs[:20]:
+        bench.do("POST", "finish", {"run_id": run})
+        time.sleep(0.7)
+    ended = "run_id = ANY ('{%s}') AND state = 'TERMINATED'" % ",".join(str(run) for run in runs[:20])
+    while int(bench.sql("SELECT count(*) FROM databricks.run_history WHERE " + ended)) < 20:
+        time.sleep(0.1)
+    mean, worst = bench.sql("SELECT avg(d), max(d) FROM (SELECT extract(epoch FROM t.observed_at - h.end_time) AS d FROM databricks.run_transitions t "
+                            "JOIN databricks.run_history h USING (workspace, run_id) WHERE t.state = 'TERMINATED' AND %s) AS x"
+                            % ended.replace("run_id", "t.run_id").replace("state =", "h.state =")).split("|")
+    bench.sql("SELECT databricks.untrack('bench')")
+    report("tracked", calls_per_minute=calls, a_poll_of_each_run_every_10_s=6000, detected_after_mean_s=round(float(mean), 1), worst_s=round(float(worst), 1))
+    bench.reset()
+
+
+def cpu(bench):
+    """CPU time of a backend per run row, network and all, beside what cJSON alone needs for the same text."""
+    bench.reset()
+    bench.do("POST", "seed", {"jobs": 20, "runs": 10000})
+    client = Client(bench.port)
+    spent = "(string_to_array(pg_read_file('/proc/' || pg_backend_pid() || '/schedstat'), ' '))[1]::bigint"
+    with tempfile.TemporaryDirectory() as folder:
+        parse = os.path.join(folder, "parse")
+        subprocess.run(["cc", "-O2", "-o", parse, os.path.join(os.path.dirname(os.path.abspath(__file__)), "parse.c"), "-lcjson"], check=True)
+        for what, columns, query in (("no_jsonb", "run_id, job_id, run_name, state, result_state, start_time, end_time, run_page_url", ""),
+                                     ("all_columns", "*", "&expand_tasks=true")):
+            page = client.call("GET", "/api/2.2/jobs/runs/list?limit=25" + query).raw
+            alone = min(int(subprocess.run([parse, "2000"], input=page, capture_output=True, check=True).stdout) for _ in range(ROUNDS)) / 25
+            statement = "SELECT count(r) FROM (SELECT %s FROM databricks.runs OFFSET 0) AS r" % columns
+            ours = min(int(bench.sql(statement, "SELECT %s AS begun \\gset\n%s;\nSELECT %s - :begun" % (spent, statement, spent))) for _ in range(ROUNDS)) / 10000
+            report("cpu", columns=what, text_bytes=len(page) // 25, us_per_row=round(ours / 1000, 1), cjson_alone_us=round(alone / 1000, 1),
+                   over_cjson=round(ours / alone, 1))
 
 
 def trigger(bench):
@@ -381,7 +547,8 @@ def trigger(bench):
     report("trigger", ms_more=round(watched - bare, 3), bare_ms=round(bare, 3), watched_ms=round(watched, 3))
 
 
-WORKLOADS = {work.__name__: work for work in (latency, many, scan, tracking, backfill, visibility, memory, files, requests, trigger)}
+WORKLOADS = {work.__name__: work for work in (
+    latency, run_now, many, scan, last, history, requests, trigger, tracking, tracked, backfill, visibility, cpu, memory, files)}
 
 
 def main():
@@ -396,6 +563,9 @@ def main():
             WORKLOADS[name](bench)
     finally:
         bench.workspace.close()
+        if os.environ.get("BENCH_JSON"):
+            with open(os.environ["BENCH_JSON"], "w") as f:
+                json.dump(figures_of, f, indent=1)
 
 
 if __name__ == "__main__":
