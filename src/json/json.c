@@ -36,11 +36,28 @@
 /* A jsonb entry has 28 bits for its length (JENTRY_OFFLENMASK). */
 #define MAX_JSONB_STRING JENTRY_OFFLENMASK
 
+/* Objects of so many members are sorted before they become jsonb. */
+#define SORTED_MEMBERS 32
+
+typedef struct Member
+{
+	const cJSON *node;
+	Size		 len; /* of its name */
+} Member;
+
 /* Set when an allocation for cJSON failed, to tell that from a refusal. */
 static bool parse_out_of_memory;
 
+/* The block that the tree being read is cut from: its rest, the size of the next. */
+#define PARSE_FIRST_BLOCK 1024
+#define PARSE_LAST_BLOCK  (64 * 1024)
+static char *parse_next;
+static Size	 parse_left;
+static Size	 parse_block;
+
 static cJSON	   *parse_tree(const DbxJsonChecked *checked, Size *refused_at);
 static void		   *parse_alloc(size_t size);
+static void			parse_free(void *chunk);
 static void			finish_tree(cJSON *root, bool marked);
 static void			finish_node(cJSON *node, bool convert);
 static const cJSON *find_member(const cJSON *object, const char *name, Size len);
@@ -134,11 +151,13 @@ dbx_json_try_parse(const char *text, Size len, char **error)
 static cJSON *
 parse_tree(const DbxJsonChecked *checked, Size *refused_at)
 {
-	cJSON_Hooks hooks = {parse_alloc, pfree};
+	cJSON_Hooks hooks = {parse_alloc, parse_free};
 	const char *end = checked->text;
 	cJSON	   *root;
 
 	parse_out_of_memory = false;
+	parse_left = 0;
+	parse_block = PARSE_FIRST_BLOCK;
 	cJSON_InitHooks(&hooks);
 	root = cJSON_ParseWithLengthOpts(checked->text, checked->len, &end, 0);
 	cJSON_InitHooks(NULL);
@@ -147,9 +166,9 @@ parse_tree(const DbxJsonChecked *checked, Size *refused_at)
 	return root;
 }
 
-/* malloc for cJSON: must not raise. */
+/* Memory of the current context, NULL when there is none: must not raise. */
 static void *
-parse_alloc(size_t size)
+parse_reserve(Size size)
 {
 	void *chunk = NULL;
 
@@ -159,6 +178,43 @@ parse_alloc(size_t size)
 	if (chunk == NULL)
 		parse_out_of_memory = true;
 	return chunk;
+}
+
+/*
+ * malloc for cJSON.  Nothing of a tree is freed alone, so that its many small
+ * parts are cut from blocks, one behind the other.
+ */
+static void *
+parse_alloc(size_t size)
+{
+	char *chunk;
+
+	if (size > PARSE_LAST_BLOCK / 4)
+		return parse_reserve(size);
+	size = MAXALIGN(size);
+	if (size > parse_left)
+	{
+		Size block = Max(parse_block, size);
+
+		parse_next = parse_reserve(block);
+		if (parse_next == NULL)
+		{
+			parse_left = 0;
+			return NULL;
+		}
+		parse_left = block;
+		parse_block = Min(parse_block * 2, PARSE_LAST_BLOCK);
+	}
+	chunk = parse_next;
+	parse_next += size;
+	parse_left -= size;
+	return chunk;
+}
+
+/* free for cJSON, of what it has begun when it gives up: goes with the context */
+static void
+parse_free(void *chunk)
+{
 }
 
 /*
@@ -270,7 +326,9 @@ find_member(const cJSON *object, const char *name, Size len)
 		return NULL;
 	for (member = object->child; member != NULL; member = member->next)
 	{
-		if (strncmp(member->string, name, len) == 0 &&
+		/* most names differ at once: no call for those */
+		if (member->string[0] == (len > 0 ? name[0] : '\0') &&
+			strncmp(member->string, name, len) == 0 &&
 			member->string[len] == '\0')
 			found = member;
 	}
@@ -494,18 +552,52 @@ dbx_json_to_jsonb(const DbxJson *node)
 	return JsonbValueToJsonb(&scalar);
 }
 
+/*
+ * The members of an object in the order of jsonb: shorter names first, equal
+ * ones as they came.  So the sort of the server, whose comparisons are calls,
+ * finds them in order.  Returns how many there are, 0 if too many.
+ */
+static int
+sort_members(const cJSON *object, Member *members)
+{
+	const cJSON *child;
+	int			 count = 0;
+
+	for (child = object->child; child != NULL; child = child->next)
+	{
+		Size len = strlen(child->string);
+		int	 i;
+
+		if (count == SORTED_MEMBERS)
+			return 0;
+		for (i = count++; i > 0 &&
+			 (members[i - 1].len > len ||
+			  (members[i - 1].len == len &&
+			   memcmp(members[i - 1].node->string, child->string, len) > 0));
+			 i--)
+			members[i] = members[i - 1];
+		members[i].node = child;
+		members[i].len = len;
+	}
+	return count;
+}
+
 /* Raises if the stack gets too deep.  Returns the finished value. */
 static JsonbValue *
 push_container(JsonbParseState **state, const cJSON *node)
 {
 	bool		 object = node_type(node) == cJSON_Object;
+	Member		 members[SORTED_MEMBERS];
+	int			 sorted = object ? sort_members(node, members) : 0;
+	int			 next = 1;
 	const cJSON *child;
 
 	check_stack_depth();
 	CHECK_FOR_INTERRUPTS();
 
 	pushJsonbValue(state, object ? WJB_BEGIN_OBJECT : WJB_BEGIN_ARRAY, NULL);
-	for (child = node->child; child != NULL; child = child->next)
+	child = sorted > 0 ? members[0].node : node->child;
+	while (child != NULL)
 	{
 		JsonbValue value;
 
@@ -521,6 +613,10 @@ push_container(JsonbParseState **state, const cJSON *node)
 			fill_scalar(&value, child);
 			pushJsonbValue(state, object ? WJB_VALUE : WJB_ELEM, &value);
 		}
+		if (sorted == 0)
+			child = child->next;
+		else
+			child = next < sorted ? members[next++].node : NULL;
 	}
 	return pushJsonbValue(state, object ? WJB_END_OBJECT : WJB_END_ARRAY, NULL);
 }
@@ -528,6 +624,8 @@ push_container(JsonbParseState **state, const cJSON *node)
 static void
 fill_scalar(JsonbValue *value, const cJSON *node)
 {
+	int64 integer;
+
 	switch (node_type(node))
 	{
 		case cJSON_True:
@@ -541,9 +639,12 @@ fill_scalar(JsonbValue *value, const cJSON *node)
 			break;
 		case cJSON_Raw:
 			value->type = jbvNumeric;
-			value->val.numeric = DatumGetNumeric(DirectFunctionCall3(
-				numeric_in, CStringGetDatum(node->valuestring),
-				ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+			if (parse_int64(node->valuestring, false, &integer))
+				value->val.numeric = int64_to_numeric(integer);
+			else
+				value->val.numeric = DatumGetNumeric(DirectFunctionCall3(
+					numeric_in, CStringGetDatum(node->valuestring),
+					ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 			break;
 		case cJSON_String:
 			fill_string(value, node->valuestring);

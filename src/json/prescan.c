@@ -86,6 +86,37 @@ is_plain(unsigned char c)
 	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
+/*
+ * The first byte that is not plain, or the end.  Eight at a time: the top bit of
+ * each byte of the sum is set if that byte is none, and perhaps if one before
+ * it is none, which is all that matters here.
+ */
+static inline const char *
+skip_plain(const char *pos, const char *end)
+{
+#define EACH(byte) (UINT64CONST(0x0101010101010101) * (byte))
+	while (end - pos >= (ptrdiff_t) sizeof(uint64))
+	{
+		uint64 bytes;
+		uint64 quote;
+		uint64 backslash;
+
+		memcpy(&bytes, pos, sizeof(bytes));
+		quote = bytes ^ EACH('"');
+		backslash = bytes ^ EACH('\\');
+		if (((bytes | ((bytes - EACH(0x20)) & ~bytes) |
+			  ((quote - EACH(1)) & ~quote) |
+			  ((backslash - EACH(1)) & ~backslash)) &
+			 EACH(0x80)) != 0)
+			break;
+		pos += sizeof(bytes);
+	}
+#undef EACH
+	while (pos < end && is_plain(*pos))
+		pos++;
+	return pos;
+}
+
 static inline bool
 is_digit(unsigned char c)
 {
@@ -269,8 +300,7 @@ scan_string(Scan *scan)
 		unsigned char c;
 		int			  len;
 
-		while (scan->pos < scan->end && is_plain(*scan->pos))
-			scan->pos++;
+		scan->pos = skip_plain(scan->pos, scan->end);
 		if (scan->pos == scan->end)
 			return refuse_end(scan, "a string");
 
