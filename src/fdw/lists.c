@@ -32,6 +32,7 @@
 /* After how many pages a list may go on in ranges of time. */
 #define PAGES_BEFORE_WINDOWS	 2
 #define FEW_PAGES_BEFORE_WINDOWS 40
+#define LAST_PAGE_BEFORE_WINDOWS 50
 
 /* How many pages a range of time should have. */
 #define LEAST_PAGES_OF_WINDOW 3
@@ -558,7 +559,7 @@ consider_windows(DbxLists *lists)
 		return;
 	read = linitial(lists->reads);
 	if (dbx_chain_on_last_page(read->chain) ||
-		lists->pages > FEW_PAGES_BEFORE_WINDOWS)
+		lists->pages > LAST_PAGE_BEFORE_WINDOWS)
 	{
 		while (list_length(lists->reads) > 1)
 			end_read(lists, llast(lists->reads));
