@@ -319,7 +319,7 @@ COMMENT ON VIEW databricks.missing_runs IS
 
 /* ---- clusters: from the foreign table, as the caller may read it ---- */
 
-CREATE FUNCTION databricks.find_cluster_usage()
+CREATE FUNCTION databricks.find_cluster_usage(wanted pg_catalog.text DEFAULT NULL)
 RETURNS TABLE (
 	workspace pg_catalog.text,
 	cluster_id pg_catalog.text,
@@ -350,6 +350,7 @@ BEGIN
 		JOIN pg_foreign_server AS s ON s.oid = f.ftserver
 		JOIN pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw
 		WHERE w.fdwname = 'databricks' AND 'resource=clusters' = ANY (f.ftoptions)
+		  AND (wanted IS NULL OR s.srvname = wanted)
 		  AND has_server_privilege(s.oid, 'USAGE') AND has_schema_privilege(n.oid, 'USAGE')
 		  AND has_table_privilege(c.oid, 'SELECT')
 		ORDER BY c.oid
@@ -372,8 +373,8 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION databricks.find_cluster_usage() IS
-	'What view cluster_usage shows.';
+COMMENT ON FUNCTION databricks.find_cluster_usage(pg_catalog.text) IS
+	'What view cluster_usage shows; of one workspace, if one is wanted.';
 
 CREATE VIEW databricks.cluster_usage WITH (security_invoker = true) AS
 	SELECT u.workspace, u.cluster_id, u.cluster_name, u.state, u.cluster_source, u.running_since,
@@ -479,5 +480,5 @@ $$;
 COMMENT ON FUNCTION databricks.gantt(pg_catalog.int8, pg_catalog.name) IS
 	'Draws the tasks of a run of run_history over time, one line of at most 78 characters per attempt: - is set-up, = success, x another end, ~ not ended. Example: SELECT databricks.gantt(123456); No call of the service. Errors: 22004, 42704 not in the history, 42P08 known in several workspaces.';
 
-REVOKE ALL ON FUNCTION databricks.quartz_to_cron(pg_catalog.text), databricks.find_missing_runs(pg_catalog.interval), databricks.find_cluster_usage(), databricks.short_time(pg_catalog.float8), databricks.gantt(pg_catalog.int8, pg_catalog.name) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION databricks.quartz_to_cron(pg_catalog.text), databricks.find_missing_runs(pg_catalog.interval), databricks.find_cluster_usage(), databricks.short_time(pg_catalog.float8), databricks.gantt(pg_catalog.int8, pg_catalog.name) TO PUBLIC;
+REVOKE ALL ON FUNCTION databricks.quartz_to_cron(pg_catalog.text), databricks.find_missing_runs(pg_catalog.interval), databricks.find_cluster_usage(pg_catalog.text), databricks.short_time(pg_catalog.float8), databricks.gantt(pg_catalog.int8, pg_catalog.name) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION databricks.quartz_to_cron(pg_catalog.text), databricks.find_missing_runs(pg_catalog.interval), databricks.find_cluster_usage(pg_catalog.text), databricks.short_time(pg_catalog.float8), databricks.gantt(pg_catalog.int8, pg_catalog.name) TO PUBLIC;

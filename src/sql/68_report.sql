@@ -329,9 +329,11 @@ BEGIN
 				databricks.html_cell(coalesce('after ' || c.autotermination_minutes || ' min', 'never'), CASE WHEN c.never_terminates THEN 'alarm' ELSE '' END), '</tr>'), ''
 			ORDER BY c.idle_for DESC)
 		INTO rows
-		FROM (SELECT * FROM databricks.idle_clusters AS i
-			  WHERE wanted IS NULL OR i.workspace = wanted
-			  ORDER BY i.idle_for DESC LIMIT 50) AS c;
+		FROM (SELECT u.workspace, u.cluster_id, u.cluster_name, u.autotermination_minutes, u.autotermination_minutes IS NULL AS never_terminates,
+					 clock_timestamp() - greatest(u.running_since, u.last_task_end) AS idle_for
+			  FROM databricks.find_cluster_usage(wanted) AS u
+			  WHERE u.running_since IS NOT NULL AND u.active_tasks = 0
+			  ORDER BY 6 DESC LIMIT 50) AS c;
 	EXCEPTION WHEN OTHERS THEN
 		-- The service may be out of reach; the rest of the report is not.
 		problem := 'Clusters could not be read: ' || left(SQLERRM, 300);
@@ -344,7 +346,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION databricks.report_clusters(pg_catalog.text) IS
-	'Section of a report: view idle_clusters. What the service refuses stands in the section. GET /api/2.1/clusters/list';
+	'Section of a report: what view idle_clusters shows, of the wanted workspace alone if one is. What the service refuses stands in the section. GET /api/2.1/clusters/list';
 
 CREATE FUNCTION databricks.report(
 	workspace pg_catalog.name DEFAULT NULL,

@@ -114,6 +114,9 @@ like($full, qr/hidden job/, 'who may use all workspaces sees all');
 unlike((page('visible', 'SET ROLE reader; SELECT databricks.report()'))[0], qr/hidden job|>other</, 'others what they may use');
 unlike((page('short', q{SELECT databricks.report('prod', '1 h')}))[0], qr/<strong>10000<\/strong>runs/, 'a shorter time has fewer');
 
+value(q{CREATE SCHEMA other; IMPORT FOREIGN SCHEMA databricks LIMIT TO (clusters) FROM SERVER other INTO other});
+like((page('one', q{SELECT databricks.report('prod')}))[0], qr/&lt;i&gt;lonely/, 'other workspaces are not asked for the report of one');
+
 $workspace->stop;
 value(q{ALTER SERVER prod OPTIONS (SET host 'http://127.0.0.1:9', ADD retry_timeout '0')});
 like((page('alone'))[0], qr/Clusters could not be read: .*Calls and quota/s, 'without the service the rest is there');
