@@ -168,6 +168,7 @@ dbx_token_hold(const DbxAuthProvider *provider, const DbxWorkspace *workspace,
 
 		if (!token->stale && token->umid == workspace->umid &&
 			token->provider == provider && token->second == second &&
+			/* NOLINTNEXTLINE(clang-analyzer-core.*): freed ones left the list */
 			strcmp(token->digest, digest) == 0)
 			found = token;
 	}

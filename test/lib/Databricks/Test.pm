@@ -73,7 +73,8 @@ sub json
 sub poll_until
 {
 	my ($what, $code, $timeout) = @_;
-	my $end = time + ($timeout || $PostgreSQL::Test::Utils::timeout_default);
+	my $end = time + ($timeout || $PostgreSQL::Test::Utils::timeout_default) *
+	  (instrumented() ? 5 : 1);
 
 	while (1)
 	{
