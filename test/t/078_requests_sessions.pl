@@ -112,13 +112,13 @@ foreach my $level ('REPEATABLE READ', 'SERIALIZABLE')
 # --- cancel and claim ------------------------------------------------------------------------
 
 # A cancel while the answer is waited for.
-$workspace->post('faults', { kind => 'delay', ms => 2000, work => JSON::PP::true, path => $run_now, count => 1 });
+$workspace->post('faults', { kind => 'delay', ms => 4000, work => JSON::PP::true, path => $run_now, count => 1 });
 my $long = $workspace->create_job(name => 'long', max_concurrent_runs => 100);
 $workspace->post('plans', { match => { job_id => $long }, plan => { setup_ms => 0, duration_ms => -1 } });
 my $id = value("SELECT databricks.enqueue_run_now($long, max_attempts => 3)");
 poll_until('it is being sent', sub { value("SELECT state FROM databricks.run_requests WHERE request_id = $id") eq 'sending' });
 is(value("SELECT databricks.cancel_request($id)"), 'sending', 'a cancel while it is being sent');
-is(value("SELECT databricks.cancel_request($id)"), 'sending', 'and another one');
+like(value("SELECT databricks.cancel_request($id)"), qr/^(?:sending|running)$/, 'and another one');
 poll_until('it ends', sub { value("SELECT finished_at IS NOT NULL FROM databricks.run_requests WHERE request_id = $id") eq 't' });
 is(value("SELECT state, attempt, result_state FROM databricks.run_requests WHERE request_id = $id"), 'canceled|1|CANCELED', 'cancels the run that comes of it');
 
