@@ -114,7 +114,7 @@ foreach my $case (
 	[ q{server_options => '{"connect_timeout": "soon"}'}, 'HV024', qr/soon/, qr/30s/ ],
 	[ q{server_options => '{"max_parallel": 0}'}, 'HV024', qr/max_parallel/, qr/between 1 and/ ],
 	[ q{server_options => '{"max_parallel": "1e30"}'}, 'HV024', qr/1e30/, qr/between 1 and/ ],
-	[ q{server_options => '{"max_parallel": [1]}'}, '22023', qr/max_parallel/, qr/^$/ ],
+	[ q{server_options => '{"max_parallel": [1]}'}, '22023', qr/max_parallel/, qr/text, numbers/ ],
 	[ q{server_options => '[]'}, '22023', qr/object/, qr/^$/ ],
 	[ qq{user_options => '{"tokn": "$secret{typo}"}'}, 'HV00D', qr/tokn/, qr/"token"/ ],
 	[ qq{token => '$secret{typo} '}, 'HV024', qr/token/, qr/line break/ ],
