@@ -74,6 +74,17 @@ my @requests =
 is(scalar(grep { $_->{query} =~ /expand/ } @requests), 0, 'without their tasks');
 
 reset_workspace();
+$workspace->post('seed', { jobs => 10, runs => 100000, days => 50, seed => 5 });
+$workspace->post('seed',
+	{ jobs => 1, runs => 50, days => 50 / 1440, seed => 6, until_ms => $workspace->get('clock')->{now} });
+foreach my $order (qw(end_time start_time))
+{
+	$workspace->post('settings', { order => $order });
+	asks_at_most(q{SELECT count(*) FROM runs WHERE start_time > now() - interval '1 hour'},
+		50, $list_runs, 3, "50 runs of the last hour among 100 000 ($order)");
+}
+
+reset_workspace();
 my $seeded = $workspace->post('seed', { jobs => 20, runs => 5000, days => 59, seed => 2 });
 my $busy = $workspace->post('seed',
 	{ jobs => 1, runs => 5000, days => 59, seed => 3, name => 'busy' })->{job_ids}->[0];
