@@ -1,4 +1,4 @@
-# 034_encoding.pl - databases whose encoding is not UTF8: the service speaks UTF-8
+# 024_encoding.pl - databases whose encoding is not UTF8: the service speaks UTF-8
 # all the same, with functions, foreign tables and the worker, which reads and
 # sends outside of transactions.
 

@@ -1,4 +1,4 @@
-# 066_worker_pace.pl - how often a tracked workspace is looked at, and at what cost.
+# 068_worker_pace.pl - how often a tracked workspace is looked at, and at what cost.
 
 use strict;
 use warnings;

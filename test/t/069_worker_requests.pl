@@ -1,4 +1,4 @@
-# 067_worker_requests.pl - runs that this database started, in tracked workspaces.
+# 069_worker_requests.pl - runs that this database started, in tracked workspaces.
 
 use strict;
 use warnings;
