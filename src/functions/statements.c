@@ -183,7 +183,8 @@ append_json(StringInfo out, const char *type, const char *text)
 {
 	static const char *const numbers[] = {"BYTE",  "SHORT",	 "INT",	   "LONG",
 										  "FLOAT", "DOUBLE", "DECIMAL"};
-	static const char *const structures[] = {"ARRAY", "MAP", "STRUCT"};
+	static const char *const structures[] = {"ARRAY", "MAP", "STRUCT",
+											 "VARIANT"};
 	int						 i;
 	char					*why;
 

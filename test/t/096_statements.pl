@@ -47,6 +47,20 @@ is(sql("SELECT j ->> 'f' FROM databricks.query_json('types', '$warehouse') AS j 
 sql('CREATE TABLE days (i bigint, note text); INSERT INTO days VALUES (9007199254740993, $$local$$)');
 is(sql("SELECT note, s.d FROM days JOIN databricks.query('types', '$warehouse') AS s($definition) USING (i)"), 'local|12.50', 'joined with a local table');
 
+$workspace->post('statements', {
+	match => 'others',
+	columns => [ map { column(@$_) } [ 'y', 'BYTE' ], [ 'h', 'SHORT' ], [ 'f', 'FLOAT' ], [ 'c', 'CHAR' ], [ 'd', 'DECIMAL' ],
+		[ 'ntz', 'TIMESTAMP_NTZ' ], [ 'i', 'INTERVAL' ], [ 'm', 'MAP' ], [ 'v', 'VARIANT' ], [ 'z', 'NULL' ] ],
+	rows => [ [ '-128', '32767', '0.5', 'ab ', '12345678901234567890123456789.0123456789', '2026-03-29T02:30:00.000001',
+			q{INTERVAL '1-2' YEAR TO MONTH}, '{"a":1,"b":null}', '{"k":[1,"two"]}', undef ] ] });
+is(sql(q{SET timezone = 'Europe/Berlin'; SELECT * FROM databricks.query('others', '} . $warehouse
+		. q{') AS t(y smallint, h smallint, f real, c char(3), d numeric, ntz timestamp, i text, m jsonb, v jsonb, z int)}),
+	q[-128|32767|0.5|ab |12345678901234567890123456789.0123456789|2026-03-29 02:30:00.000001|INTERVAL '1-2' YEAR TO MONTH|]
+	. q[{"a": 1, "b": null}|{"k": [1, "two"]}|], 'the other types, a time without zone as it is');
+is(sql("SELECT databricks.query_json('others', '$warehouse')"),
+	q[{"c": "ab ", "d": 12345678901234567890123456789.0123456789, "f": 0.5, "h": 32767, "i": "INTERVAL '1-2' YEAR TO MONTH", ]
+	. q["m": {"a": 1, "b": null}, "v": {"k": [1, "two"]}, "y": -128, "z": null, "ntz": "2026-03-29T02:30:00.000001"}], '... as JSON');
+
 my $error = sql_error($node, "SELECT * FROM databricks.query('types', '$warehouse') AS t(a int, b int)");
 is($error->{state}, '42804', 'another number of columns');
 like($error->{detail}, qr/"b" BOOLEAN, "i" LONG/, '... with those that came');
