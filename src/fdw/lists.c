@@ -554,6 +554,8 @@ consider_windows(DbxLists *lists)
 	double expected;
 	Read  *read;
 
+	/* a value that Min() may give is taken for the only one */
+	/* cppcheck-suppress knownConditionTrueFalse */
 	if (!lists->windows_allowed || lists->reads == NIL || parallel < 2 ||
 		lists->pages < before - 1)
 		return;

@@ -180,6 +180,7 @@ path_flags(const DbxResource *res, const char *path)
 			holds |= k != i && res->columns[k].flags != 0 &&
 				res->columns[k].paths[0] != NULL &&
 				begins_with(res->columns[k].paths[0], other);
+		/* NOLINTNEXTLINE(readability-suspicious-call-argument): both ways */
 		if (begins_with(other, path) || (!holds && begins_with(path, other)))
 			flags |= res->columns[i].flags;
 	}

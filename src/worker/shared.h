@@ -107,7 +107,7 @@ extern void dbx_shared_workspace(const DbxSharedWorkspace *workspace);
 extern void dbx_shared_forget_workspace(const char *name);
 
 /* Begin of the last sweep of a workspace; 0: none, or it went wrong. */
-extern TimestampTz dbx_shared_swept_at(Oid dboid, const char *workspace);
+extern TimestampTz dbx_shared_swept_at(Oid dboid, const char *name);
 
 /* Copies for the views, palloc'd; the result is the number of entries. */
 extern int dbx_shared_slots(DbxSlot **slots);
