@@ -113,57 +113,35 @@ static const DbxFilter filters[] = {
 	{"life_cycle_state", DBX_FILTER_IMPLIED, "completed_only", ended_life_cycles},
 	{"life_cycle_state", DBX_FILTER_IMPLIED, "active_only", active_states}};
 
-/* For the history of runs: what can only be written is not part of it. */
-const DbxResource dbx_resource_runs = {
-	.name = "runs",
-	.comment =
-		"Runs of the last 60 days (GET /api/2.2/jobs/runs/list; by run_id GET /api/2.2/jobs/runs/get).",
-	.rows = 50000,
-	.list_call = "runs/list",
-	.items = "runs",
-	.limit_param = "limit",
-	.page_size = 25,
-	.expand_param = "expand_tasks",
-	.get_call = "runs/get",
-	.get_param = "run_id",
-	.key_column = "run_id",
-	.get_cost = 0.3,
-	.key_check = "job_run_id",
-	.more_member = "has_more",
-	.more_length = 100,
-	.id_member = "run_id",
-	.time_member = "start_time",
-	.end_member = "end_time",
-	.horizon_days = 60,
-	.active_param = "active_only",
-	.ncolumns = lengthof(columns),
-	.columns = columns,
-	.nfilters = lengthof(filters),
-	.filters = filters};
+/* clang-format off */
+#define RUNS_WITH_COLUMNS(array) { \
+	.name = "runs", \
+	.comment = "Runs of the last 60 days (GET /api/2.2/jobs/runs/list; by run_id GET /api/2.2/jobs/runs/get).", \
+	.rows = 50000, \
+	.list_call = "runs/list", \
+	.items = "runs", \
+	.limit_param = "limit", \
+	.page_size = 25, \
+	.expand_param = "expand_tasks", \
+	.get_call = "runs/get", \
+	.get_param = "run_id", \
+	.key_column = "run_id", \
+	.get_cost = 0.3, \
+	.key_check = "job_run_id", \
+	.more_member = "has_more", \
+	.more_length = 100, \
+	.id_member = "run_id", \
+	.time_member = "start_time", \
+	.end_member = "end_time", \
+	.horizon_days = 60, \
+	.active_param = "active_only", \
+	.ncolumns = lengthof(array), \
+	.columns = (array), \
+	.nfilters = lengthof(filters), \
+	.filters = filters}
+/* clang-format on */
 
-const DbxResource dbx_resource_runs_table = {
-	.name = "runs",
-	.comment =
-		"Runs of the last 60 days (GET /api/2.2/jobs/runs/list; by run_id GET /api/2.2/jobs/runs/get).",
-	.rows = 50000,
-	.list_call = "runs/list",
-	.items = "runs",
-	.limit_param = "limit",
-	.page_size = 25,
-	.expand_param = "expand_tasks",
-	.get_call = "runs/get",
-	.get_param = "run_id",
-	.key_column = "run_id",
-	.get_cost = 0.3,
-	.key_check = "job_run_id",
-	.more_member = "has_more",
-	.more_length = 100,
-	.id_member = "run_id",
-	.time_member = "start_time",
-	.end_member = "end_time",
-	.horizon_days = 60,
-	.active_param = "active_only",
-	.ncolumns = lengthof(table_columns),
-	.columns = table_columns,
-	.nfilters = lengthof(filters),
-	.filters = filters};
+/* For the history of runs: what can only be written is not part of it. */
+const DbxResource dbx_resource_runs = RUNS_WITH_COLUMNS(columns);
+
+const DbxResource dbx_resource_runs_table = RUNS_WITH_COLUMNS(table_columns);

@@ -44,6 +44,7 @@
 #include "worker/pause.h"
 #include "worker/session.h"
 #include "worker/shared.h"
+#include "worker/worker.h"
 
 /* Processes at a time: background worker slots are scarce. */
 #define MOST_PROCESSES 3
@@ -235,21 +236,11 @@ start_process(const Hook *hook, BackgroundWorkerHandle **handle)
 	bool			 result;
 	Oid				 oids[2] = {MyDatabaseId, hook->roleid};
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "databricks",
-			sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "dbx_hook_main",
-			sizeof(worker.bgw_function_name));
+	dbx_worker_describe(&worker, "dbx_hook_main", "databricks request");
 	snprintf(worker.bgw_name, BGW_MAXLEN, "databricks request " INT64_FORMAT,
 			 hook->request_id);
-	strlcpy(worker.bgw_type, "databricks request", BGW_MAXLEN);
 	worker.bgw_main_arg = Int64GetDatum(hook->request_id);
 	memcpy(worker.bgw_extra, oids, sizeof(oids));
-	worker.bgw_notify_pid = MyProcPid;
 	result = RegisterDynamicBackgroundWorker(&worker, handle);
 	MemoryContextSwitchTo(before);
 	return result;

@@ -63,17 +63,8 @@ dbx_launcher_register(void)
 {
 	BackgroundWorker worker;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	dbx_worker_describe(&worker, "dbx_launcher_main", "databricks launcher");
 	worker.bgw_restart_time = RESTART_AFTER_S;
-	strlcpy(worker.bgw_library_name, "databricks",
-			sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "dbx_launcher_main",
-			sizeof(worker.bgw_function_name));
-	strlcpy(worker.bgw_name, "databricks launcher", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "databricks launcher", BGW_MAXLEN);
 	RegisterBackgroundWorker(&worker);
 }
 
@@ -228,19 +219,9 @@ start_worker(Oid dboid)
 		return;
 	}
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "databricks",
-			sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "dbx_worker_main",
-			sizeof(worker.bgw_function_name));
+	dbx_worker_describe(&worker, "dbx_worker_main", "databricks worker");
 	snprintf(worker.bgw_name, BGW_MAXLEN, "databricks worker for %s", name);
-	strlcpy(worker.bgw_type, "databricks worker", BGW_MAXLEN);
 	worker.bgw_main_arg = ObjectIdGetDatum(dboid);
-	worker.bgw_notify_pid = MyProcPid;
 	pfree(name);
 
 	/* First the state: the process may be quicker than we are. */

@@ -60,19 +60,9 @@ databricks_run_worker_once(PG_FUNCTION_ARGS)
 	SPI_commit();
 	SPI_finish();
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "databricks",
-			sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "dbx_worker_once_main",
-			sizeof(worker.bgw_function_name));
+	dbx_worker_describe(&worker, "dbx_worker_once_main", "databricks worker");
 	strlcpy(worker.bgw_name, "databricks worker, one round", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "databricks worker", BGW_MAXLEN);
 	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
-	worker.bgw_notify_pid = MyProcPid;
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 		ereport(
 			ERROR,

@@ -137,6 +137,22 @@ dbx_worker_main(Datum arg)
 	}
 }
 
+void
+dbx_worker_describe(BackgroundWorker *worker, const char *main, const char *type)
+{
+	memset(worker, 0, sizeof(*worker));
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker->bgw_restart_time = BGW_NEVER_RESTART;
+	worker->bgw_notify_pid = IsUnderPostmaster ? MyProcPid : 0;
+	strlcpy(worker->bgw_library_name, "databricks",
+			sizeof(worker->bgw_library_name));
+	strlcpy(worker->bgw_function_name, main, sizeof(worker->bgw_function_name));
+	strlcpy(worker->bgw_name, type, BGW_MAXLEN);
+	strlcpy(worker->bgw_type, type, BGW_MAXLEN);
+}
+
 /*
  * As the bootstrap superuser.  Nothing that is set for databases or roles shall
  * decide how the worker reads names or times its statements.

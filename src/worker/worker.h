@@ -6,6 +6,7 @@
 #define DBX_WORKER_H
 
 #include "datatype/timestamp.h"
+#include "postmaster/bgworker.h"
 
 /*
  * Called once, from _PG_init.  Registers the launcher, the shared memory and
@@ -19,6 +20,15 @@ extern void dbx_worker_init(void);
  * what is new, being started if there is none.
  */
 extern void dbx_worker_wake_at_commit(void);
+
+/*
+ * Fill in what all our processes have in common: main is the name of a function
+ * of this library, type what pg_stat_activity shows as backend_type, and bgw_name
+ * until the caller says more.  Such a process is started when recovery is over,
+ * not again when it ends, and tells this one (but not the postmaster) of both.
+ */
+extern void dbx_worker_describe(BackgroundWorker *worker, const char *main,
+								const char *type);
 
 extern PGDLLEXPORT void dbx_worker_main(Datum arg);
 
