@@ -285,6 +285,69 @@ class Runs(Case):
         self.assertEqual(self.state(run)[1], "SUCCESS")
         self.assertEqual(self.task_states(run)["yes"], ("SKIPPED", "EXCLUDED"))
         self.assertEqual(self.task_states(run)["no"], ("TERMINATED", "SUCCESS"))
+    def test_for_each(self):
+        inner = {"task_key": "one", "max_retries": 1, "notebook_task": dict(NOTE, base_parameters={"r": "{{input.r}}"})}
+        loop = {"task_key": "loop", "for_each_task": {"inputs": "{{job.parameters.list}}", "concurrency": 2, "task": inner}}
+        job = self.job(loop, task("after", "loop"), parameters=[{"name": "list", "default": "[]"}])
+        self.c.control("POST", "plans", {"match": {"task_key": "loop"}, "plan": {"setup_ms": 1000}})
+        many = json.dumps([{"r": "x%d" % i} for i in range(5)])
+        self.c.control("POST", "plans", {"match": {"task_key": "one"}, "plan": {"setup_ms": 0, "duration_ms": 1000, "cleanup_ms": 0}})
+        self.c.control("POST", "plans", {"match": {"task_key": "one"}, "count": 2, "plan": {
+            "setup_ms": 0, "duration_ms": 500, "cleanup_ms": 0, "results": ["FAILED", "SUCCESS"]}})
+        run = self.run_now(job, job_parameters={"list": many})
+        self.step(1001)
+        loop_id = self.run_(run)["tasks"][0]["run_id"]
+        seen = self.run_(loop_id)
+        self.assertEqual([t["task_key"] for t in seen["tasks"]], ["loop"])
+        self.assertEqual([t["notebook_task"]["base_parameters"]["r"] for t in seen["iterations"]], ["x0", "x1"])
+        stats = seen["tasks"][0]["for_each_task"]["stats"]["task_run_stats"]
+        self.assertEqual((stats["total_iterations"], stats["active_iterations"]), (5, 2))
+        for _ in range(200):
+            if self.state(run)[2] == "TERMINATED":
+                break
+            self.step(100)
+            self.assertLessEqual(self.run_(loop_id)["tasks"][0]["for_each_task"]["stats"]["task_run_stats"]["active_iterations"], 2)
+        self.assertEqual(self.state(run)[1], "SUCCESS")
+        seen = self.run_(loop_id)
+        self.assertEqual(sorted(t["attempt_number"] for t in seen["iterations"]), [0, 0, 0, 0, 0, 1, 1])
+        self.assertEqual(seen["tasks"][0]["for_each_task"]["stats"]["task_run_stats"]["succeeded_iterations"], 5)
+        self.assertEqual(len({t["run_id"] for t in seen["iterations"]}), 7)
+        self.assertEqual(len(self.run_(run)["tasks"]), 2)
+        self.assertIn("metadata", self.c.ok("GET", "/jobs/runs/get-output?run_id=%d" % seen["iterations"][0]["run_id"]))
+        self.assertEqual(self.run_(seen["iterations"][0]["run_id"])["task_key"], "one")
+
+    def test_for_each_that_fails(self):
+        inner = {"task_key": "one", "notebook_task": NOTE}
+
+        def loop(inputs):
+            return self.job({"task_key": "loop", "for_each_task": {"inputs": inputs, "concurrency": 100, "task": inner}}, task("after", "loop"))
+        self.c.control("POST", "plans", {"match": {"task_key": "one"}, "count": 2, "plan": {"result": "FAILED"}})
+        run = self.run_now(loop(json.dumps(list(range(150)))))
+        self.step(600000)
+        self.assertEqual(self.state(run)[1], "FAILED")
+        self.assertEqual(self.task_states(run)["after"], ("SKIPPED", "UPSTREAM_FAILED"))
+        loop_id = self.run_(run)["tasks"][0]["run_id"]
+        first = self.run_(loop_id)
+        rest = self.run_(loop_id, "&page_token=" + first["next_page_token"])
+        self.assertEqual((len(first["iterations"]), len(rest["iterations"])), (100, 50))
+        self.assertNotIn("next_page_token", rest)
+        stats = first["tasks"][0]["for_each_task"]["stats"]
+        self.assertEqual(stats["task_run_stats"]["failed_iterations"], 2)
+        self.assertEqual(stats["error_message_stats"][0]["count"], 2)
+        broken = self.run_now(loop("{{tasks.a.values.list}}"))
+        self.step(600000)
+        self.assertEqual(self.task_states(broken)["loop"], ("TERMINATED", "FAILED"))
+        self.c.control("POST", "plans", {"match": {"task_key": "one"}, "plan": {"duration_ms": -1}})
+        stopped = self.run_now(loop("[1, 2]"))
+        self.step(100000)
+        self.assertEqual(self.task_states(stopped)["loop"][0], "RUNNING")
+        self.c.ok("POST", "/jobs/runs/cancel", {"run_id": stopped})
+        self.step(100000)
+        self.assertEqual(self.state(stopped)[1], "CANCELED")
+        loop_id = self.run_(stopped)["tasks"][0]["run_id"]
+        self.assertEqual({t["state"]["result_state"] for t in self.run_(loop_id)["iterations"]}, {"CANCELED"})
+
+    def test_task_timeout(self):
         slow = self.job(task("s", timeout_seconds=1))
         run = self.run_now(slow)
         self.step(5000)

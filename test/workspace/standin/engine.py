@@ -14,7 +14,7 @@ that are neither queued nor terminal.
 import heapq
 
 from .model import TERMINAL, Run, TaskRun
-from . import flow
+from . import flow, foreach
 
 QUEUE_LIMIT_MS = 48 * 3600 * 1000
 
@@ -141,8 +141,32 @@ class Engine:
         task.running_since = t
         task.life, task.message = "RUNNING", "In run"
         self._in_run(run)
-        if task.plan["duration_ms"] >= 0:
+        if task.kind == "for_each_task":
+            task.inputs = foreach.inputs(run, task)
+            self._iterate(t, run, task)
+        elif task.plan["duration_ms"] >= 0:
             self.at(t + task.plan["duration_ms"], self._done, run, task, gen)
+
+    def _iterate(self, t, run, loop):
+        """Let as many iterations go as may run at once; the loop is through when all are."""
+        if loop.life != "RUNNING":
+            return
+        values = loop.inputs or []
+        free = foreach.concurrency(loop) - len(foreach.active(loop))
+        following = len(foreach.newest(loop))
+        for index in range(following, min(following + free, len(values))):
+            one = TaskRun(self.ws.new_id(), foreach.spec_for(loop, values[index]), 0)
+            self.ws.store.add_iteration(run, loop, index, one)
+            self._pending(t, run, one)
+        if not foreach.active(loop):
+            loop.execution_ms = t - loop.running_since
+            self._terminating(t, run, loop, foreach.ending(loop), loop.plan["cleanup_ms"])
+
+    def _stop_iterations(self, t, task):
+        for one in foreach.active(task):
+            self._stop_clock(t, one)
+            one.gen += 1
+            flow.end(one, flow.ending("CANCELED", {}), t)
 
     @staticmethod
     def _in_run(run):
@@ -181,6 +205,7 @@ class Engine:
 
     def _terminating(self, t, run, task, ending, cleanup_ms):
         task.gen += 1
+        self._stop_iterations(t, task)
         task.life, task.message = "TERMINATING", "Terminating the run"
         task.pending_result = ending
         task.cleanup_ms = cleanup_ms
@@ -196,13 +221,19 @@ class Engine:
         if run.stopping is None and flow.wants_retry(task):
             self._retry(t, run, task)
             return
+        if task.loop is not None:
+            self._iterate(t, run, task.loop)
+            return
         self._release(t, run)
         self._check_end(t, run)
 
     def _retry(self, t, run, task):
         again = TaskRun(self.ws.new_id(), task.spec, task.attempt + 1, task.first_id)
         again.life, again.message = "WAITING_FOR_RETRY", "Waiting for the next attempt"
-        self.ws.store.add_task(run, again)
+        if task.loop is None:
+            self.ws.store.add_task(run, again)
+        else:
+            self.ws.store.add_iteration(run, task.loop, task.index, again)
         self.at(t + task.spec.get("min_retry_interval_millis", 0), self._retry_now, run, again, again.gen)
 
     def _retry_now(self, t, run, task, gen):
@@ -260,6 +291,7 @@ class Engine:
         for task in run.latest.values():
             if task.life in ("PENDING", "RUNNING"):
                 self._stop_clock(t, task)
+                self._stop_iterations(t, task)
                 task.gen += 1
                 task.cleanup_ms = self.ws.settings["cancel_ms"]
                 task.by_user = True
@@ -275,7 +307,8 @@ class Engine:
                                                     % run.timeout_s}), t)
 
     def cancel_task(self, run, task, t):
-        if run.stopping is not None or task is not run.latest.get(task.key):
+        newest = foreach.newest(task.loop) if task.loop else run.latest.values()
+        if run.stopping is not None or not any(task is one for one in newest):
             return
         ending = flow.ending("CANCELED", {})
         if task.life in ("PENDING", "RUNNING"):
@@ -293,6 +326,12 @@ class Engine:
             tasks = [task]
         for one in tasks:
             if one.life not in ("PENDING", "RUNNING"):
+                continue
+            if one.kind == "for_each_task":
+                if one.life == "PENDING":
+                    self._running(t, run, one, one.gen)
+                for iteration in foreach.active(one):
+                    self.finish(run, iteration, plan, t)
                 continue
             one.plan = dict(one.plan, **plan)
             if one.life == "PENDING":

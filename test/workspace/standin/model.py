@@ -43,7 +43,7 @@ class Job:
 class TaskRun:
     __slots__ = ("run_id", "key", "spec", "attempt", "first_id", "life", "result", "message", "by_user",
                  "code", "ctype", "start", "end", "setup_ms", "execution_ms", "cleanup_ms", "running_since",
-                 "plan", "gen", "outcome", "cluster", "pending_result", "patch")
+                 "plan", "gen", "outcome", "cluster", "pending_result", "patch", "loop", "index", "inputs", "iterations")
 
     def __init__(self, run_id, spec, attempt, first_id=None):
         self.run_id = run_id
@@ -65,6 +65,10 @@ class TaskRun:
         self.cluster = None
         self.pending_result = None
         self.patch = None
+        self.loop = None            # the for-each task this is an iteration of ...
+        self.index = None           # ... and of which of its inputs
+        self.inputs = None          # of a for-each task: what it goes through
+        self.iterations = []        # of a for-each task: every attempt, in order of creation
 
     @property
     def kind(self):

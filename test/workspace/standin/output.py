@@ -19,11 +19,12 @@ FAILED_TRACE = ("\x1b[0;31m-----------------------------------------------------
 
 
 def task_run_body(ws, req, run, task):
-    """runs/get with the id of a task run; a for-each task also pages its iterations (none are simulated)."""
+    """runs/get with the id of a task run; that of a for-each task has its iterations too."""
     body = render.task_run(ws, run, task)
     if task.kind == "for_each_task":
         body["tasks"] = [render.task_body(ws, run, task)]
-    return body
+        body["iterations"] = [render.task_body(ws, run, one) for one in task.iterations]
+    return render.patched(body, task.patch)
 
 
 def _cut_head(text, limit):

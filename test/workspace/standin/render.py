@@ -4,6 +4,7 @@ Separate so that the order and presence of members is decided in one place.
 Nothing here changes state.
 """
 
+from . import foreach
 from .jobspec import SINGLE
 from .model import TERMINAL, TASK_KINDS
 
@@ -94,6 +95,8 @@ def task_body(ws, run, task, resolved=False):
     body = dict(task.spec)
     if task.kind == "condition_task" and task.outcome:
         body["condition_task"] = dict(body["condition_task"], outcome=task.outcome)
+    if task.kind == "for_each_task" and task.running_since:
+        body["for_each_task"] = dict(body["for_each_task"], stats=foreach.stats(task))
     state, status = states(_slots(task))
     body.update({
         "run_id": task.run_id, "state": state, "status": status,

@@ -173,6 +173,11 @@ class Store:
         run.attempt_ids.append(task.run_id)
         self.task_runs[task.run_id] = (run, task)
 
+    def add_iteration(self, run, loop, index, task):
+        task.loop, task.index = loop, index
+        loop.iterations.append(task)
+        self.task_runs[task.run_id] = (run, task)
+
     def moved(self, run):
         """The run ended or came back to life: put it where it now belongs."""
         if run.active:
@@ -196,7 +201,8 @@ class Store:
             _remove(index.by_end, key_of(run.end_key, run.run_id))
         self.runs.pop(run.run_id, None)
         for task in self.tasks_of(run):
-            self.task_runs.pop(task.run_id, None)
+            for one in [task] + task.iterations:
+                self.task_runs.pop(one.run_id, None)
         if run.block:
             run.block[0].gone[run.block[1]] = 1
 

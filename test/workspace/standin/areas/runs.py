@@ -262,7 +262,10 @@ def get(ws, req):
     if run.raw is not None:
         return run.raw
     if task is not None:
-        return output.task_run_body(ws, req, run, task)
+        body = output.task_run_body(ws, req, run, task)
+        if req.version == "2.2":
+            page_arrays(ws, req, body, body, ("iterations",), "runs/get", run_id)
+        return body
     refuse_big(run, req.version)
     ws.store.tasks_of(run)
     body = render.run_head(ws, run, req.now)
