@@ -45,6 +45,13 @@ our @EXPORT = qw(
 $SIG{$_} = sub { die "interrupted\n" }
   foreach qw(INT TERM HUP);
 
+# From PostgreSQL 16 on a background session would note each query with all that
+# the session ever wrote; its callers say what matters.
+{
+	no warnings 'redefine', 'once';
+	*PostgreSQL::Test::BackgroundPsql::note = sub { };
+}
+
 # Does the server run with sanitizers or under valgrind?  Then it takes memory and
 # time that say nothing of the extension.
 sub instrumented
