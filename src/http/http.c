@@ -243,8 +243,9 @@ close_socket(void *private_data, curl_socket_t fd)
 	return rc;
 }
 
+/* What became of a transfer of which libcurl has sent so many bytes. */
 static DbxHttpFailure
-classify(const DbxTransfer *transfer, CURLcode result)
+classify(const DbxTransfer *transfer, CURLcode result, long sent)
 {
 	curl_off_t connected = 0;
 
@@ -269,9 +270,14 @@ classify(const DbxTransfer *transfer, CURLcode result)
 		case CURLE_COULDNT_CONNECT:
 			return DBX_HTTP_REFUSED;
 		case CURLE_OPERATION_TIMEDOUT:
+			/*
+			 * What was sent may have been for a proxy; and libcurl 8.22 gives
+			 * a time for a connection that did not come about too.
+			 */
 			curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T,
 							  &connected);
-			return connected == 0 ? DBX_HTTP_CONNECT_TIMEOUT : DBX_HTTP_TIMEOUT;
+			return sent == 0 || connected == 0 ? DBX_HTTP_CONNECT_TIMEOUT
+											   : DBX_HTTP_TIMEOUT;
 		case CURLE_SSL_CONNECT_ERROR:
 		case CURLE_PEER_FAILED_VERIFICATION:
 		case CURLE_SSL_CERTPROBLEM:
@@ -315,7 +321,7 @@ finish(void *private_data, CURLcode result)
 	curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &up);
 	curl_easy_getinfo(transfer->easy, CURLINFO_TOTAL_TIME_T, &total);
 
-	response->failure = classify(transfer, result);
+	response->failure = classify(transfer, result, sent);
 	if (response->failure != DBX_HTTP_OK)
 		strlcpy(response->error,
 				transfer->message[0]	 ? transfer->message
