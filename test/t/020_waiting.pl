@@ -58,7 +58,7 @@ foreach my $case (
 		sub { $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)") },
 		sub { $node->safe_psql('postgres', $is_idle . $pid) eq 't' });
 
-	cmp_ok($seconds, '<', 1, "pg_cancel_backend ends $name at once");
+	cmp_ok($seconds, '<', patience(1), "pg_cancel_backend ends $name at once");
 	$session->quit;
 
 	($session, $pid) = hanging_session($sql);
@@ -69,13 +69,13 @@ foreach my $case (
 			$node->safe_psql('postgres',
 				"SELECT count(*) FROM pg_stat_activity WHERE pid = $pid") == 0;
 		});
-	cmp_ok($seconds, '<', 1, "pg_terminate_backend ends $name at once");
+	cmp_ok($seconds, '<', patience(1), "pg_terminate_backend ends $name at once");
 	eval { $session->quit };
 
 	my $begun = time;
 	my $error =
 	  sql_error($node, "SET statement_timeout = '300ms';\n$sql;");
-	cmp_ok(time - $begun, '<', 1.5, "statement_timeout ends $name in time");
+	cmp_ok(time - $begun, '<', patience(1.5), "statement_timeout ends $name in time");
 	is($error->{state}, '57014', "... as a cancelled query");
 }
 
@@ -86,7 +86,7 @@ foreach my $case (
 	my $begun = time;
 
 	$node->safe_psql('postgres', 'DROP DATABASE other');
-	cmp_ok(time - $begun, '<', 1, 'DROP DATABASE of another one is not held up');
+	cmp_ok(time - $begun, '<', patience(1), 'DROP DATABASE of another one is not held up');
 	is( $node->safe_psql('postgres',
 			"SELECT state FROM pg_stat_activity WHERE pid = $pid"),
 		'active',

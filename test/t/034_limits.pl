@@ -241,10 +241,10 @@ limit_to('1');
 	my $cancelled = time;
 	is( sql_error($node, "SET statement_timeout = '200ms'; SELECT $get_job;")->{state},
 		'57014', 'who waits for the rate limit can be cancelled');
-	cmp_ok(time - $cancelled, '<', 10, '... at once');
+	cmp_ok(time - $cancelled, '<', patience(10), '... at once');
 	poll_until('the first one has given up',
 		sub { return sql("SELECT state = 'idle' FROM pg_stat_activity WHERE pid = $impatient_pid") eq 't'; });
-	cmp_ok(time - $begun, '<', 30, 'a pause does not make a retry wait beyond its patience');
+	cmp_ok(time - $begun, '<', patience(30), 'a pause does not make a retry wait beyond its patience');
 	$impatient->query_until(qr/read/, "\\echo read\n");
 	like($impatient->{stderr}, qr/temporarily unavailable/,
 		'... and the error is the one that was to be retried');
@@ -364,7 +364,7 @@ limit_to('1');
 	is("$count $endpoint $calls", '3 GET jobs/get 3',
 		'each session has its own counters');
 	cmp_ok($waited, '>=', 0.9 * 2 * 20 * $gap, '... its own limit');
-	cmp_ok(time - $begun, '<', 30, '... and its own pauses');
+	cmp_ok(time - $begun, '<', patience(30), '... and its own pauses');
 	$alone->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
 	eval { $session->quit };
 }

@@ -275,7 +275,7 @@ is($got->{sqlstate}, 'RUN06', 'a wait that times out is an error (case 50)');
 like($got->{message}, qr/run $run is not over yet/, '... that says so');
 is($got->{detail}, 'Last seen state: RUNNING.', '... with the state reached');
 like($got->{hint}, qr/wait_for_run\($run\)/, '... and how to go on');
-ok($seconds >= 0.4 && $seconds < 1.4, '... in time') or diag($seconds);
+ok($seconds >= 0.4 && $seconds < patience(1.4), '... in time') or diag($seconds);
 $got = attempt("wait_for_run($run, timeout => '100 ms', raise_on_failure => false)");
 is($got->{state}, 'RUNNING', 'without raise_on_failure the state is the result (case 50)');
 is($got->{result_state}, undef, '... without a result');
@@ -291,7 +291,7 @@ is($got->{sqlstate}, 'RUN06', 'a timeout in the past too');
 $workspace->post('faults', { path => '/api/2.2/jobs/runs/get', kind => 'hang' });
 $begun = time;
 is(attempt("wait_for_run($run, timeout => '300 ms')")->{sqlstate}, 'RUN06', 'a service that hangs does not hold a timeout up');
-cmp_ok(time - $begun, '<', 2, '... for long');
+cmp_ok(time - $begun, '<', patience(2), '... for long');
 
 # --- outages (case 53) ------------------------------------------------------------------------------------
 
@@ -354,7 +354,7 @@ foreach my $hang (0, 1)
 		$begun = time;
 		sql('SELECT pg_cancel_backend(' . waiter() . ')');
 		finish_sql($session);
-		cmp_ok(time - $begun, '<', 1, "pg_cancel_backend $where acts within a second (case 51)");
+		cmp_ok(time - $begun, '<', patience(1), "pg_cancel_backend $where acts within a second (case 51)");
 		is($session->{state}, '57014', '... as a cancelled query');
 		is($workspace->calls(path => '*/runs/cancel', body => $run), $cancel eq 'true' ? 1 : 0, "... the run is cancelled: $cancel (case 51)");
 		like($session->{err}, qr/NOTICE:  00000: run $run is being cancelled/, '... and that is told') if $cancel eq 'true';
@@ -366,7 +366,7 @@ $run = sql("SELECT databricks.run_now($endless)");
 $begun = time;
 is(sql_error($node, "SET databricks.wait_min_interval = '1h'; SET statement_timeout = '300ms'; SELECT databricks.wait_for_run($run, cancel_on_interrupt => true)")->{state},
 	'57014', 'statement_timeout ends a wait');
-cmp_ok(time - $begun, '<', 1.3, '... in time (case 51)');
+cmp_ok(time - $begun, '<', patience(1.3), '... in time (case 51)');
 is($workspace->calls(path => '*/runs/cancel', body => $run), 1, '... and cancels the run if asked to');
 
 # A service that does not answer the cancel holds nothing up.
@@ -377,7 +377,7 @@ poll_until('it waits', sub { $workspace->calls(path => '*/runs/get', query => "r
 $begun = time;
 sql('SELECT pg_cancel_backend(' . waiter() . ')');
 finish_sql($session);
-cmp_ok(time - $begun, '<', 1.3, 'a cancel that hangs is given up');
+cmp_ok(time - $begun, '<', patience(1.3), 'a cancel that hangs is given up');
 like($session->{err}, qr/WARNING:  01000: could not cancel run $run: no answer in time/, '... and told');
 is($session->{state}, '57014', '... the first error is the one raised');
 
@@ -394,7 +394,7 @@ foreach my $statement (
 	$begun = time;
 	sql('SELECT pg_terminate_backend(' . waiter() . ')');
 	finish_sql($session);
-	cmp_ok(time - $begun, '<', 1, "pg_terminate_backend acts within a second: $statement (case 51)");
+	cmp_ok(time - $begun, '<', patience(1), "pg_terminate_backend acts within a second: $statement (case 51)");
 	is($session->{state}, '57P01', '... as such');
 	poll_until('the session is gone', sub { !waiter() });
 	is($workspace->calls(path => '*/runs/cancel', body => $run), $statement =~ /interrupt/ ? 1 : 0,
@@ -408,7 +408,7 @@ $begun = time;
 sql('SELECT pg_terminate_backend(' . waiter() . ')');
 finish_sql($session);
 poll_until('the session is gone', sub { !waiter() });
-cmp_ok(time - $begun, '<', 1.5, 'a cancel that hangs does not keep a terminated session');
+cmp_ok(time - $begun, '<', patience(1.5), 'a cancel that hangs does not keep a terminated session');
 $workspace->delete('faults');
 
 # --- await_run: nothing is held between two looks ------------------------------------------------------------------
@@ -478,7 +478,7 @@ $run = sql("SELECT databricks.run_now($wide)");
 $workspace->post('faults', { kind => 'hang', path => '*/runs/get', query => 'page_token', count => undef });
 $begun = time;
 is(attempt("wait_for_run($run, timeout => '1 s')")->{sqlstate}, 'RUN06', 'a later page that does not come does not hold up the end of a wait (case 50)');
-cmp_ok(time - $begun, '<', 3, 'which comes in time');
+cmp_ok(time - $begun, '<', patience(3), 'which comes in time');
 $workspace->delete('faults');
 
 $node->stop;

@@ -118,7 +118,7 @@ wait_for_value(
 	'the end of a run is seen',
 	"SELECT state, result_state, end_time IS NOT NULL FROM databricks.run_history WHERE run_id = $running",
 	'TERMINATED|FAILED|t');
-cmp_ok(time - $at, '<', 5, 'soon');
+cmp_ok(time - $at, '<', patience(5), 'soon');
 is( value("SELECT string_agg(state || '/' || coalesce(result_state, '-'), ' ' ORDER BY observed_at)
 		FROM databricks.run_transitions WHERE run_id = $running"),
 	'RUNNING/- TERMINATED/FAILED',

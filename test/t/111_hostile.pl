@@ -339,7 +339,7 @@ foreach my $case (
 	$session->query("SELECT $query");
 	my ($error) = ($session->{stderr} =~ /ERROR:  ([^\n]*)/, '');
 	like($error, $message, "hostile: $query");
-	cmp_ok(time - $begun, '<', 20, '... before long');
+	cmp_ok(time - $begun, '<', patience(20), '... before long');
 	$before //= resident($pid);
 }
 is($session->query_safe(q{SELECT count(*) FROM databricks.api_pages('/api/2.0/wide', 'items', workspace => 'hostile')}), '500000', 'half a million elements in a page are read');
@@ -366,7 +366,7 @@ my $request = sql(q{SELECT databricks.enqueue_run_now(databricks.create_job('{"n
 wait_for('requests of another workspace are sent meanwhile', "SELECT run_id IS NOT NULL FROM databricks.run_requests WHERE request_id = $request");
 my $begun = time;
 $node->stop;
-cmp_ok(time - $begun, '<', 10, 'and the server stops at once');
+cmp_ok(time - $begun, '<', patience(10), 'and the server stops at once');
 log_lacks($node, 'no secret in the log', $token, 'some-token', 'some-secret');
 done_testing();
 

@@ -35,6 +35,7 @@ our @EXPORT = qw(
   log_since
   log_lacks
   new_node
+  patience
   poll_until
   source_tree
   sql_error
@@ -59,6 +60,13 @@ sub instrumented
 	return $ENV{DATABRICKS_TEST_INSTRUMENTED} ? 1 : 0;
 }
 
+# How long something may take that should take at most this many seconds.
+sub patience
+{
+	my ($seconds) = @_;
+	return $seconds * (instrumented() ? 5 : 1);
+}
+
 # The top of the source tree.
 sub source_tree
 {
@@ -80,8 +88,7 @@ sub json
 sub poll_until
 {
 	my ($what, $code, $timeout) = @_;
-	my $end = time + ($timeout || $PostgreSQL::Test::Utils::timeout_default) *
-	  (instrumented() ? 5 : 1);
+	my $end = time + patience($timeout || $PostgreSQL::Test::Utils::timeout_default);
 
 	while (1)
 	{
