@@ -22,8 +22,8 @@
 #include "worker/session.h"
 #include "worker/tracked.h"
 
-/* Windows read at the same time. */
-#define WINDOWS 8
+/* Windows read at the same time, if the workspace allows so many calls. */
+#define WINDOWS 16
 
 /* After so many the workspace is looked up anew. */
 #define WINDOWS_OF_A_PORTION 30
@@ -76,9 +76,10 @@ start_windows(DbxBackfill *backfill)
 {
 	MemoryContext  before = MemoryContextSwitchTo(backfill->context);
 	StringInfoData query;
+	int			   most = Min(WINDOWS, backfill->workspace->max_parallel);
 
 	initStringInfo(&query);
-	while (backfill->count < WINDOWS && backfill->to > backfill->floor &&
+	while (backfill->count < most && backfill->to > backfill->floor &&
 		   backfill->nstarted < WINDOWS_OF_A_PORTION)
 	{
 		Window *window = &backfill->windows[backfill->count++];

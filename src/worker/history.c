@@ -12,8 +12,8 @@
  * take a transaction id, for every active run in every sweep.  What the
  * comparison leaves out (tasks and raw) differs between the list and the get
  * call for the same state of a run; it is replaced when something else changed.
- * Task runs are compared and written by one statement per run, for the same
- * reason.
+ * That is done a page of runs at a time, and then for all of their tasks: see
+ * rows.c.
  *
  * What a list does not tell of a run that ended (all of its tasks, parameters,
  * repairs), and the outputs of its tasks, is noted in history_fetches in the
@@ -37,6 +37,8 @@
 
 #include "api/resource.h"
 #include "worker/history.h"
+#include "worker/history_tasks.h"
+#include "worker/rows.h"
 
 #define CHANNEL "databricks"
 
@@ -46,21 +48,56 @@
 /* Unknown states are logged once each, up to this many. */
 #define UNKNOWN_STATES_LOGGED 32
 
-#define RES			   (&dbx_resource_runs)
-#define MAX_PARAMETERS 40
+#define RES (&dbx_resource_runs)
 
-/* In the order of the descriptor, then the time of writing. */
+/* Written at once: so many runs, or fewer when they are long. */
+#define PAGE_RUNS  25
+#define PAGE_BYTES (1024 * 1024)
+
+/* A run about to be written. */
+typedef struct PageRun
+{
+	const DbxSeenRun *run;
+	Datum			  row;
+	char			 *state;
+	char			 *result_state;
+	char			 *life_cycle_state;
+	char			 *job_id;
+	bool			  known;
+	bool			  stale; /* what is known is newer */
+	bool			  news;	 /* it says something new */
+	bool			  moved; /* its state, even */
+	bool			  same;	 /* as it is known: nothing to write */
+} PageRun;
+
+typedef struct RunPage
+{
+	int			count;
+	PageRun		runs[PAGE_RUNS];
+	DbxTaskRows tasks;
+} RunPage;
+
+/* The columns of the descriptor, and behind them the repairs. */
+static DbxRowType row_type;
+
 static SPIPlanPtr compare_plan = NULL;
 static SPIPlanPtr write_plan = NULL;
 static SPIPlanPtr gone_plan = NULL;
 static SPIPlanPtr transition_plan = NULL;
 static SPIPlanPtr active_plan = NULL;
-static SPIPlanPtr tasks_plan = NULL;
 static SPIPlanPtr outputs_plan = NULL;
 static SPIPlanPtr fetch_plan = NULL;
 static SPIPlanPtr fetched_plan = NULL;
 
 static bool fetches_noted = false;
+
+static const char *const known_states[] = {"BLOCKED",	  "PENDING",
+										   "QUEUED",	  "RUNNING",
+										   "TERMINATING", "WAITING",
+										   "TERMINATED",  NULL};
+static const char *const known_life_cycles[] = {
+	"QUEUED",	   "PENDING",	 "BLOCKED", "WAITING_FOR_RETRY", "RUNNING",
+	"TERMINATING", "TERMINATED", "SKIPPED", "INTERNAL_ERROR",	 NULL};
 
 static int column_run_id;
 static int column_job_id;
@@ -68,20 +105,24 @@ static int column_state;
 static int column_result_state;
 static int column_life_cycle;
 
-static void		  prepare(void);
-static SPIPlanPtr prepare_statement(const char *sql, int nargs, Oid *types);
-static char		 *compare_statement(void);
-static char		 *write_statement(void);
-static char		 *tasks_statement(void);
-static bool		  compared(const DbxColumn *column);
-static bool		  write_run(DbxHistoryBatch *batch, const DbxSeenRun *run);
-static bool	 write_run_alone(DbxHistoryBatch *batch, const DbxSeenRun *run);
+static void	 prepare(void);
+static char *compare_statement(void);
+static char *write_statement(void);
+static bool	 compared(const DbxColumn *column);
+static void	 describe_rows(void);
+static int	 write_page(DbxHistoryBatch *batch, int first, int most);
+static int take_page(DbxHistoryBatch *batch, RunPage *page, int first, int most);
+static Size	 take_run(const DbxSeenRun *run, const char *workspace,
+					  PageRun *taken);
+static void	 compare_page(const DbxHistoryBatch *batch, RunPage *page);
+static void	 compare_run(const DbxHistoryBatch *batch, RunPage *page,
+						 HeapTuple tuple, TupleDesc tupdesc);
+static void	 settle_run(DbxHistoryBatch *batch, const PageRun *run,
+						TimestampTz now);
+static void	 write_alone(DbxHistoryBatch *batch, int place);
 static bool	 write_gone(DbxHistoryBatch *batch, const DbxSeenRun *run);
 static void	 log_unknown_state(const char *what, const char *value,
 							   const char *const *known);
-static void	 take_values(const DbxSeenRun *run, const char *workspace,
-						 Datum *values, bool *nulls);
-static bool	 write_tasks(DbxHistoryBatch *batch, const DbxSeenRun *run);
 static void	 plan_fetches(DbxHistoryBatch *batch, const DbxSeenRun *run,
 						  bool news);
 static int	 execute_for_run(SPIPlanPtr plan, int expected,
@@ -117,32 +158,29 @@ dbx_history_element_ended(const DbxJson *element)
 void
 dbx_history_write(DbxHistoryBatch *batch)
 {
-	ListCell	 *cell;
-	MemoryContext row_context;
+	MemoryContext page_context;
 	MemoryContext before;
+	int			  next = 0;
 
 	prepare();
 	batch->changed = 0;
 	batch->fetches = 0;
 	batch->bad = NIL;
-	row_context = AllocSetContextCreate(CurrentMemoryContext,
-										"databricks history row",
-										ALLOCSET_DEFAULT_SIZES);
-	foreach(cell, batch->runs)
+	page_context = AllocSetContextCreate(CurrentMemoryContext,
+										 "databricks history page",
+										 ALLOCSET_DEFAULT_SIZES);
+	while (next < list_length(batch->runs))
 	{
-		const DbxSeenRun *run = lfirst(cell);
-		bool			  changed;
-
 		CHECK_FOR_INTERRUPTS();
-		before = MemoryContextSwitchTo(row_context);
-		changed = batch->alone ? write_run_alone(batch, run)
-							   : write_run(batch, run);
+		before = MemoryContextSwitchTo(page_context);
+		if (batch->alone)
+			write_alone(batch, next++);
+		else
+			next += write_page(batch, next, PAGE_RUNS);
 		MemoryContextSwitchTo(before);
-		MemoryContextReset(row_context);
-		if (changed)
-			batch->changed++;
+		MemoryContextReset(page_context);
 	}
-	MemoryContextDelete(row_context);
+	MemoryContextDelete(page_context);
 	fetches_noted |= batch->fetches > 0;
 }
 
@@ -189,13 +227,12 @@ dbx_history_active(const char *workspace, DbxKnownRun **runs)
 static void
 prepare(void)
 {
-	Oid types[MAX_PARAMETERS];
+	Oid row_types[] = {RECORDARRAYOID, TIMESTAMPTZOID};
 	Oid transition_types[] = {TEXTOID, INT8OID, TEXTOID, TEXTOID,
 							  TIMESTAMPTZOID};
 	Oid gone_types[] = {TEXTOID, INT8OID, TIMESTAMPTZOID};
 	Oid active_types[] = {TEXTOID};
 	Oid run_types[] = {TEXTOID, INT8OID, TEXTOID};
-	Oid tasks_types[] = {TEXTOID, INT8OID, JSONBOID, JSONBOID};
 
 	if (active_plan != NULL)
 		return;
@@ -206,35 +243,26 @@ prepare(void)
 	column_result_state = dbx_resource_column(RES, "result_state");
 	column_life_cycle = dbx_resource_column(RES, "life_cycle_state");
 
-	if (RES->ncolumns + 2 > MAX_PARAMETERS)
-		elog(ERROR, "resource \"runs\" has too many columns");
-	for (int i = 0; i < RES->ncolumns; i++)
-		types[i] = RES->columns[i].convert == DBX_CONVERT_WORKSPACE
-			? TEXTOID
-			: RES->columns[i].type;
-	types[RES->ncolumns] = TIMESTAMPTZOID;
-	types[RES->ncolumns + 1] = JSONBOID;
-
-	compare_plan = prepare_statement(compare_statement(), RES->ncolumns + 2,
-									 types);
-	write_plan = prepare_statement(write_statement(), RES->ncolumns + 2, types);
-	gone_plan = prepare_statement(
+	if (row_type.source == NULL)
+		describe_rows();
+	compare_plan = dbx_rows_prepare(compare_statement(), 1, row_types);
+	write_plan = dbx_rows_prepare(write_statement(), lengthof(row_types),
+								  row_types);
+	gone_plan = dbx_rows_prepare(
 		"UPDATE databricks.run_history AS h"
 		" SET gone_at = $3, updated_at = $3"
 		" WHERE h.workspace = $1 AND h.run_id = $2"
 		" AND h.gone_at IS NULL"
 		" RETURNING h.state, h.result_state, h.job_id::text",
 		lengthof(gone_types), gone_types);
-	transition_plan = prepare_statement(
+	transition_plan = dbx_rows_prepare(
 		"INSERT INTO databricks.run_transitions"
 		" (workspace, run_id, state, result_state, observed_at)"
 		" VALUES ($1, $2, $3, $4, $5)",
 		lengthof(transition_types), transition_types);
-	tasks_plan = prepare_statement(tasks_statement(), lengthof(tasks_types),
-								   tasks_types);
 
 	/* Whether "failed" is meant: what was cancelled or skipped did not fail. */
-	outputs_plan = prepare_statement(
+	outputs_plan = dbx_rows_prepare(
 		"INSERT INTO databricks.history_fetches"
 		" (workspace, run_id, task_run_id, due_at)"
 		" SELECT t.workspace, t.run_id, t.task_run_id, now()"
@@ -252,7 +280,7 @@ prepare(void)
 		"  WHERE f.workspace = t.workspace AND f.run_id = t.run_id"
 		"  AND f.task_run_id = t.task_run_id)",
 		lengthof(run_types), run_types);
-	fetch_plan = prepare_statement(
+	fetch_plan = dbx_rows_prepare(
 		"INSERT INTO databricks.history_fetches"
 		" (workspace, run_id, task_run_id, due_at)"
 		" SELECT $1, $2, 0, now()"
@@ -261,26 +289,15 @@ prepare(void)
 		" ON CONFLICT (workspace, run_id, task_run_id)"
 		" DO UPDATE SET due_at = now(), failures = 0",
 		lengthof(run_types), run_types);
-	fetched_plan = prepare_statement(
+	fetched_plan = dbx_rows_prepare(
 		"DELETE FROM databricks.history_fetches AS f"
 		" WHERE f.workspace = $1 AND f.run_id = $2 AND f.task_run_id = 0",
 		lengthof(run_types), run_types);
-	active_plan = prepare_statement(
+	active_plan = dbx_rows_prepare(
 		"SELECT h.run_id, h.start_time FROM databricks.run_history AS h"
 		" WHERE h.workspace = $1 AND " DBX_HISTORY_ACTIVE(
 			"h") " ORDER BY h.start_time NULLS FIRST",
 		lengthof(active_types), active_types);
-}
-
-/* The worker's search_path is pg_catalog alone, so operators need no schema. */
-static SPIPlanPtr
-prepare_statement(const char *sql, int nargs, Oid *types)
-{
-	SPIPlanPtr plan = SPI_prepare(sql, nargs, types);
-
-	if (plan == NULL || SPI_keepplan(plan) != 0)
-		elog(ERROR, "statement \"%s\" could not be prepared", sql);
-	return plan;
 }
 
 static bool
@@ -290,7 +307,29 @@ compared(const DbxColumn *column)
 		(column->flags & DBX_COLUMN_EXPANDED) == 0;
 }
 
-/* Parameters: all columns, in order.  Those not compared go unused. */
+static void
+describe_rows(void)
+{
+	int			 count = RES->ncolumns + 1;
+	const char **names = palloc(sizeof(char *) * count);
+	Oid			*types = palloc(sizeof(Oid) * count);
+
+	for (int i = 0; i < RES->ncolumns; i++)
+	{
+		names[i] = RES->columns[i].name;
+		types[i] = RES->columns[i].convert == DBX_CONVERT_WORKSPACE
+			? TEXTOID
+			: RES->columns[i].type;
+	}
+	names[RES->ncolumns] = "repair_history";
+	types[RES->ncolumns] = JSONBOID;
+	dbx_rows_describe(&row_type, count, names, types);
+}
+
+/*
+ * OFFSET 0 keeps the planner from a join, which it might plan for a small table
+ * and keep for a large one: each row is to be found by its key.
+ */
 static char *
 compare_statement(void)
 {
@@ -301,21 +340,23 @@ compare_statement(void)
 						   "SELECT h.state, h.result_state, h.gone_at IS NULL");
 	for (int i = 0; i < RES->ncolumns; i++)
 	{
+		const char *name = quote_identifier(RES->columns[i].name);
+
 		if (compared(&RES->columns[i]))
-			appendStringInfo(&sql, " AND h.%s IS NOT DISTINCT FROM $%d",
-							 quote_identifier(RES->columns[i].name), i + 1);
+			appendStringInfo(&sql, " AND h.%s IS NOT DISTINCT FROM n.%s", name,
+							 name);
 	}
-	appendStringInfo(&sql,
-					 ", h.repair_history IS NOT DISTINCT FROM $%d"
-					 " AND h.job_parameters IS NOT DISTINCT FROM $%d"
-					 ", " DBX_HISTORY_ACTIVE("h") ", h.updated_at",
-					 RES->ncolumns + 2,
-					 dbx_resource_column(RES, "job_parameters") + 1);
 	appendStringInfo(
 		&sql,
-		" FROM databricks.run_history AS h WHERE h.workspace = $%d AND h.run_id = $%d",
-		dbx_resource_column(RES, "workspace") + 1,
-		dbx_resource_column(RES, "run_id") + 1);
+		", h.repair_history IS NOT DISTINCT FROM n.repair_history"
+		" AND h.job_parameters IS NOT DISTINCT FROM n.job_parameters"
+		", " DBX_HISTORY_ACTIVE(
+			"h") ", h.updated_at, h.run_id"
+				 " FROM %s, LATERAL (SELECT h.*"
+				 "  FROM databricks.run_history AS h"
+				 "  WHERE h.workspace = n.workspace AND h.run_id = n.run_id"
+				 "  OFFSET 0) AS h",
+		row_type.source);
 	return sql.data;
 }
 
@@ -335,7 +376,7 @@ write_statement(void)
 		const char		*name = quote_identifier(column->name);
 
 		appendStringInfo(&names, "%s, ", name);
-		appendStringInfo(&values, "$%d, ", i + 1);
+		appendStringInfo(&values, "n.%s, ", name);
 		if ((column->flags & DBX_COLUMN_EXPANDED) != 0 &&
 			column->convert != DBX_CONVERT_ELEMENT)
 			appendStringInfo(&changes, "%s = coalesce(excluded.%s, h.%s), ",
@@ -346,213 +387,90 @@ write_statement(void)
 	return psprintf(
 		"INSERT INTO databricks.run_history AS h"
 		" (%sfirst_seen_at, updated_at, repair_history)"
-		" VALUES (%s$%d, $%d, $%d)"
+		" SELECT %s$2, $2, n.repair_history FROM %s"
 		" ON CONFLICT (workspace, run_id) DO UPDATE"
 		" SET %supdated_at = excluded.updated_at, gone_at = NULL,"
 		" repair_history = coalesce(excluded.repair_history, h.repair_history)",
-		names.data, values.data, RES->ncolumns + 1, RES->ncolumns + 1,
-		RES->ncolumns + 2, changes.data);
+		names.data, values.data, row_type.source, changes.data);
 }
 
-/*
- * Parameters: workspace, run_id, tasks, job_clusters.  An upsert of what is new
- * or different only, since one that changes nothing would lock the row.  What
- * should be an integer and is none is NULL, however it is written.
- */
-#define TASK_NUMERIC(member)                                     \
-	"CASE WHEN e.t ->> '" member "' ~ '^-?[0-9]{1,19}([.]0+)?$'" \
-	" THEN (e.t ->> '" member "')::numeric END"
-#define TASK_INTEGER(member) "(" TASK_NUMERIC(member) ")::int8"
-#define TASK_TIME(member)                          \
-	"'epoch'::timestamptz + nullif(" TASK_INTEGER( \
-		member) ", 0)"                             \
-				" * interval '1 millisecond'"
-#define TASK_DURATION(member) TASK_INTEGER(member) " * interval '1 millisecond'"
+/* ---- a page of runs ---- */
 
-static char *
-tasks_statement(void)
+/*
+ * Write runs of the batch, from "first" on and at most so many.  Returns how
+ * many that were.
+ */
+static int
+write_page(DbxHistoryBatch *batch, int first, int most)
 {
-	static const char *const columns[][2] = {
-		{"task_key", "e.t ->> 'task_key'"},
-		{"attempt_number", TASK_INTEGER("attempt_number") "::int4"},
-		{"is_latest",
-		 "row_number() OVER (PARTITION BY e.t ->> 'task_key' ORDER BY"
-		 " coalesce(" TASK_NUMERIC(
-			 "start_time") ", 0) DESC,"
-						   " coalesce(" TASK_NUMERIC(
-							   "attempt_number") ", 0) DESC, e.n DESC) = 1"},
-		{"state",
-		 "coalesce(e.t #>> '{status,state}',"
-		 " CASE WHEN e.t #>> '{state,life_cycle_state}' IN ('SKIPPED', 'INTERNAL_ERROR')"
-		 "  THEN 'TERMINATED'"
-		 " WHEN e.t #>> '{state,life_cycle_state}' = 'WAITING_FOR_RETRY' THEN 'WAITING'"
-		 " ELSE e.t #>> '{state,life_cycle_state}' END)"},
-		{"result_state", "e.t #>> '{state,result_state}'"},
-		{"life_cycle_state", "e.t #>> '{state,life_cycle_state}'"},
-		{"termination_code", "e.t #>> '{status,termination_details,code}'"},
-		{"termination_type", "e.t #>> '{status,termination_details,type}'"},
-		{"state_message",
-		 "coalesce(e.t #>> '{status,termination_details,message}',"
-		 " e.t #>> '{state,state_message}')"},
-		{"start_time", TASK_TIME("start_time")},
-		{"end_time", TASK_TIME("end_time")},
-		{"queue_duration", TASK_DURATION("queue_duration")},
-		{"setup_duration", TASK_DURATION("setup_duration")},
-		{"execution_duration", TASK_DURATION("execution_duration")},
-		{"cleanup_duration", TASK_DURATION("cleanup_duration")},
-		{"depends_on", "e.t -> 'depends_on'"},
-		{"cluster_id",
-		 "coalesce(e.t #>> '{cluster_instance,cluster_id}',"
-		 " e.t ->> 'existing_cluster_id')"},
-		{"new_cluster",
-		 "coalesce(e.t -> 'new_cluster', (SELECT c -> 'new_cluster'"
-		 " FROM jsonb_array_elements($4) AS c"
-		 " WHERE c ->> 'job_cluster_key' = e.t ->> 'job_cluster_key' LIMIT 1))"},
-		{"run_page_url", "e.t ->> 'run_page_url'"}};
-	StringInfoData names;
-	StringInfoData selected;
-	StringInfoData values;
-	StringInfoData changes;
-	StringInfoData different;
+	RunPage	   *page = palloc0(sizeof(RunPage));
+	Datum	   *rows = palloc(sizeof(Datum) * PAGE_RUNS);
+	TimestampTz now = GetCurrentTimestamp();
+	int			taken = take_page(batch, page, first, most);
+	int			nrows = 0;
 
-	initStringInfo(&names);
-	initStringInfo(&selected);
-	initStringInfo(&values);
-	initStringInfo(&changes);
-	initStringInfo(&different);
-	for (int i = 0; i < lengthof(columns); i++)
+	if (page->count == 0)
+		return taken;
+	compare_page(batch, page);
+	for (int i = 0; i < page->count; i++)
 	{
-		const char *name = columns[i][0];
-		const char *comma = i > 0 ? ", " : "";
+		PageRun *run = &page->runs[i];
 
-		appendStringInfo(&names, "%s%s", comma, name);
-		appendStringInfo(&selected, "%sn.%s", comma, name);
-		appendStringInfo(&values, "%s%s AS %s", comma, columns[i][1], name);
-		appendStringInfo(&changes, "%s%s = excluded.%s", comma, name, name);
-		appendStringInfo(&different, "%sh.%s IS DISTINCT FROM n.%s",
-						 i > 0 ? " OR " : "", name, name);
+		if (run->stale)
+			continue;
+		dbx_history_tasks_add(&page->tasks, run->run);
+		if (run->same)
+			continue;
+		log_unknown_state("state", run->state, known_states);
+		log_unknown_state("life cycle state", run->life_cycle_state,
+						  known_life_cycles);
+		rows[nrows++] = run->row;
 	}
-	return psprintf(
-		"INSERT INTO databricks.task_history"
-		" (workspace, run_id, task_run_id, %s)"
-		" SELECT $1, $2, n.task_run_id, %s FROM"
-		" (SELECT DISTINCT ON (task_run_id) " TASK_INTEGER(
-			"run_id") "  AS task_run_id, %s"
-					  "  FROM jsonb_array_elements($3) WITH ORDINALITY AS e (t, n)"
-					  "  WHERE " TASK_NUMERIC(
-						  "run_id") " IS NOT NULL) AS n"
-									" LEFT JOIN databricks.task_history AS h ON h.workspace = $1"
-									"  AND h.run_id = $2 AND h.task_run_id = n.task_run_id"
-									" WHERE h.task_run_id IS NULL OR %s"
-									" ON CONFLICT (workspace, run_id, task_run_id) DO UPDATE SET %s",
-		names.data, selected.data, values.data, different.data, changes.data);
+	if (nrows > 0)
+		dbx_rows_execute(write_plan, SPI_OK_INSERT, rows, nrows,
+						 TimestampTzGetDatum(now));
+	batch->changed += nrows;
+	batch->changed += dbx_history_tasks_write(&page->tasks, batch->workspace);
+	for (int i = 0; i < page->count; i++)
+	{
+		if (!page->runs[i].stale)
+			settle_run(batch, &page->runs[i], now);
+	}
+	return taken;
 }
 
-/* ---- one run ---- */
-
-/*
- * Returns whether something was written.
- */
-static bool
-write_run(DbxHistoryBatch *batch, const DbxSeenRun *run)
+/* One statement cannot write a run twice: then the page ends before. */
+static int
+take_page(DbxHistoryBatch *batch, RunPage *page, int first, int most)
 {
-	static const char *const states[] = {"BLOCKED",	   "PENDING",	  "QUEUED",
-										 "RUNNING",	   "TERMINATING", "WAITING",
-										 "TERMINATED", NULL};
-	static const char *const life_cycles[] = {
-		"QUEUED",	   "PENDING",	 "BLOCKED", "WAITING_FOR_RETRY", "RUNNING",
-		"TERMINATING", "TERMINATED", "SKIPPED", "INTERNAL_ERROR",	 NULL};
-	Datum		  values[MAX_PARAMETERS];
-	bool		  nulls[MAX_PARAMETERS];
-	char		  null_marks[MAX_PARAMETERS + 1];
-	TimestampTz	  now = GetCurrentTimestamp();
-	char		 *state;
-	char		 *result_state;
-	bool		  known;
-	bool		  news = true;
-	bool		  moved = true;
-	bool		  same = false;
-	bool		  stale;
-	MemoryContext row_context = CurrentMemoryContext;
+	Size bytes = 0;
+	int	 last = Min(first + most, list_length(batch->runs));
+	int	 next;
 
-	if (run->element == NULL)
-		return write_gone(batch, run);
-
-	take_values(run, batch->workspace, values, nulls);
-	values[RES->ncolumns] = TimestampTzGetDatum(now);
-	nulls[RES->ncolumns] = false;
-	for (int i = 0; i < RES->ncolumns + 2; i++)
-		null_marks[i] = nulls[i] ? 'n' : ' ';
-	null_marks[RES->ncolumns + 2] = '\0';
-	state = text_value(values, nulls, column_state);
-	result_state = text_value(values, nulls, column_result_state);
-
-	/* SPI leaves its own memory context behind, which lasts for the batch. */
-	if (SPI_execute_plan(compare_plan, values, null_marks, false, 1) !=
-		SPI_OK_SELECT)
-		elog(ERROR, "a run could not be compared");
-	MemoryContextSwitchTo(row_context);
-	known = SPI_processed > 0;
-	if (known)
+	for (next = first; next < last && bytes < PAGE_BYTES; next++)
 	{
-		HeapTuple tuple = SPI_tuptable->vals[0];
-		TupleDesc tupdesc = SPI_tuptable->tupdesc;
-		bool	  isnull;
+		const DbxSeenRun *run = list_nth(batch->runs, next);
 
-		news = !DatumGetBool(SPI_getbinval(tuple, tupdesc, 3, &isnull));
-		moved = !same_text(SPI_getvalue(tuple, tupdesc, 1), state) ||
-			!same_text(SPI_getvalue(tuple, tupdesc, 2), result_state);
-		same = !news &&
-			(!run->whole ||
-			 DatumGetBool(SPI_getbinval(tuple, tupdesc, 4, &isnull)));
-		stale = batch->mode != DBX_WRITE_SWEEP ? !run->ended ||
-				DatumGetBool(SPI_getbinval(tuple, tupdesc, 5, &isnull))
-											   : !run->ended &&
-				DatumGetTimestampTz(SPI_getbinval(tuple, tupdesc, 6, &isnull)) >
-					batch->begun;
-		SPI_freetuptable(SPI_tuptable);
-		if (stale)
-			return false;
+		for (int i = 0; i < page->count; i++)
+		{
+			if (page->runs[i].run->run_id == run->run_id)
+				return next - first;
+		}
+		if (run->element == NULL)
+			batch->changed += write_gone(batch, run) ? 1 : 0;
+		else
+			bytes += take_run(run, batch->workspace, &page->runs[page->count++]);
 	}
-	if (!same)
-	{
-		log_unknown_state("state", state, states);
-		log_unknown_state("life cycle state",
-						  text_value(values, nulls, column_life_cycle),
-						  life_cycles);
-		if (SPI_execute_plan(write_plan, values, null_marks, false, 0) !=
-			SPI_OK_INSERT)
-			elog(ERROR, "a run could not be written");
-		MemoryContextSwitchTo(row_context);
-	}
-	if (write_tasks(batch, run))
-		same = false;
-
-	/* What had ended before anybody looked did not change while we watched. */
-	if (batch->mode == DBX_WRITE_BACKFILL && !known && run->ended)
-		return true;
-	plan_fetches(batch, run, news);
-	if (news && moved)
-		record_transition(batch->workspace, run->run_id, state, result_state,
-						  now);
-	if (news)
-		dbx_history_notify(batch->workspace, run->run_id,
-						   nulls[column_job_id]
-							   ? NULL
-							   : int64_text(DatumGetInt64(values[column_job_id])),
-						   0, state, result_state, now);
-	return !same;
+	return next - first;
 }
 
-/*
- * The columns of the descriptor, and behind them room for the time of writing,
- * and the repairs.  What a list shows cut is left as it is known.
- */
-static void
-take_values(const DbxSeenRun *run, const char *workspace, Datum *values,
-			bool *nulls)
+/* Returns the length of its row.  What a list shows cut is left as it is known. */
+static Size
+take_run(const DbxSeenRun *run, const char *workspace, PageRun *taken)
 {
 	const DbxJson *repairs = dbx_json_get(run->element, "repair_history");
+	Datum		  *values = palloc(sizeof(Datum) * (RES->ncolumns + 1));
+	bool		  *nulls = palloc(sizeof(bool) * (RES->ncolumns + 1));
 
 	dbx_resource_values(RES, run->element, workspace, values, nulls);
 	for (int i = 0; i < RES->ncolumns; i++)
@@ -565,34 +483,74 @@ take_values(const DbxSeenRun *run, const char *workspace, Datum *values,
 				 dbx_resource_incomplete(RES, run->element, column))
 			nulls[i] = true;
 	}
-	nulls[RES->ncolumns + 1] = dbx_json_type(repairs) != DBX_JSON_ARRAY;
-	if (!nulls[RES->ncolumns + 1])
-		values[RES->ncolumns + 1] = JsonbPGetDatum(dbx_json_to_jsonb(repairs));
+	nulls[RES->ncolumns] = dbx_json_type(repairs) != DBX_JSON_ARRAY;
+	if (!nulls[RES->ncolumns])
+		values[RES->ncolumns] = JsonbPGetDatum(dbx_json_to_jsonb(repairs));
+
+	taken->run = run;
+	taken->row = dbx_rows_make(&row_type, values, nulls);
+	taken->state = text_value(values, nulls, column_state);
+	taken->result_state = text_value(values, nulls, column_result_state);
+	taken->life_cycle_state = text_value(values, nulls, column_life_cycle);
+	if (!nulls[column_job_id])
+		taken->job_id = int64_text(DatumGetInt64(values[column_job_id]));
+	taken->news = taken->moved = true;
+	return VARSIZE(DatumGetPointer(taken->row));
 }
 
-/* Returns whether one of them was new or different. */
-static bool
-write_tasks(DbxHistoryBatch *batch, const DbxSeenRun *run)
+/* What is known of these runs already? */
+static void
+compare_page(const DbxHistoryBatch *batch, RunPage *page)
 {
-	const DbxJson *tasks = dbx_json_get(run->element, "tasks");
-	const DbxJson *clusters = dbx_json_get(run->element, "job_clusters");
-	MemoryContext  row_context = CurrentMemoryContext;
-	Datum		   values[4];
-	char		   nulls[] = "    ";
+	Datum rows[PAGE_RUNS];
 
-	if (dbx_json_type(tasks) != DBX_JSON_ARRAY)
-		return false;
-	values[0] = CStringGetTextDatum(batch->workspace);
-	values[1] = Int64GetDatum(run->run_id);
-	values[2] = JsonbPGetDatum(dbx_json_to_jsonb(tasks));
-	if (dbx_json_type(clusters) == DBX_JSON_ARRAY)
-		values[3] = JsonbPGetDatum(dbx_json_to_jsonb(clusters));
-	else
-		nulls[3] = 'n';
-	if (SPI_execute_plan(tasks_plan, values, nulls, false, 0) != SPI_OK_INSERT)
-		elog(ERROR, "the tasks of a run could not be written");
-	MemoryContextSwitchTo(row_context);
-	return SPI_processed > 0;
+	for (int i = 0; i < page->count; i++)
+		rows[i] = page->runs[i].row;
+	dbx_rows_execute(compare_plan, SPI_OK_SELECT, rows, page->count, (Datum) 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		compare_run(batch, page, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+static void
+compare_run(const DbxHistoryBatch *batch, RunPage *page, HeapTuple tuple,
+			TupleDesc tupdesc)
+{
+	PageRun *run = page->runs;
+	bool	 isnull;
+	bool	 active = DatumGetBool(SPI_getbinval(tuple, tupdesc, 5, &isnull));
+	TimestampTz updated_at = DatumGetTimestampTz(
+		SPI_getbinval(tuple, tupdesc, 6, &isnull));
+	int64 run_id = DatumGetInt64(SPI_getbinval(tuple, tupdesc, 7, &isnull));
+
+	while (run->run->run_id != run_id)
+		run++;
+	run->known = true;
+	run->news = !DatumGetBool(SPI_getbinval(tuple, tupdesc, 3, &isnull));
+	run->moved = !same_text(SPI_getvalue(tuple, tupdesc, 1), run->state) ||
+		!same_text(SPI_getvalue(tuple, tupdesc, 2), run->result_state);
+	run->same = !run->news &&
+		(!run->run->whole ||
+		 DatumGetBool(SPI_getbinval(tuple, tupdesc, 4, &isnull)));
+	run->stale = batch->mode != DBX_WRITE_SWEEP
+		? !run->run->ended || active
+		: !run->run->ended && updated_at > batch->begun;
+}
+
+/* What follows from what was written: calls, a transition, a notification. */
+static void
+settle_run(DbxHistoryBatch *batch, const PageRun *run, TimestampTz now)
+{
+	/* What had ended before anybody looked did not change while we watched. */
+	if (batch->mode == DBX_WRITE_BACKFILL && !run->known && run->run->ended)
+		return;
+	plan_fetches(batch, run->run, run->news);
+	if (run->news && run->moved)
+		record_transition(batch->workspace, run->run->run_id, run->state,
+						  run->result_state, now);
+	if (run->news)
+		dbx_history_notify(batch->workspace, run->run->run_id, run->job_id, 0,
+						   run->state, run->result_state, now);
 }
 
 /*
@@ -632,19 +590,19 @@ execute_for_run(SPIPlanPtr plan, int expected, const DbxHistoryBatch *batch,
 	return (int) SPI_processed;
 }
 
-/* As write_run, but an error concerns this run only. */
-static bool
-write_run_alone(DbxHistoryBatch *batch, const DbxSeenRun *run)
+/* One run of the batch, whose errors concern it alone. */
+static void
+write_alone(DbxHistoryBatch *batch, int place)
 {
-	MemoryContext row_context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool changed = false;
+	const DbxSeenRun *run = list_nth(batch->runs, place);
+	MemoryContext	  row_context = CurrentMemoryContext;
+	ResourceOwner	  owner = CurrentResourceOwner;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(row_context);
 	PG_TRY();
 	{
-		changed = write_run(batch, run);
+		(void) write_page(batch, place, 1);
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(row_context);
 		CurrentResourceOwner = owner;
@@ -671,10 +629,8 @@ write_run_alone(DbxHistoryBatch *batch, const DbxSeenRun *run)
 		batch->bad = lappend(batch->bad, bad);
 		FreeErrorData(error);
 		MemoryContextSwitchTo(row_context);
-		changed = false;
 	}
 	PG_END_TRY();
-	return changed;
 }
 
 /*

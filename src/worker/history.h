@@ -49,7 +49,7 @@ typedef struct DbxHistoryBatch
 	const char	 *outputs; /* of which tasks: "failed", "none", "all";
 								 * NULL: not known here */
 	MemoryContext context; /* for the results */
-	int			  changed; /* result: runs written */
+	int			  changed; /* result: rows of runs and tasks written */
 	int			  fetches; /* result: calls added to history_fetches */
 	List		 *bad;	   /* result: of DbxBadRun *, with "alone" only */
 } DbxHistoryBatch;

@@ -24,6 +24,7 @@
 #include "guc.h"
 #include "http/http.h"
 #include "worker/pause.h"
+#include "worker/record.h"
 #include "worker/session.h"
 #include "worker/tracked.h"
 #include "worker/tracker.h"
@@ -540,6 +541,9 @@ write_in_transaction(void *arg)
 		dbx_shared_wake(MyDatabaseId);
 		return;
 	}
+	/* What a crash takes is read again: "backfilled_to" is lost with it. */
+	if (job->batch.mode == DBX_WRITE_BACKFILL)
+		dbx_record_hasty();
 	dbx_history_write(&job->batch);
 	if (job->also != NULL && (job->batch.changed > 0 || !job->only_if_changed))
 	{
