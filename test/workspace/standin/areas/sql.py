@@ -54,6 +54,7 @@ class Statement:
         self.state = "PENDING"
         self.due = now + script.get("pending_ms", 0)
         self.ended = 0
+        self.cut = None             # its result in chunks, once asked for
 
 
 class Sql:
@@ -220,7 +221,9 @@ def script_for(part, body):
 
 
 def chunks_of(s):
-    """[(row offset, rows)] of a result, cut by chunk_rows; INLINE results end at 25 MiB or byte_limit."""
+    """([(row offset, rows)], rows, truncated), cut by chunk_rows; INLINE results end at 25 MiB or byte_limit."""
+    if s.cut is not None:
+        return s.cut
     rows = s.script.get("rows") or []
     if "generate" in s.script:
         n = s.script["generate"]
@@ -237,8 +240,8 @@ def chunks_of(s):
             rows, truncated = rows[:n], True
             break
     size = s.script.get("chunk_rows") or 10000
-    cut = [(at, rows[at:at + size]) for at in range(0, len(rows), size)]
-    return cut, len(rows), truncated
+    s.cut = [(at, rows[at:at + size]) for at in range(0, len(rows), size)], len(rows), truncated
+    return s.cut
 
 
 def columns_of(s):
