@@ -46,6 +46,8 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, 0);
 	pg_prng_seed(&pg_global_prng_state, 1);
 	dbx_guc_define();
+	/* within reach of an input */
+	SetConfigOption("databricks.max_pages", "40", PGC_SUSET, PGC_S_OVERRIDE);
 	return 0;
 }
 

@@ -32,10 +32,11 @@ extern DbxWorkspace *fuzz_workspace(void);
  * From now on requests are answered from this text, one record after the other;
  * beyond its end with an empty object.  A record:
  *
- *		STATUS DIGIT [NAME ": " VALUE LF]... US BODY RS
+ *		STATUS [NAME ": " VALUE LF]... US BODY RS
  *
- * where a status letter instead stands for a failure of the network, US is byte
- * 0x1f and RS 0x1e.  Time passes only where somebody waits for it.
+ * where a digit or a letter from a to g stands for a status of HTTP and any other
+ * for a failure of the network, US is byte 0x1f and RS 0x1e.  Time passes only
+ * where somebody waits for it.
  */
 extern void fuzz_answers(const char *data, Size size);
 

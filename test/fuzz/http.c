@@ -62,8 +62,12 @@ read_status(DbxHttpResponse *response, char letter)
 	static const int statuses[] = {200, 201, 302, 400, 401,
 								   403, 404, 429, 500, 503};
 
+	static const int rarer[] = {408, 409, 499, 501, 502, 504, 418};
+
 	if (letter >= '0' && letter <= '9')
 		response->status = statuses[letter - '0'];
+	else if (letter >= 'a' && letter < 'a' + (int) lengthof(rarer))
+		response->status = rarer[letter - 'a'];
 	else
 	{
 		response->failure = 1 + (unsigned char) letter % DBX_HTTP_OTHER;

@@ -30,6 +30,7 @@ visit(const DbxJson *node)
 
 	fuzz_expect_text(dbx_json_name(node), "a name is valid text");
 	fuzz_expect_text(dbx_json_string(node), "a string is valid text");
+	fuzz_expect_text(dbx_json_text(node), "its text is valid");
 	(void) dbx_json_int64(node, &number);
 	(void) dbx_json_bool(node, &flag);
 	for (i = 0; i < (int) lengthof(names); i++)
