@@ -234,13 +234,10 @@ extern void dbx_pager_close(DbxPager *pager);
 
 /*
  * GET of an object whose arrays come in pages (jobs/get, runs/get): all pages
- * merged into one object without its page token, in the current context.  With
- * "error" given, an error of the service is returned there and the result is
- * NULL; else it is raised.
+ * merged into one object without its page token, in the current context.
  */
 extern DbxJson *dbx_api_get_merged(const DbxWorkspace *workspace,
-								   const DbxCallSpec  *spec,
-								   const DbxApiError **error);
+								   const DbxCallSpec  *spec);
 
 /*
  * The same from a first page on that is already parsed: "spec" is the call that

@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "fmgr.h"
-#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "api/files.h"
@@ -236,21 +235,29 @@ delete_all(const DbxWorkspace *workspace, const char *prefix, List *paths,
 	dbx_many_run(&many);
 }
 
-/* Files directly in a directory, and directories there. */
-static void
-list_directory(const DbxWorkspace *workspace, const char *path, List **files,
-			   List **directories, const char *caller)
+static DbxPager *
+open_directory(const DbxWorkspace *workspace, const char *path,
+			   const char *caller)
 {
-	DbxPageSpec	   spec = {0};
-	DbxPager	  *pager;
-	const DbxJson *rows;
-	const DbxJson *row;
+	DbxPageSpec spec = {0};
+	DbxPager   *pager;
 
 	spec.path = dbx_file_url(DIRECTORIES, path);
 	spec.query = "page_size=1000";
 	spec.items = "contents";
 	spec.caller = caller;
 	pager = dbx_pager_open(workspace, &spec);
+	dbx_pager_begin(pager);
+	return pager;
+}
+
+/* Files directly in a directory, and directories there. */
+static void
+read_directory(DbxPager *pager, List **files, List **directories)
+{
+	const DbxJson *rows;
+	const DbxJson *row;
+
 	while (dbx_pager_next(pager, &rows))
 	{
 		for (row = dbx_json_first(rows); row != NULL; row = dbx_json_next(row))
@@ -270,20 +277,46 @@ list_directory(const DbxWorkspace *workspace, const char *path, List **files,
 	dbx_pager_close(pager);
 }
 
-/* Everything in a directory: files side by side, directories from below. */
+/* The same of several directories, asked for some ahead of being read. */
+static void
+list_directories(const DbxWorkspace *workspace, List *paths, List **files,
+				 List **directories, const char *caller)
+{
+	int		   count = list_length(paths);
+	DbxPager **pagers = palloc(sizeof(DbxPager *) * count);
+	int		   ahead = 0;
+	int		   i;
+
+	for (i = 0; i < count; i++)
+	{
+		for (; ahead < Min(count, i + workspace->max_parallel); ahead++)
+			pagers[ahead] = open_directory(workspace, list_nth(paths, ahead),
+										   caller);
+		read_directory(pagers[i], files, directories);
+	}
+	pfree(pagers);
+}
+
+/* Everything in a directory: level by level, then the directories from below. */
 static void
 delete_tree(const DbxWorkspace *workspace, const char *path, const char *caller)
 {
-	List	 *files = NIL;
-	List	 *directories = NIL;
+	List	 *level = list_make1((char *) path);
+	List	 *levels = NIL;
 	ListCell *cell;
 
-	check_stack_depth();
-	list_directory(workspace, path, &files, &directories, caller);
-	delete_all(workspace, FILES, files, caller);
-	foreach(cell, directories)
-		delete_tree(workspace, lfirst(cell), caller);
-	delete_all(workspace, DIRECTORIES, directories, caller);
+	while (level != NIL)
+	{
+		List *files = NIL;
+		List *below = NIL;
+
+		list_directories(workspace, level, &files, &below, caller);
+		delete_all(workspace, FILES, files, caller);
+		levels = lcons(below, levels);
+		level = below;
+	}
+	foreach(cell, levels)
+		delete_all(workspace, DIRECTORIES, lfirst(cell), caller);
 }
 
 void

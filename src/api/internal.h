@@ -54,13 +54,29 @@ extern char *dbx_query_with(const char *query, const char *name,
 extern void dbx_api_check_path(const char *method, const char *path);
 
 /*
- * pager.c: dbx_api_merge_rest() that tells errors of the service instead of
- * raising them; false and *error (in the current memory context) then, and the
- * object is of no use.  False without an error: "until" (0: never) has passed.
+ * pager.c: an object whose arrays come in pages, got without waiting.  It lies in
+ * the memory context that was current at the start; give it up by resetting that.
+ * What the spec points to must live as long.
  */
-extern bool dbx_api_try_merge_rest(const DbxWorkspace *workspace,
-								   const DbxCallSpec *spec, DbxJson *first,
-								   TimestampTz until, const DbxApiError **error);
+typedef struct DbxGet
+{
+	MemoryContext		context;
+	const DbxWorkspace *workspace;
+	DbxCallSpec			spec;
+	DbxCall			   *call;	/* of the next page; NULL: all have come */
+	DbxJson			   *object; /* as far as it has come */
+	const DbxApiError  *error;	/* that "call" ended with, NULL: none */
+	DbxPages			pages;
+} DbxGet;
+
+extern DbxGet *dbx_get_start(const DbxWorkspace *workspace,
+							 const DbxCallSpec	*spec);
+
+/* Is it over?  Then there is an error, or the object is whole. */
+extern bool dbx_get_done(DbxGet *get);
+
+/* Raise its error. */
+extern pg_noreturn void dbx_get_raise(const DbxGet *get);
 
 /*
  * retry.c: milliseconds to wait before trying again, or -1 for not again.

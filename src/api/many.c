@@ -11,6 +11,7 @@
 
 #include "miscadmin.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "api/many.h"
 
@@ -78,7 +79,9 @@ dbx_many_run(const DbxMany *many)
 			CHECK_FOR_INTERRUPTS();
 		}
 		if (waiting)
-			(void) dbx_calls_progress(0);
+			(void) dbx_calls_progress(many->until);
+		if (many->until != 0 && GetCurrentTimestamp() >= many->until)
+			break;
 	}
 	MemoryContextDelete(context);
 }

@@ -14,6 +14,7 @@ typedef struct DbxMany
 {
 	const DbxWorkspace *workspace;
 	int					count;
+	TimestampTz			until; /* give up what has not ended then; 0: never */
 
 	/*
 	 * What to call.  The current memory context is that of the call, and what
@@ -23,7 +24,8 @@ typedef struct DbxMany
 
 	/*
 	 * A call has come to its end, be it good or bad; they come in whatever order.
-	 * The call and what is allocated here are gone afterwards.
+	 * The call and what is allocated here are gone afterwards.  It is not told of
+	 * those that were given up.
 	 */
 	void (*take)(void *arg, int number, DbxCall *call);
 

@@ -273,90 +273,122 @@ merge_arrays(DbxJson *base, const DbxJson *more)
 		merge_arrays((DbxJson *) dbx_json_get(base, "settings"), settings);
 }
 
-/*
- * One page of an object.  With "error" given, trouble with it is told
- * there, and the result is NULL; without trouble it is when "until" (0: never)
- * passes before.
- */
-static DbxJson *
-get_page(const DbxWorkspace *workspace, const DbxCallSpec *spec,
-		 TimestampTz until, const DbxApiError **error)
+static void
+ask_page(DbxGet *get, const char *token)
 {
-	DbxCall *call;
-	DbxJson *answer;
-	char	*why;
+	DbxCallSpec spec = get->spec;
 
-	if (error == NULL)
-		return dbx_call(workspace, spec);
+	if (token != NULL)
+		spec.query = dbx_query_with(spec.query, "page_token", token);
+	get->call = dbx_call_start(get->workspace, &spec);
+}
 
-	call = dbx_call_start(workspace, spec);
-	while (!dbx_call_done(call))
+/* "page" has come: ask for the next one if there is one. */
+static void
+add_page(DbxGet *get, DbxJson *page)
+{
+	const char *token = dbx_page_token(page);
+
+	get->pages.count++;
+	if (get->object == NULL)
+		get->object = page;
+	else
 	{
-		if (dbx_calls_progress(until))
-		{
-			dbx_call_free(call);
-			return NULL;
-		}
+		if (get->spec.stats != NULL)
+			get->spec.stats->pages++;
+		merge_arrays(get->object, page);
 	}
-	*error = dbx_call_error(call);
-	if (*error != NULL)
-		return NULL;
-	answer = dbx_call_try_json(call, &why);
-	if (answer == NULL)
-		*error = dbx_api_unreadable(why);
-	dbx_call_free(call);
-	return answer;
+	if (token != NULL)
+	{
+		dbx_pages_go_on(&get->pages, get->spec.path, token);
+		ask_page(get, token);
+		return;
+	}
+	/* they speak of pages, and the object is whole now */
+	dbx_json_remove(get->object, "next_page_token");
+	dbx_json_remove(get->object, "prev_page_token");
+	dbx_json_remove(get->object, "has_more");
+}
+
+static DbxGet *
+new_get(const DbxWorkspace *workspace, const DbxCallSpec *spec)
+{
+	DbxGet *get = palloc0(sizeof(DbxGet));
+
+	get->context = CurrentMemoryContext;
+	get->workspace = workspace;
+	get->spec = *spec;
+	return get;
+}
+
+DbxGet *
+dbx_get_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
+{
+	DbxGet *get = new_get(workspace, spec);
+
+	ask_page(get, NULL);
+	return get;
 }
 
 bool
-dbx_api_try_merge_rest(const DbxWorkspace *workspace, const DbxCallSpec *spec,
-					   DbxJson *first, TimestampTz until,
-					   const DbxApiError **error)
+dbx_get_done(DbxGet *get)
 {
-	const char *token = dbx_page_token(first);
-	DbxPages	pages = {1};
+	MemoryContext before = MemoryContextSwitchTo(get->context);
 
-	while (token != NULL)
+	while (get->call != NULL && get->error == NULL && dbx_call_done(get->call))
 	{
-		DbxCallSpec next = *spec;
-		DbxJson	   *more;
+		DbxJson *page = NULL;
+		char	*why;
 
-		dbx_pages_go_on(&pages, spec->path, token);
-		next.query = dbx_query_with(spec->query, "page_token", token);
-		more = get_page(workspace, &next, until, error);
-		if (more == NULL)
-			return false;
-		pages.count++;
-		if (spec->stats != NULL)
-			spec->stats->pages++;
-		token = dbx_page_token(more);
-		merge_arrays(first, more);
+		get->error = dbx_call_error(get->call);
+		if (get->error == NULL)
+		{
+			page = dbx_call_try_json(get->call, &why);
+			if (page == NULL)
+				get->error = dbx_api_unreadable(why);
+		}
+		if (page != NULL)
+		{
+			dbx_call_free(get->call);
+			get->call = NULL;
+			add_page(get, page);
+		}
 	}
-	/* they speak of pages, and the object is whole now */
-	dbx_json_remove(first, "next_page_token");
-	dbx_json_remove(first, "prev_page_token");
-	dbx_json_remove(first, "has_more");
-	return true;
+	MemoryContextSwitchTo(before);
+	return get->call == NULL || get->error != NULL;
+}
+
+void
+dbx_get_raise(const DbxGet *get)
+{
+	if (dbx_call_error(get->call) != NULL)
+		dbx_call_raise(get->call);
+	(void) dbx_call_json(get->call);
+	pg_unreachable();
+}
+
+static DbxJson *
+finish_get(DbxGet *get)
+{
+	while (!dbx_get_done(get))
+		(void) dbx_calls_progress(0);
+	if (get->error != NULL)
+		dbx_get_raise(get);
+	return get->object;
 }
 
 void
 dbx_api_merge_rest(const DbxWorkspace *workspace, const DbxCallSpec *spec,
 				   DbxJson *first)
 {
-	(void) dbx_api_try_merge_rest(workspace, spec, first, 0, NULL);
+	DbxGet *get = new_get(workspace, spec);
+
+	add_page(get, first);
+	(void) finish_get(get);
 }
 
 DbxJson *
-dbx_api_get_merged(const DbxWorkspace *workspace, const DbxCallSpec *spec,
-				   const DbxApiError **error)
+dbx_api_get_merged(const DbxWorkspace *workspace, const DbxCallSpec *spec)
 {
-	DbxJson *object;
-
-	if (error != NULL)
-		*error = NULL;
-	object = get_page(workspace, spec, 0, error);
-	if (object == NULL ||
-		!dbx_api_try_merge_rest(workspace, spec, object, 0, error))
-		return NULL;
-	return object;
+	return finish_get(dbx_get_start(workspace, spec));
 }

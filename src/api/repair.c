@@ -64,7 +64,7 @@ get_run(const DbxWorkspace *workspace, int64 run_id, const char *caller)
 	spec.path = dbx_api_jobs_path(workspace, "runs/get");
 	spec.query = query.data;
 	spec.caller = caller;
-	return dbx_api_get_merged(workspace, &spec, NULL);
+	return dbx_api_get_merged(workspace, &spec);
 }
 
 int64

@@ -4,7 +4,8 @@
  *
  * Separate from the functions because a function and a procedure wait alike, one
  * holding its snapshot, the other committing before each pause.  Nothing is kept
- * open between two looks.
+ * open between two looks.  Those who wait for several runs have looks at several
+ * of them under way, so a look is begun and collected apart.
  */
 #include "postgres.h"
 
@@ -16,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "api/internal.h"
+#include "api/many.h"
 #include "api/wait.h"
 #include "guc.h"
 
@@ -141,12 +143,14 @@ is_outage(const DbxWait *wait, const DbxApiError *error)
 
 /* The run did not come, for the reason in "error": raise, or sit it out. */
 static void
-take_trouble(DbxWait *wait, const DbxCall *call, const DbxApiError *error)
+take_trouble(DbxWait *wait, const DbxGet *get)
 {
+	const DbxApiError *error = get->error;
+
 	if (!is_outage(wait, error))
 	{
-		if (dbx_call_error(call) != NULL)
-			dbx_call_raise(call);
+		if (dbx_call_error(get->call) != NULL)
+			dbx_call_raise(get->call);
 		ereport(ERROR,
 				(errcode(error->sqlstate),
 				 errmsg("workspace \"%s\" cannot tell about run " INT64_FORMAT
@@ -162,81 +166,68 @@ take_trouble(DbxWait *wait, const DbxCall *call, const DbxApiError *error)
 	wait->outage_told = true;
 }
 
-/*
- * The run with all its tasks, in the current memory context; NULL and *error if
- * it did not come; NULL without an error if the time was up before.
- */
-static DbxJson *
-fetch_run(const DbxWait *wait, DbxCall **call, const DbxApiError **error)
+void
+dbx_wait_look(DbxWait *wait)
 {
-	TimestampTz	   until = 0;
+	MemoryContext  before;
 	StringInfoData query;
 	DbxCallSpec	   spec = {0};
-	DbxJson		  *run;
-	char		  *why;
 
+	wait->looking = AllocSetContextCreate(wait->context, "databricks look",
+										  ALLOCSET_DEFAULT_SIZES);
+	before = MemoryContextSwitchTo(wait->looking);
+	wait->looks++;
+	wait->looked_at = GetCurrentTimestamp();
 	/* the last look, and the only one of a timeout of 0, is to have a chance */
-	if (wait->deadline != 0)
-		until = Max(wait->deadline,
-					GetCurrentTimestamp() + LEAST_LOOK_MS * INT64CONST(1000));
+	wait->until = wait->deadline == 0
+		? 0
+		: Max(wait->deadline,
+			  wait->looked_at + LEAST_LOOK_MS * INT64CONST(1000));
 	initStringInfo(&query);
 	dbx_query_add_int64(&query, "run_id", wait->run_id);
 	spec.method = "GET";
 	spec.path = dbx_api_jobs_path(wait->workspace, "runs/get");
 	spec.query = query.data;
 	spec.caller = wait->caller;
-	*error = NULL;
-	*call = dbx_call_start(wait->workspace, &spec);
-	while (!dbx_call_done(*call))
-	{
-		if (dbx_calls_progress(until))
-			return NULL;
-	}
-	*error = dbx_call_error(*call);
-	if (*error != NULL)
-		return NULL;
-	run = dbx_call_try_json(*call, &why);
-	if (run == NULL)
-	{
-		*error = dbx_api_unreadable(why);
-		return NULL;
-	}
-	return dbx_api_try_merge_rest(wait->workspace, &spec, run, until, error)
-		? run
-		: NULL;
+	wait->get = dbx_get_start(wait->workspace, &spec);
+	MemoryContextSwitchTo(before);
+}
+
+void
+dbx_wait_give_up(DbxWait *wait)
+{
+	if (wait->get == NULL)
+		return;
+	wait->get = NULL;
+	MemoryContextDelete(wait->looking);
 }
 
 bool
-dbx_wait_look(DbxWait *wait)
+dbx_wait_looked(DbxWait *wait)
 {
-	MemoryContext	   look;
-	MemoryContext	   before;
-	DbxCall			  *call;
-	DbxJson			  *run;
-	const DbxApiError *error;
+	DbxGet *get = wait->get;
 
-	look = AllocSetContextCreate(wait->context, "databricks look",
-								 ALLOCSET_DEFAULT_SIZES);
-	before = MemoryContextSwitchTo(look);
-	wait->looks++;
-	wait->looked_at = GetCurrentTimestamp();
-	run = fetch_run(wait, &call, &error);
-	MemoryContextSwitchTo(before);
-	if (run == NULL)
+	if (!dbx_get_done(get))
 	{
-		if (error != NULL)
-			take_trouble(wait, call, error);
-		MemoryContextDelete(look);
-		return error == NULL;
+		if (wait->until == 0 || GetCurrentTimestamp() < wait->until)
+			return false;
+		dbx_wait_give_up(wait);
+		return true;
 	}
-	dbx_call_free(call);
+	if (get->error != NULL)
+	{
+		take_trouble(wait, get);
+		dbx_wait_give_up(wait);
+		return true;
+	}
 	if (wait->look != NULL)
 		MemoryContextDelete(wait->look);
-	wait->look = look;
-	wait->run = run;
-	dbx_run_read_state(run, &wait->state);
+	wait->look = wait->looking;
+	wait->run = get->object;
+	wait->get = NULL;
+	dbx_run_read_state(wait->run, &wait->state);
 	tell_progress(wait);
-	return wait->state.over;
+	return true;
 }
 
 void
@@ -246,65 +237,164 @@ dbx_wait_seen_active(DbxWait *wait, TimestampTz at)
 	wait->looked_at = at;
 }
 
-void
-dbx_wait_cancel_run(const DbxWait *wait, int patience_ms)
+/* Runs to be cancelled, each told about once. */
+typedef struct Cancels
 {
-	DbxCallSpec spec = {0};
-	TimestampTz until = GetCurrentTimestamp() + (TimestampTz) patience_ms * 1000;
-	DbxCall	   *call;
-	const char *why = NULL;
+	DbxWait **waits;
+	bool	 *told;
+} Cancels;
 
-	spec.method = "POST";
-	spec.path = dbx_api_jobs_path(wait->workspace, "runs/cancel");
-	spec.body = psprintf("{\"run_id\":" INT64_FORMAT "}", wait->run_id);
-	spec.caller = wait->caller;
-	call = dbx_call_start(wait->workspace, &spec);
-	while (why == NULL && !dbx_call_done(call))
-	{
-		if (dbx_calls_progress(until))
-			why = "no answer in time";
-	}
-	if (why == NULL && dbx_call_error(call) != NULL)
-		why = dbx_call_error(call)->message;
-	if (why != NULL)
-		ereport(WARNING,
-				(errmsg("could not cancel run " INT64_FORMAT ": %s",
-						wait->run_id, why),
-				 errhint("It may go on; see SELECT databricks.cancel_run(" INT64_FORMAT
-						 ").",
-						 wait->run_id)));
-	else
-		ereport(NOTICE,
-				(errmsg("run " INT64_FORMAT " is being cancelled",
-						wait->run_id)));
-	dbx_call_free(call);
+static void
+make_cancel(void *arg, int number, DbxCallSpec *spec)
+{
+	const DbxWait *wait = ((Cancels *) arg)->waits[number];
+
+	spec->method = "POST";
+	spec->path = dbx_api_jobs_path(wait->workspace, "runs/cancel");
+	spec->body = psprintf("{\"run_id\":" INT64_FORMAT "}", wait->run_id);
+	spec->caller = wait->caller;
 }
 
-/* The outputs of failed tasks, one call each, all at once; entries may be NULL. */
-static DbxCall **
-fetch_outputs(const DbxWait *wait, List *tasks)
+/* "why" it could not be cancelled; NULL: it is. */
+static void
+tell_cancel(Cancels *cancels, int number, const char *why)
 {
-	DbxCall **calls = palloc0(sizeof(DbxCall *) * (list_length(tasks) + 1));
+	int64 run_id = cancels->waits[number]->run_id;
+
+	cancels->told[number] = true;
+	if (why != NULL)
+		ereport(WARNING,
+				(errmsg("could not cancel run " INT64_FORMAT ": %s", run_id, why),
+				 errhint("It may go on; see SELECT databricks.cancel_run(" INT64_FORMAT
+						 ").",
+						 run_id)));
+	else
+		ereport(NOTICE,
+				(errmsg("run " INT64_FORMAT " is being cancelled", run_id)));
+}
+
+static void
+take_cancel(void *arg, int number, DbxCall *call)
+{
+	tell_cancel(arg, number,
+				dbx_call_error(call) ? dbx_call_error(call)->message : NULL);
+}
+
+void
+dbx_wait_cancel_runs(DbxWait *waits, int count, int patience_ms)
+{
+	Cancels cancels;
+	DbxMany many = {0};
+	int		i;
+
+	cancels.waits = palloc(sizeof(DbxWait *) * Max(count, 1));
+	cancels.told = palloc0(sizeof(bool) * Max(count, 1));
+	for (i = 0; i < count; i++)
+	{
+		/* it takes a place among the calls that may be under way */
+		dbx_wait_give_up(&waits[i]);
+		if (!waits[i].state.over)
+			cancels.waits[many.count++] = &waits[i];
+	}
+	if (many.count == 0)
+		return;
+	many.workspace = waits->workspace;
+	many.until = GetCurrentTimestamp() + patience_ms * INT64CONST(1000);
+	many.make = make_cancel;
+	many.take = take_cancel;
+	many.arg = &cancels;
+	dbx_many_run(&many);
+	for (i = 0; i < many.count; i++)
+	{
+		if (!cancels.told[i])
+			tell_cancel(&cancels, i, "no answer in time");
+	}
+}
+
+/* A failed task of a run. */
+typedef struct FailedTask
+{
+	DbxWait *wait;
+	int		 number; /* among the failed ones of this run */
+	int64	 run_id;
+} FailedTask;
+
+static void
+make_output(void *arg, int number, DbxCallSpec *spec)
+{
+	const FailedTask *task = &((FailedTask *) arg)[number];
+	StringInfoData	  query;
+
+	initStringInfo(&query);
+	dbx_query_add_int64(&query, "run_id", task->run_id);
+	spec->method = "GET";
+	spec->path = dbx_api_jobs_path(task->wait->workspace, "runs/get-output");
+	spec->query = query.data;
+	spec->caller = task->wait->caller;
+}
+
+/* An output is welcome, not needed. */
+static void
+take_output(void *arg, int number, DbxCall *call)
+{
+	const FailedTask *task = &((FailedTask *) arg)[number];
+	const char		 *error;
+	char			 *why;
+
+	if (dbx_call_error(call) != NULL)
+		return;
+	error = dbx_json_string(dbx_json_get(dbx_call_try_json(call, &why), "error"));
+	if (error != NULL)
+		task->wait->errors[task->number] = MemoryContextStrdup(
+			task->wait->context, error);
+}
+
+/* Add the failed tasks of a run to those that are to be asked for. */
+static void
+add_failed_tasks(DbxWait *wait, FailedTask **failed, int *count)
+{
+	List	 *tasks = dbx_run_failed_tasks(wait->run);
 	ListCell *cell;
 
+	if (tasks == NIL)
+		return;
+	wait->errors = MemoryContextAllocZero(wait->context,
+										  sizeof(char *) * list_length(tasks));
+	*failed = repalloc(*failed,
+					   sizeof(FailedTask) * (*count + list_length(tasks)));
 	foreach(cell, tasks)
 	{
-		DbxCallSpec	   spec = {0};
-		StringInfoData query;
-		int64		   task_run_id;
+		FailedTask *task = &(*failed)[*count];
 
-		if (!dbx_json_int64(dbx_json_get(lfirst(cell), "run_id"), &task_run_id))
-			continue;
-		initStringInfo(&query);
-		dbx_query_add_int64(&query, "run_id", task_run_id);
-		spec.method = "GET";
-		spec.path = dbx_api_jobs_path(wait->workspace, "runs/get-output");
-		spec.query = query.data;
-		spec.caller = wait->caller;
-		calls[foreach_current_index(cell)] = dbx_call_start(wait->workspace,
-															&spec);
+		task->wait = wait;
+		task->number = foreach_current_index(cell);
+		if (dbx_json_int64(dbx_json_get(lfirst(cell), "run_id"), &task->run_id))
+			(*count)++;
 	}
-	return calls;
+}
+
+void
+dbx_wait_fetch_errors(DbxWait *waits, int count)
+{
+	FailedTask *failed = palloc(sizeof(FailedTask));
+	DbxMany		many = {0};
+	int			i;
+
+	for (i = 0; i < count; i++)
+	{
+		const DbxRunState *state = &waits[i].state;
+
+		if (state->over && (!state->success || state->with_failures))
+			add_failed_tasks(&waits[i], &failed, &many.count);
+	}
+	if (many.count == 0)
+		return;
+	many.workspace = waits->workspace;
+	many.until = GetCurrentTimestamp() + OUTPUTS_MS * INT64CONST(1000);
+	many.make = make_output;
+	many.take = take_output;
+	many.arg = failed;
+	dbx_many_run(&many);
 }
 
 static void
@@ -367,9 +457,7 @@ push_task(JsonbParseState **array, const DbxJson *task, const char *error,
 Jsonb *
 dbx_wait_failed_tasks(const DbxWait *wait, char **text)
 {
-	List	   *tasks = dbx_run_failed_tasks(wait->run);
-	DbxCall	  **calls = fetch_outputs(wait, tasks);
-	TimestampTz until = GetCurrentTimestamp() + OUTPUTS_MS * INT64CONST(1000);
+	List			*tasks = dbx_run_failed_tasks(wait->run);
 	JsonbParseState *array = NULL;
 	StringInfoData	 lines;
 	ListCell		*cell;
@@ -380,22 +468,10 @@ dbx_wait_failed_tasks(const DbxWait *wait, char **text)
 		return NULL;
 	pushJsonbValue(&array, WJB_BEGIN_ARRAY, NULL);
 	foreach(cell, tasks)
-	{
-		DbxCall	   *call = calls[foreach_current_index(cell)];
-		const char *error = NULL;
-		char	   *why;
-
-		/* how the run ended is known; its output is welcome, not needed */
-		if (call != NULL)
-		{
-			while (!dbx_call_done(call) && !dbx_calls_progress(until))
-				;
-			if (dbx_call_done(call) && dbx_call_error(call) == NULL)
-				error = dbx_json_string(
-					dbx_json_get(dbx_call_try_json(call, &why), "error"));
-		}
-		push_task(&array, lfirst(cell), error, &lines);
-	}
+		push_task(&array, lfirst(cell),
+				  wait->errors ? wait->errors[foreach_current_index(cell)]
+							   : NULL,
+				  &lines);
 	*text = lines.data;
 	return JsonbValueToJsonb(pushJsonbValue(&array, WJB_END_ARRAY, NULL));
 }

@@ -24,6 +24,14 @@ typedef struct DbxWait
 	MemoryContext look;	   /* of "run": the last look that got it */
 	DbxJson		 *run;	   /* the run as last seen */
 	DbxRunState	  state;   /* its state, pointing into "run" */
+
+	/* of the look under way */
+	struct DbxGet *get;		/* NULL: there is none */
+	MemoryContext  looking; /* of "get" */
+	TimestampTz	   until;	/* when it is given up, 0: never */
+
+	/* of the failed tasks, in their order; NULL: not asked for, or none */
+	const char **errors;
 } DbxWait;
 
 /* Begin a wait; what it keeps lies in the current memory context. */
@@ -32,11 +40,16 @@ extern void dbx_wait_begin(DbxWait *wait, const DbxWorkspace *workspace,
 						   const char *caller);
 
 /*
- * Look once.  True: the run is over, or the deadline passed during the look.
- * What is new is told by NOTICE.  An outage of the service is no error (unless
- * the deadline ends it), anything the service refuses is.
+ * Begin to look, and: has the look come to its end?  That is also one that was
+ * given up, since the deadline has passed; dbx_calls_progress() until wait->until
+ * is what to do meanwhile.  What is new is told by NOTICE.  An outage of the
+ * service is no error, anything the service refuses is.
  */
-extern bool dbx_wait_look(DbxWait *wait);
+extern void dbx_wait_look(DbxWait *wait);
+extern bool dbx_wait_looked(DbxWait *wait);
+
+/* Give up the look under way, if there is one. */
+extern void dbx_wait_give_up(DbxWait *wait);
 
 /*
  * Another way to look has told that the run goes on, in the state and with the
@@ -51,14 +64,21 @@ extern TimestampTz dbx_wait_next_look(const DbxWait *wait);
 extern bool dbx_wait_timed_out(const DbxWait *wait);
 
 /*
- * Ask for the end of the run, but not for longer than this many ms; failures are
- * told by WARNING.
+ * Ask for the ends of those runs that are not over, side by side, but not for
+ * longer than this many ms; failures are told by WARNING.  Looks under way are
+ * given up.
  */
-extern void dbx_wait_cancel_run(const DbxWait *wait, int patience_ms);
+extern void dbx_wait_cancel_runs(DbxWait *waits, int count, int patience_ms);
 
 /*
- * The tasks that failed with the errors of their outputs, fetched in parallel,
- * as jsonb array; NULL if there are none.  *text is a list of them for people.
+ * Fetch what the failed tasks of those runs that are over say, side by side.  What
+ * does not come is left out: how the runs ended is known.
+ */
+extern void dbx_wait_fetch_errors(DbxWait *waits, int count);
+
+/*
+ * The tasks that failed with the errors fetched before, as jsonb array; NULL if
+ * there are none.  *text is a list of them for people.
  */
 extern Jsonb *dbx_wait_failed_tasks(const DbxWait *wait, char **text);
 

@@ -291,7 +291,7 @@ update_job(DbxChange *change)
 		spec.query = query.data;
 		spec.caller = res->name;
 		spec.stats = change->stats;
-		old = dbx_json_get(dbx_api_get_merged(change->workspace, &spec, NULL),
+		old = dbx_json_get(dbx_api_get_merged(change->workspace, &spec),
 						   "settings");
 	}
 

@@ -126,8 +126,7 @@ databricks_api_object(PG_FUNCTION_ARGS)
 	spec.query = query_of(json_argument(fcinfo, 1, "query"), "query");
 	spec.caller = "api_object";
 	workspace = dbx_arg_workspace(fcinfo, 2);
-	PG_RETURN_JSONB_P(
-		dbx_json_to_jsonb(dbx_api_get_merged(workspace, &spec, NULL)));
+	PG_RETURN_JSONB_P(dbx_json_to_jsonb(dbx_api_get_merged(workspace, &spec)));
 }
 
 /* Nearly all lists take their page token as "page_token". */

@@ -154,19 +154,17 @@ take_output(void *arg, int number, DbxCall *call)
 	MemoryContextSwitchTo(before);
 }
 
-static DbxJson *
-get_whole_run(const DbxWorkspace *workspace, int64 run_id)
+static void
+spec_run(const DbxWorkspace *workspace, int64 run_id, DbxCallSpec *spec)
 {
-	DbxCallSpec	   spec = {0};
 	StringInfoData query;
 
 	initStringInfo(&query);
 	dbx_query_add_int64(&query, "run_id", run_id);
-	spec.method = "GET";
-	spec.path = dbx_api_jobs_path(workspace, "runs/get");
-	spec.query = query.data;
-	spec.caller = "get_run_output";
-	return dbx_api_get_merged(workspace, &spec, NULL);
+	spec->method = "GET";
+	spec->path = dbx_api_jobs_path(workspace, "runs/get");
+	spec->query = query.data;
+	spec->caller = "get_run_output";
 }
 
 static void
@@ -193,14 +191,77 @@ add_iterations(Outputs *outputs, const DbxJson *run)
 	}
 }
 
+/* The tasks of a run that have iterations. */
+typedef struct ForEachTasks
+{
+	const DbxWorkspace *workspace;
+	int64			   *ids;
+	Outputs			   *outputs; /* what was found of each */
+	MemoryContext		context;
+} ForEachTasks;
+
+static void
+make_for_each(void *arg, int number, DbxCallSpec *spec)
+{
+	ForEachTasks *tasks = arg;
+
+	spec_run(tasks->workspace, tasks->ids[number], spec);
+}
+
+static void
+take_for_each(void *arg, int number, DbxCall *call)
+{
+	ForEachTasks *tasks = arg;
+	DbxCallSpec	  spec = {0};
+	DbxJson		 *run;
+	MemoryContext before;
+
+	if (dbx_call_error(call) != NULL)
+		dbx_call_raise(call);
+	run = dbx_call_json(call);
+	spec_run(tasks->workspace, tasks->ids[number], &spec);
+	dbx_api_merge_rest(tasks->workspace, &spec, run);
+	before = MemoryContextSwitchTo(tasks->context);
+	add_iterations(&tasks->outputs[number], run);
+	MemoryContextSwitchTo(before);
+}
+
+/* The iterations of some tasks, those of each in its place. */
+static Outputs *
+find_iterations(const DbxWorkspace *workspace, int64 *ids, int count)
+{
+	ForEachTasks tasks = {0};
+	DbxMany		 many = {0};
+
+	tasks.workspace = workspace;
+	tasks.ids = ids;
+	tasks.outputs = palloc0(sizeof(Outputs) * Max(count, 1));
+	tasks.context = CurrentMemoryContext;
+	many.workspace = workspace;
+	many.count = count;
+	many.make = make_for_each;
+	many.take = take_for_each;
+	many.arg = &tasks;
+	dbx_many_run(&many);
+	return tasks.outputs;
+}
+
 /* The task runs whose outputs make up that of a run. */
 static void
 find_task_runs(Outputs *outputs, int64 run_id)
 {
-	DbxJson	 *run = get_whole_run(outputs->workspace, run_id);
-	List	 *tasks = dbx_run_latest_tasks(run);
-	ListCell *cell;
+	DbxCallSpec spec = {0};
+	DbxJson	   *run;
+	List	   *tasks;
+	ListCell   *cell;
+	int64	   *for_each;
+	Outputs	   *found;
+	int			count = 0;
+	int			i;
 
+	spec_run(outputs->workspace, run_id, &spec);
+	run = dbx_api_get_merged(outputs->workspace, &spec);
+	tasks = dbx_run_latest_tasks(run);
 	/* the run of a task, also one that lists itself or its iterations */
 	if (dbx_json_get(run, "task_key") != NULL || tasks == NIL)
 	{
@@ -208,6 +269,18 @@ find_task_runs(Outputs *outputs, int64 run_id)
 		add_iterations(outputs, run);
 		return;
 	}
+	for_each = palloc(sizeof(int64) * list_length(tasks));
+	foreach(cell, tasks)
+	{
+		int64 task_run_id;
+
+		if (dbx_json_get(lfirst(cell), "for_each_task") != NULL &&
+			dbx_json_int64(dbx_json_get(lfirst(cell), "run_id"), &task_run_id) &&
+			task_run_id != run_id)
+			for_each[count++] = task_run_id;
+	}
+	found = find_iterations(outputs->workspace, for_each, count);
+	count = 0;
 	foreach(cell, tasks)
 	{
 		int64 task_run_id;
@@ -215,10 +288,12 @@ find_task_runs(Outputs *outputs, int64 run_id)
 		if (!dbx_json_int64(dbx_json_get(lfirst(cell), "run_id"), &task_run_id))
 			continue;
 		add_run(outputs, task_run_id);
-		if (dbx_json_get(lfirst(cell), "for_each_task") != NULL &&
-			task_run_id != run_id)
-			add_iterations(outputs,
-						   get_whole_run(outputs->workspace, task_run_id));
+		if (dbx_json_get(lfirst(cell), "for_each_task") == NULL ||
+			task_run_id == run_id)
+			continue;
+		for (i = 0; i < found[count].count; i++)
+			add_run(outputs, found[count].ids[i]);
+		count++;
 	}
 }
 

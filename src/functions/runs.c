@@ -40,6 +40,9 @@ PG_FUNCTION_INFO_V1(databricks_await_run);
 #define CANCEL_ON_INTERRUPT_MS 800
 #define CANCEL_ON_TIMEOUT_MS   10000
 
+/* Where the first end is enough, it waits so long for looks under way. */
+#define ANY_GRACE_MS 1000
+
 /* What a wait was asked to do. */
 typedef struct WaitOptions
 {
@@ -195,8 +198,6 @@ judge_end(const DbxWait *wait, bool raise)
 static void
 judge_timeout(const DbxWait *wait, const WaitOptions *options)
 {
-	if (options->cancel_on_timeout)
-		dbx_wait_cancel_run(wait, CANCEL_ON_TIMEOUT_MS);
 	if (options->raise_on_failure)
 		ereport(
 			ERROR,
@@ -214,11 +215,11 @@ judge_timeout(const DbxWait *wait, const WaitOptions *options)
 }
 
 /*
- * Look at a run: by what the tracker of this database has seen since the last
- * look, as long as that is nothing new, else by a call.
+ * Begin to look at a run, if the tracker of this database has not seen since the
+ * last look that there is nothing new.
  */
-static bool
-look(DbxWait *wait)
+static void
+begin_look(DbxWait *wait)
 {
 	TimestampTz at = 0;
 
@@ -227,9 +228,19 @@ look(DbxWait *wait)
 							  wait->looked_at, wait->state.state,
 							  dbx_wait_tasks_done(wait));
 	if (at == 0)
-		return dbx_wait_look(wait);
-	dbx_wait_seen_active(wait, at);
-	return false;
+		dbx_wait_look(wait);
+	else
+		dbx_wait_seen_active(wait, at);
+}
+
+/* Look once.  True: there is no need to look again. */
+static bool
+look(DbxWait *wait)
+{
+	begin_look(wait);
+	while (wait->get != NULL && !dbx_wait_looked(wait))
+		(void) dbx_calls_progress(wait->until);
+	return wait->state.over || dbx_wait_timed_out(wait);
 }
 
 static void
@@ -237,7 +248,7 @@ wait_for_end(void *arg)
 {
 	DbxWait *wait = arg;
 
-	while (!look(wait) && !dbx_wait_timed_out(wait))
+	while (!look(wait))
 		dbx_http_sleep_until(dbx_wait_next_look(wait));
 }
 
@@ -247,7 +258,7 @@ wait_for_end_committing(void *arg)
 {
 	DbxWait *wait = arg;
 
-	while (!look(wait) && !dbx_wait_timed_out(wait))
+	while (!look(wait))
 	{
 		SPI_commit();
 		dbx_http_sleep_until(dbx_wait_next_look(wait));
@@ -257,7 +268,22 @@ wait_for_end_committing(void *arg)
 static void
 cancel_run(void *arg)
 {
-	dbx_wait_cancel_run(arg, CANCEL_ON_INTERRUPT_MS);
+	dbx_wait_cancel_runs(arg, 1, CANCEL_ON_INTERRUPT_MS);
+}
+
+/* The wait for a run has come to its end, as has the run, or not. */
+static Jsonb *
+judge(DbxWait *wait, const WaitOptions *options)
+{
+	if (wait->state.over)
+	{
+		dbx_wait_fetch_errors(wait, 1);
+		return judge_end(wait, options->raise_on_failure);
+	}
+	if (options->cancel_on_timeout)
+		dbx_wait_cancel_runs(wait, 1, CANCEL_ON_TIMEOUT_MS);
+	judge_timeout(wait, options);
+	return NULL;
 }
 
 /* Arguments timeout, raise_on_failure, cancel_on_timeout, cancel_on_interrupt. */
@@ -286,16 +312,11 @@ wait_and_return(FunctionCallInfo fcinfo, const DbxWorkspace *workspace,
 				int64 run_id, const WaitOptions *options, const char *caller)
 {
 	DbxWait wait;
-	Jsonb  *failed = NULL;
 
 	dbx_wait_begin(&wait, workspace, run_id, options->deadline, caller);
 	dbx_guard_cancel(wait_for_end,
 					 options->cancel_on_interrupt ? cancel_run : NULL, &wait);
-	if (wait.state.over)
-		failed = judge_end(&wait, options->raise_on_failure);
-	else
-		judge_timeout(&wait, options);
-	return HeapTupleGetDatum(make_result(fcinfo, &wait, failed));
+	return HeapTupleGetDatum(make_result(fcinfo, &wait, judge(&wait, options)));
 }
 
 Datum
@@ -313,8 +334,14 @@ typedef struct ManyWaits
 {
 	int			 count;
 	DbxWait		*waits;
-	TimestampTz *due; /* of the next look */
-	bool		 any; /* the first end is enough */
+	TimestampTz *due;	  /* of the next look, DT_NOEND: there is none */
+	int			 places;  /* looks that may be under way */
+	int			 looking; /* those that are */
+	int			 turn;	  /* whose is next */
+	int			 open;	  /* runs that another look is to come for */
+	int			 over;
+	bool		 any;	  /* the first end is enough */
+	TimestampTz	 over_at; /* the first end */
 } ManyWaits;
 
 /* The runs of an array, each once. */
@@ -332,6 +359,7 @@ begin_waits(ManyWaits *many, ArrayType *run_ids, const DbxWorkspace *workspace,
 					  TYPALIGN_DOUBLE, &ids, &nulls, &count);
 	many->waits = palloc0(sizeof(DbxWait) * Max(count, 1));
 	many->due = palloc0(sizeof(TimestampTz) * Max(count, 1));
+	many->places = workspace->max_parallel;
 	for (i = 0; i < count; i++)
 	{
 		if (nulls[i])
@@ -347,9 +375,94 @@ begin_waits(ManyWaits *many, ArrayType *run_ids, const DbxWorkspace *workspace,
 			dbx_wait_begin(&many->waits[many->count++], workspace,
 						   DatumGetInt64(ids[i]), deadline, "wait_for_runs");
 	}
+	many->open = many->count;
 }
 
-/* Look at the runs in turn until enough of them are over, or the time is. */
+/* A look at a run has ended, or was not needed. */
+static void
+plan_look(ManyWaits *many, int number)
+{
+	DbxWait *wait = &many->waits[number];
+
+	if (wait->state.over && many->over++ == 0)
+		many->over_at = GetCurrentTimestamp();
+	many->due[number] = dbx_wait_next_look(wait);
+	if (wait->state.over || dbx_wait_timed_out(wait))
+	{
+		many->due[number] = DT_NOEND;
+		many->open--;
+	}
+}
+
+/* With the first end being enough, each run is still looked at once. */
+static bool
+is_due(const ManyWaits *many, int number)
+{
+	const DbxWait *wait = &many->waits[number];
+
+	return wait->get == NULL && many->due[number] <= GetCurrentTimestamp() &&
+		!(many->any && many->over > 0 && wait->looks > 0);
+}
+
+/* Begin what looks are due and have a place, one run after the other. */
+static void
+begin_looks(ManyWaits *many)
+{
+	int left;
+
+	for (left = many->count; left > 0 && many->looking < many->places; left--)
+	{
+		int number = many->turn;
+
+		many->turn = (number + 1) % many->count;
+		if (!is_due(many, number))
+			continue;
+		begin_look(&many->waits[number]);
+		if (many->waits[number].get != NULL)
+			many->looking++;
+		else
+			plan_look(many, number);
+	}
+}
+
+/* Collect the looks that have ended. */
+static void
+end_looks(ManyWaits *many)
+{
+	int i;
+
+	for (i = 0; i < many->count; i++)
+	{
+		if (many->waits[i].get == NULL || !dbx_wait_looked(&many->waits[i]))
+			continue;
+		many->looking--;
+		plan_look(many, i);
+	}
+}
+
+/* When something is to be done even if no call ends; DT_NOEND: never. */
+static TimestampTz
+next_event(const ManyWaits *many)
+{
+	TimestampTz next = DT_NOEND;
+	int			i;
+
+	for (i = 0; i < many->count; i++)
+	{
+		const DbxWait *wait = &many->waits[i];
+
+		if (wait->get != NULL && wait->until != 0)
+			next = Min(next, wait->until);
+		else if (wait->get == NULL && many->looking < many->places)
+			next = Min(next, many->due[i]);
+	}
+	return next;
+}
+
+/*
+ * Look at the runs, as many at a time as there may be calls, until enough of them
+ * are over, or the time is.  Each has its own pace, so none waits for the others.
+ */
 static void
 wait_for_ends(void *arg)
 {
@@ -357,48 +470,43 @@ wait_for_ends(void *arg)
 
 	for (;;)
 	{
-		TimestampTz next = 0;
-		int			over = 0;
-		bool		late = false;
-		int			i;
+		bool		enough;
+		TimestampTz next;
 
-		for (i = 0; i < many->count; i++)
-		{
-			DbxWait *wait = &many->waits[i];
-
-			if (!wait->state.over && many->due[i] <= GetCurrentTimestamp())
-			{
-				(void) look(wait);
-				many->due[i] = dbx_wait_next_look(wait);
-			}
-			if (wait->state.over)
-				over++;
-			else
-			{
-				late |= dbx_wait_timed_out(wait);
-				if (next == 0 || many->due[i] < next)
-					next = many->due[i];
-			}
-		}
-		if (late || over == many->count || (many->any && over > 0))
+		CHECK_FOR_INTERRUPTS();
+		end_looks(many);
+		begin_looks(many);
+		enough = many->any && many->over > 0;
+		if (many->open == 0 || (enough && many->looking == 0))
 			return;
-		dbx_http_sleep_until(next);
+		next = next_event(many);
+		if (enough)
+			next = many->over_at + ANY_GRACE_MS * INT64CONST(1000);
+		if (enough && next <= GetCurrentTimestamp())
+			return;
+		(void) dbx_calls_progress(next == DT_NOEND ? 0 : next);
 	}
 }
 
 static void
-cancel_waits(const ManyWaits *many, int patience_ms)
+cancel_waits(ManyWaits *many, int patience_ms)
 {
-	TimestampTz end = GetCurrentTimestamp() + patience_ms * INT64CONST(1000);
-	int			i;
+	dbx_wait_cancel_runs(many->waits, many->count, patience_ms);
+}
+
+/* The runs up to the first one that raises. */
+static int
+count_judged(const ManyWaits *many, const WaitOptions *options)
+{
+	int i;
 
 	for (i = 0; i < many->count; i++)
 	{
-		int64 left = (end - GetCurrentTimestamp()) / 1000;
-
-		if (!many->waits[i].state.over)
-			dbx_wait_cancel_run(&many->waits[i], (int) Max(left, 1));
+		if (options->raise_on_failure && many->waits[i].state.over &&
+			!many->waits[i].state.success)
+			return i + 1;
 	}
+	return many->count;
 }
 
 static void
@@ -414,7 +522,7 @@ databricks_wait_for_runs(PG_FUNCTION_ARGS)
 	WaitOptions	   options = read_options(fcinfo, 2);
 	char		  *mode = dbx_arg_text(fcinfo, 1);
 	ManyWaits	   many = {0};
-	bool		   any_over = false;
+	bool		   enough;
 	int			   i;
 
 	dbx_arg_require(fcinfo, 0, "run_ids");
@@ -431,11 +539,11 @@ databricks_wait_for_runs(PG_FUNCTION_ARGS)
 					 options.cancel_on_interrupt ? cancel_waits_now : NULL,
 					 &many);
 	for (i = 0; i < many.count; i++)
-		any_over |= many.waits[i].state.over;
-	if (options.cancel_on_timeout && !(many.any && any_over))
+		dbx_wait_give_up(&many.waits[i]);
+	enough = many.any && many.over > 0;
+	if (options.cancel_on_timeout && !enough)
 		cancel_waits(&many, CANCEL_ON_TIMEOUT_MS);
-	/* cancelled already, as far as that was asked for */
-	options.cancel_on_timeout = false;
+	dbx_wait_fetch_errors(many.waits, count_judged(&many, &options));
 	for (i = 0; i < many.count; i++)
 	{
 		DbxWait *wait = &many.waits[i];
@@ -443,7 +551,7 @@ databricks_wait_for_runs(PG_FUNCTION_ARGS)
 
 		if (wait->state.over)
 			failed = judge_end(wait, options.raise_on_failure);
-		else if (many.any && any_over)
+		else if (enough)
 			continue;
 		else
 			judge_timeout(wait, &options);
@@ -512,10 +620,7 @@ databricks_await_run(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(context);
 	dbx_guard_cancel(wait_for_end_committing,
 					 options.cancel_on_interrupt ? cancel_run : NULL, &wait);
-	if (wait.state.over)
-		(void) judge_end(&wait, options.raise_on_failure);
-	else
-		judge_timeout(&wait, &options);
+	(void) judge(&wait, &options);
 	SPI_finish();
 	MemoryContextDelete(context);
 	PG_RETURN_VOID();

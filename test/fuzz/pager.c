@@ -7,7 +7,7 @@
  */
 #include "postgres.h"
 
-#include "api/api.h"
+#include "api/internal.h"
 #include "fuzz.h"
 
 extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -44,21 +44,22 @@ walk_list(const DbxWorkspace *workspace, int choice)
 }
 
 static void
-read_object(const DbxWorkspace *workspace, bool tell)
+read_object(const DbxWorkspace *workspace)
 {
-	DbxCallSpec		   spec = {.method = "GET",
-							   .path = "/api/2.2/jobs/runs/get",
-							   .query = "run_id=1"};
-	const DbxApiError *error = NULL;
-	DbxJson			  *object;
+	DbxCallSpec	   spec = {.method = "GET",
+						   .path = "/api/2.2/jobs/runs/get",
+						   .query = "run_id=1"};
+	DbxGet		  *get = dbx_get_start(workspace, &spec);
+	const DbxJson *object;
 
-	object = dbx_api_get_merged(workspace, &spec, tell ? &error : NULL);
-	fuzz_expect((object == NULL) == (error != NULL), "an answer or an error");
-	if (object == NULL)
+	while (!dbx_get_done(get))
+		(void) dbx_calls_progress(0);
+	if (get->error != NULL)
 	{
-		fuzz_expect_text(error->message, "the message is valid text");
-		return;
+		fuzz_expect_text(get->error->message, "the message is valid text");
+		dbx_get_raise(get);
 	}
+	object = get->object;
 	fuzz_expect(dbx_json_get(object, "next_page_token") == NULL,
 				"a whole object has no next page");
 	fuzz_expect_text(dbx_json_serialize(object), "the text is valid");
@@ -78,7 +79,7 @@ run(char *data, Size size)
 	if (choice & 1)
 		walk_list(workspace, choice);
 	else
-		read_object(workspace, (choice & 2) != 0);
+		read_object(workspace);
 }
 
 int
