@@ -256,6 +256,9 @@ extern char *dbx_api_jobs_path(const DbxWorkspace *workspace, const char *call);
 /* A value as one segment of a path, escaped.  Error 22023 if it cannot be one. */
 extern char *dbx_path_segment(const char *value);
 
+/* A value as any number of segments: escaped, but for the slashes between them. */
+extern char *dbx_path_segments(const char *value);
+
 /* Append "name=value" (value escaped) to a query under construction. */
 extern void dbx_query_add(StringInfo query, const char *name, const char *value);
 extern void dbx_query_add_int64(StringInfo query, const char *name, int64 value);

@@ -11,7 +11,6 @@
 #include <sys/mman.h>
 
 #include "common/base64.h"
-#include "mb/pg_wchar.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
 
@@ -98,24 +97,7 @@ dbx_file_path(const char *text, DbxFilePath *path)
 char *
 dbx_file_url(const char *prefix, const char *path)
 {
-	StringInfoData out;
-	const char	  *utf8 = pg_server_to_any(path, strlen(path), PG_UTF8);
-
-	initStringInfo(&out);
-	appendStringInfoString(&out, prefix);
-	while (*utf8)
-	{
-		Size length = strcspn(utf8, "/");
-
-		appendStringInfoString(&out, dbx_http_escape(pnstrdup(utf8, length)));
-		utf8 += length;
-		if (*utf8)
-		{
-			appendStringInfoChar(&out, '/');
-			utf8++;
-		}
-	}
-	return out.data;
+	return psprintf("%s%s", prefix, dbx_path_segments(path));
 }
 
 char *

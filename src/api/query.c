@@ -96,6 +96,25 @@ dbx_path_segment(const char *value)
 }
 
 char *
+dbx_path_segments(const char *value)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	value = dbx_json_to_utf8(value);
+	for (;;)
+	{
+		Size length = strcspn(value, "/");
+
+		appendStringInfoString(&out, dbx_http_escape(pnstrdup(value, length)));
+		value += length;
+		if (*value == '\0')
+			return out.data;
+		appendStringInfoChar(&out, *value++);
+	}
+}
+
+char *
 dbx_api_jobs_path(const DbxWorkspace *workspace, const char *call)
 {
 	return psprintf("/api/%s/jobs/%s", workspace->jobs_api_version, call);

@@ -10,7 +10,6 @@
 
 #include "catalog/pg_type_d.h"
 #include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
@@ -55,7 +54,6 @@ static bool	 is_given(const DbxColumn *column);
 static void	 give(DbxList *list, const DbxColumn *column, const char *value);
 static void	 add_to_query(DbxList *list, const char *param, const char *value);
 static void	 finish_lists(ListBuilder *builder, const bool *needed);
-static char *to_utf8(char *text);
 static bool	 has_text(const List *texts, const char *text);
 static bool	 same_texts(const List *a, const List *b);
 static bool	 same_lists(const List *a, const List *b);
@@ -546,38 +544,13 @@ dbx_fdw_call_path(const char *template, const char *name, const char *value)
 	Size length = strlen(name);
 	bool one_segment = strcmp(name, "key") == 0 ||
 		(length >= 2 && strcmp(name + length - 2, "id") == 0);
-	const char	  *part = strstr(template, psprintf("{%s}", name));
-	StringInfoData path;
+	const char *part = strstr(template, psprintf("{%s}", name));
 
 	Assert(part != NULL);
-	initStringInfo(&path);
-	appendBinaryStringInfo(&path, template, part - template);
-	if (one_segment)
-	{
-		appendStringInfoString(&path, dbx_path_segment(value));
-		value = "";
-	}
-	value = to_utf8(pstrdup(value));
-	while (*value)
-	{
-		Size span = strcspn(value, "/");
-
-		appendStringInfoString(&path, dbx_http_escape(pnstrdup(value, span)));
-		value += span;
-		if (*value == '/')
-		{
-			appendStringInfoChar(&path, '/');
-			value++;
-		}
-	}
-	appendStringInfoString(&path, part + length + 2);
-	return path.data;
-}
-
-static char *
-to_utf8(char *text)
-{
-	return pg_server_to_any(text, strlen(text), PG_UTF8);
+	return psprintf("%.*s%s%s", (int) (part - template), template,
+					one_segment ? dbx_path_segment(value)
+								: dbx_path_segments(value),
+					part + length + 2);
 }
 
 static bool

@@ -9,7 +9,6 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 
@@ -54,35 +53,17 @@ databricks_check_one_of(PG_FUNCTION_ARGS)
 			 errhint("Valid are %s.", list.data)));
 }
 
-/* A text with all but unreserved characters escaped, in UTF-8. */
-static char *
-escape(const char *text, bool keep_slashes)
-{
-	StringInfoData out;
-	const char	  *utf8;
-	const char	  *slash;
-
-	if (!keep_slashes)
-		return dbx_path_segment(text);
-	utf8 = pg_server_to_any(text, strlen(text), PG_UTF8);
-	initStringInfo(&out);
-	while ((slash = strchr(utf8, '/')) != NULL)
-	{
-		appendStringInfo(&out, "%s/",
-						 dbx_http_escape(pnstrdup(utf8, slash - utf8)));
-		utf8 = slash + 1;
-	}
-	appendStringInfoString(&out, dbx_http_escape(utf8));
-	return out.data;
-}
-
 Datum
 databricks_url_escape(PG_FUNCTION_ARGS)
 {
+	char *text;
+
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text(
-		escape(dbx_arg_text(fcinfo, 0), !PG_ARGISNULL(1) && PG_GETARG_BOOL(1))));
+	text = dbx_arg_text(fcinfo, 0);
+	PG_RETURN_TEXT_P(cstring_to_text(!PG_ARGISNULL(1) && PG_GETARG_BOOL(1)
+										 ? dbx_path_segments(text)
+										 : dbx_path_segment(text)));
 }
 
 Datum
@@ -131,7 +112,7 @@ databricks_permissions_path(PG_FUNCTION_ARGS)
 	dbx_permission_check_type(object_type);
 	PG_RETURN_TEXT_P(
 		cstring_to_text(psprintf("/api/2.0/permissions/%s/%s", object_type,
-								 escape(dbx_arg_text(fcinfo, 1), false))));
+								 dbx_path_segment(dbx_arg_text(fcinfo, 1)))));
 }
 
 Datum
