@@ -411,6 +411,96 @@ poll_until('the session is gone', sub { !waiter() });
 cmp_ok(time - $begun, '<', patience(1.5), 'a cancel that hangs does not keep a terminated session');
 $workspace->delete('faults');
 
+# --- several runs at once: wait_for_runs ---------------------------------------------------------------------------
+
+my $get = '/api/2.2/jobs/runs/get';
+sub ids { return join(',', @_); }
+
+# Looks go side by side, as many as there may be calls, and not at what is over.
+foreach my $places (16, 2)
+{
+	sql("ALTER SERVER prod OPTIONS (ADD max_parallel '$places')");
+	my @done = map { load(old('TERMINATED', 'SUCCESS')) } 1 .. 2;
+	my @going = map { load(old('RUNNING')) } 1 .. 3;
+	my @all = ($going[0], $done[0], $going[1], $done[1], $going[2]);
+	$mark = $workspace->mark;
+	$workspace->post('faults', { path => $get, kind => 'delay', ms => 1000, count => 5 });
+	$session = begin_sql(q{SET databricks.wait_min_interval = '20ms'}, q{SET databricks.wait_max_interval = '20ms'},
+		"SELECT string_agg(run_id::text, ',') FROM databricks.wait_for_runs(ARRAY[" . ids(@all) . "], timeout => '2 min')");
+	pump_until($session, 'every run has been looked at again', sub { !grep { $workspace->calls(path => $get, query => "run_id=$_", since => $mark) < 3 } @going });
+	my @first = grep { ($_->{fault} || '') eq 'delay' } $workspace->journal(path => $get, since => $mark);
+	is(scalar(@first), 5, 'five slow looks');
+	is($workspace->most_at_once(path => $get, since => $mark), $places < 5 ? $places : 5, "... of which @{[ $places < 5 ? $places : 5 ]} are under way at once");
+	change($_, old('TERMINATED', 'SUCCESS')) foreach @going;
+	finish_sql($session);
+	is($session->{out}, ids(@all), '... and the rows are in the order of the runs');
+	is($workspace->calls(path => $get, query => "run_id=$_", since => $mark), 1, 'a run that is over is not looked at again') foreach @done;
+	sql('ALTER SERVER prod OPTIONS (DROP max_parallel)');
+	$workspace->delete('faults');
+}
+
+# A look that hangs holds up neither the others nor the time.
+my ($hanging, $going, $done) = (load(old('RUNNING')), load(old('RUNNING')), load(old('TERMINATED', 'SUCCESS')));
+$workspace->post('faults', { path => $get, query => "run_id=$hanging", kind => 'hang', count => undef });
+$mark = $workspace->mark;
+is(sql("SET databricks.wait_min_interval = '1 min'; SELECT string_agg(run_id::text, ',') FROM databricks.wait_for_runs(ARRAY[$hanging, $going, $done], 'any')"), $done,
+	'the first end is enough although a look hangs');
+is($workspace->calls(path => $get, since => $mark), 3, '... after one look at each');
+$mark = $workspace->mark;
+$got = attempt("wait_for_runs(ARRAY[$hanging, $going], timeout => '1 s')");
+is($got->{sqlstate}, 'RUN06', 'a look that hangs does not hold up the timeout of several runs');
+cmp_ok($workspace->calls(path => $get, query => "run_id=$going", since => $mark), '>', 1, '... nor the looks at the others');
+$workspace->delete('faults');
+$workspace->post('faults', { path => $get, query => "run_id=$going", kind => 'status', status => 403 });
+is(attempt("wait_for_runs(ARRAY[$done, $going])")->{sqlstate}, '42501', 'a run that may not be seen is an error for all');
+
+# So do the cancels, ...
+my @endless = map { sql("SELECT databricks.run_now($endless)") } 1 .. 4;
+$mark = $workspace->mark;
+$workspace->post('faults', { path => '/api/2.2/jobs/runs/cancel', kind => 'delay', ms => 1000, count => 4 });
+$got = attempt('wait_for_runs(ARRAY[' . ids(@endless) . q{], timeout => '0', cancel_on_timeout => true)});
+is($got->{hint}, 'The run is being cancelled.', 'several runs are cancelled when the time is up');
+is($workspace->most_at_once(path => '*/runs/cancel', since => $mark), 4, '... at once');
+is($workspace->calls(path => '*/runs/cancel', body => $_, since => $mark), 1, '... each') foreach @endless;
+
+# ... also when the looks hold all places for calls ...
+sql(q{ALTER SERVER prod OPTIONS (ADD max_parallel '1')});
+foreach my $statement ('wait_for_run(%s', 'wait_for_runs(ARRAY[%s]')
+{
+	$run = sql("SELECT databricks.run_now($endless)");
+	$workspace->post('faults', { path => $get, query => "run_id=$run", kind => 'hang', count => undef });
+	$session = begin_sql('SELECT databricks.' . sprintf($statement, $run) . ', cancel_on_interrupt => true)');
+	poll_until('a look hangs', sub { $workspace->calls(path => $get, query => "run_id=$run") && waiter() });
+	sql('SELECT pg_cancel_backend(' . waiter() . ')');
+	finish_sql($session);
+	is($session->{state}, '57014', "cancelled while the only call hangs: $statement");
+	is($workspace->calls(path => '*/runs/cancel', body => $run), 1, '... and so is the run (case 51)');
+	$workspace->delete('faults');
+}
+sql('ALTER SERVER prod OPTIONS (DROP max_parallel)');
+
+# ... and the outputs of what failed, which are asked for only if they are told.
+my @failed = map {
+	my $id = $_;
+	load(old('TERMINATED', 'FAILED'), tasks => [ map { { task_key => "t$_", run_id => $id * 10 + $_, old('TERMINATED', 'FAILED') } } 1, 2 ])
+} 1, 2;
+my $output = '/api/2.2/jobs/runs/get-output';
+foreach my $task (11, 12, 21, 22)
+{
+	$workspace->post('faults', { path => $output, query => "run_id=$task", kind => 'status', status => 200, ms => 1000, count => undef, json => { error => "error of $task" } });
+}
+$mark = $workspace->mark;
+is( sql('SELECT string_agg(t ->> $$error$$, $$, $$) FROM databricks.wait_for_runs(ARRAY[' . ids($failed[0], $done, $failed[1]) .
+		'], raise_on_failure => false) AS r, jsonb_array_elements(r.failed_tasks) AS t'),
+	'error of 11, error of 12, error of 21, error of 22', 'the errors of all tasks that failed in several runs');
+is($workspace->most_at_once(path => $output, since => $mark), 4, '... are fetched at once');
+$mark = $workspace->mark;
+$got = attempt('wait_for_runs(ARRAY[' . ids($done, @failed) . '])');
+is($got->{sqlstate}, 'RUN01', 'the first run that failed is the error');
+like($got->{detail}, qr/error of 11.*error of 12/s, '... with what its tasks say');
+is($workspace->calls(path => $output, since => $mark), 2, '... and only they are asked');
+$workspace->delete('faults');
+
 # --- await_run: nothing is held between two looks ------------------------------------------------------------------
 
 $run = sql("SELECT databricks.run_now($endless)");

@@ -170,6 +170,14 @@ $workspace->request('PUT', "/api/2.0/fs/files$volume/many/$_", undef, {}) foreac
 is(sql(qq{SELECT count(*) FROM databricks.list_files('$volume/many')}), 1100, 'more than a page');
 sql(qq{SELECT databricks.delete_file('$volume/many', true)});
 is(state_of("SELECT databricks.list_files('$volume/many')"), '42704', '... deleted');
+sql(qq{SELECT databricks.make_directory('$volume/deep/' || d || '/below') FROM generate_series(1, 3) AS d});
+sql(qq{SELECT databricks.upload_file('$volume/deep/' || d || '/' || f, 'x') FROM generate_series(1, 3) AS d, unnest(ARRAY['x', 'below/y']) AS f});
+$mark = $workspace->mark;
+$workspace->post('faults', { path => "/api/2.0/fs/directories$volume/deep/$_", method => 'GET', kind => 'delay', ms => 1000 }) foreach 1 .. 3;
+sql(qq{SELECT databricks.delete_file('$volume/deep', true)});
+is(state_of("SELECT databricks.list_files('$volume/deep')"), '42704', 'a tree with several branches is deleted');
+is($workspace->most_at_once(path => "/api/2.0/fs/directories$volume/deep/?", method => 'GET', since => $mark), 3, '... which are listed side by side');
+is($workspace->calls(path => '/api/2.0/fs/*', method => 'DELETE', since => $mark), 14, '... with one call for each thing in it');
 $workspace->post('settings', { dbfs_delete_batch => 10 });
 sql(qq{SELECT databricks.upload_file('dbfs:/rounds/' || n, 'x') FROM generate_series(1, 35) AS n});
 $mark = $workspace->mark;

@@ -463,6 +463,22 @@ sub calls
 	return scalar $self->journal(%filter);
 }
 
+# How many such requests were under way at once, at most.
+sub most_at_once
+{
+	my ($self, %filter) = @_;
+	my ($now, $most) = (0, 0);
+	# times are whole milliseconds, so ends count a little earlier
+	my @events = map { ([ $_->{time}, 1 ], [ $_->{time} + ($_->{ms} || 0) - 2, -1 ]) } $self->journal(%filter);
+
+	foreach my $event (sort { $a->[0] <=> $b->[0] || $a->[1] <=> $b->[1] } @events)
+	{
+		$now += $event->[1];
+		$most = $now if $now > $most;
+	}
+	return $most;
+}
+
 # A number to give as "since", to look only at what comes after now.
 sub mark { return $_[0]->get('journal', limit => 0)->{last}; }
 
