@@ -609,7 +609,8 @@ check_call(const DbxCallSpec *spec, const char **body)
 	if (dbx_api_forbidden != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot call a workspace in %s", dbx_api_forbidden)));
+				 errmsg("cannot call a workspace in %s", dbx_api_forbidden),
+				 errhint("Enqueue a request: it is sent after the commit.")));
 	dbx_api_check_path(spec->method, spec->path);
 	if (spec->query != NULL && strlen(spec->query) > MAX_QUERY)
 		ereport(ERROR,

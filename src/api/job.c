@@ -84,7 +84,9 @@ dbx_job_find(const DbxWorkspace *workspace, const char *name, const char *caller
 			 errmsg("there is no job named \"%s\" in workspace \"%s\"", name,
 					workspace->name),
 			 errdetail(
-				 "Upper and lower case are told apart, and jobs the user of the token may not view do not count.")));
+				 "Upper and lower case are told apart, and jobs the user of the token may not view do not count."),
+			 errhint(
+				 "SELECT job_id, name FROM databricks.jobs; shows those there are.")));
 	if (count > 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_AMBIGUOUS_FUNCTION),

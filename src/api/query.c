@@ -65,7 +65,8 @@ dbx_api_check_path(const char *method, const char *path)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("path of an API call must begin with \"/api/\""),
 			 errdetail(
-				 "The host is that of the workspace; addresses elsewhere are never called.")));
+				 "The host is that of the workspace; addresses elsewhere are never called."),
+			 errhint("As in \"/api/2.2/jobs/list\".")));
 	for (at = path; *at; at++)
 	{
 		if ((unsigned char) *at <= ' ' || (unsigned char) *at >= 0x7f ||

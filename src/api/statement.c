@@ -106,10 +106,12 @@ append_parameters(StringInfo out, const DbxJson *parameters)
 	bool		   array = dbx_json_type(parameters) == DBX_JSON_ARRAY;
 
 	if (!array && dbx_json_type(parameters) != DBX_JSON_OBJECT)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg(
-					 "parameters of a statement must be an object or an array")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("parameters of a statement must be an object or an array"),
+			 errhint(
+				 "As in {\"day\": \"2026-11-21\"} or {\"day\": {\"value\": \"2026-11-21\", \"type\": \"DATE\"}}.")));
 	appendStringInfoString(out, ",\"parameters\":[");
 	for (member = dbx_json_first(parameters); member != NULL;
 		 member = dbx_json_next(member))
@@ -173,7 +175,9 @@ dbx_statement_start(DbxStatement *statement, const DbxWorkspace *workspace,
 			ERROR,
 			(errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN),
 			 errmsg(
-				 "the service accepted a statement, but its answer has no \"statement_id\"")));
+				 "the service accepted a statement, but its answer has no \"statement_id\""),
+			 errhint(
+				 "The query history of the warehouse shows whether it runs.")));
 	dbx_statement_attach(statement, workspace, id, caller);
 }
 
@@ -244,7 +248,8 @@ check_end(const DbxStatement *statement, const DbxJson *answer,
 				statement->workspace->name),
 		 errdetail(
 			 "Statement %s succeeded and was closed; results are kept for an hour.",
-			 statement->id)));
+			 statement->id),
+		 errhint("Run the statement again.")));
 }
 
 /* Look again and again until the statement is over; its answer. */

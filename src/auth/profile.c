@@ -153,7 +153,8 @@ parse(const char *text, const char *path)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("line %d of \"%s\" is neither a section nor a setting",
-							number, path)));
+							number, path),
+					 errhint("A section is [NAME], a setting is key = value.")));
 		if (text[length] == '\0')
 			return sections;
 		text += length + 1;

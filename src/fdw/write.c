@@ -142,7 +142,8 @@ databricksAddForeignUpdateTargets(PlannerInfo *root, Index rtindex,
 				ERROR,
 				(errcode(ERRCODE_FDW_COLUMN_NAME_NOT_FOUND),
 				 errmsg("foreign table \"%s\" has no column for \"%s\", which names its rows",
-						table->name, writer->keys[i])));
+						table->name, writer->keys[i]),
+				 errhint("ALTER FOREIGN TABLE ... ADD COLUMN makes one.")));
 	}
 
 	/* the old row is only wanted where it is given back */
@@ -435,7 +436,8 @@ check_workspace(const WriteState *state, Datum name)
 			(errcode(ERRCODE_CHECK_VIOLATION),
 			 errmsg("a row of workspace \"%s\" cannot be written to foreign table \"%s\" of workspace \"%s\"",
 					NameStr(*DatumGetName(name)), state->table->name,
-					state->workspace->name)));
+					state->workspace->name),
+			 errhint("Write it to the foreign table of its own workspace.")));
 }
 
 static void

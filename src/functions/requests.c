@@ -156,7 +156,8 @@ wait_for_end(int64 request_id, TimestampTz deadline, bool commit,
 				 errmsg("request " INT64_FORMAT
 						" was made by this transaction and cannot be waited for in it",
 						request_id),
-				 errdetail("It is sent when the transaction has committed.")));
+				 errdetail("It is sent when the transaction has committed."),
+				 errhint("Commit, then wait.")));
 		next = now + delay;
 		delay = Min(delay * 2, LOOK_LAST_USECS);
 		if (deadline != 0 && deadline < next)
@@ -207,7 +208,8 @@ judge_timeout(int64 request_id, const DbxRequestLook *look)
 			 errmsg("request " INT64_FORMAT
 					" has not ended yet, the wait for it timed out",
 					request_id),
-			 errdetail("It is %s.", look->state)));
+			 errdetail("It is %s.", look->state),
+			 errhint("It goes on: wait again, or cancel_request().")));
 }
 
 /*
@@ -304,7 +306,9 @@ databricks_wait_for_request(PG_FUNCTION_ARGS)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg(
 				 "cannot wait for a request in a transaction of isolation level repeatable read or serializable"),
-			 errdetail("It would never see the request change.")));
+			 errdetail("It would never see the request change."),
+			 errhint(
+				 "Wait in a transaction of isolation level read committed, or CALL databricks.await_request() outside of any.")));
 	wait_for_end(request_id, deadline, false, &look);
 	if (!look.finished && cancel)
 	{

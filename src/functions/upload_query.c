@@ -252,7 +252,8 @@ spool_query(const char *query, bool json, Spool *spool)
 	if (!SPI_is_cursor_plan(plan))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("query must be a single statement that returns rows")));
+				 errmsg("query must be a single statement that returns rows"),
+				 errhint("As in SELECT * FROM orders.")));
 	portal = SPI_cursor_open(NULL, plan, NULL, NULL, false);
 	level = set_text_forms();
 	prepare_columns(&columns, portal->tupDesc, json, &spool->text);

@@ -53,7 +53,8 @@ databricks_run_worker_once(PG_FUNCTION_ARGS)
 			 errmsg(
 				 "run_worker_once cannot be called inside a transaction block or a function"),
 			 errdetail(
-				 "What the transaction has done is not seen before it is committed.")));
+				 "What the transaction has done is not seen before it is committed."),
+			 errhint("CALL databricks.run_worker_once(); by itself.")));
 
 	/* No snapshot is held while the round is waited for. */
 	SPI_connect_ext(SPI_OPT_NONATOMIC);

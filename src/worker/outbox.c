@@ -438,7 +438,9 @@ find_by_key(const DbxEnqueue *request, const char *workspace,
 			 errdetail(
 				 "Request " INT64_FORMAT
 				 " of workspace \"%s\" has this key, but another job or other parameters.",
-				 id, workspace)));
+				 id, workspace),
+			 errhint(
+				 "Give another key, or none; a request once made does not change.")));
 	return id;
 }
 

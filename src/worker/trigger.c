@@ -67,9 +67,12 @@ databricks_run_job_on_change(PG_FUNCTION_ARGS)
 	char *volatile fault = NULL;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("run_job_on_change can only be called as a trigger")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+			 errmsg("run_job_on_change can only be called as a trigger"),
+			 errhint(
+				 "CREATE TRIGGER ... FOR EACH STATEMENT EXECUTE FUNCTION databricks.run_job_on_change('job').")));
 	if (TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		result = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)
 			? trigger->tg_newtuple

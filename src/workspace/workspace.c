@@ -352,7 +352,9 @@ dbx_workspace_by_server(Oid serverid, Oid userid)
 			 errmsg("option \"ca_file\" of workspace \"%s\" is refused",
 					workspace->name),
 			 errdetail(
-				 "Its owner is neither a superuser nor a member of pg_read_server_files.")));
+				 "Its owner is neither a superuser nor a member of pg_read_server_files."),
+			 errhint(
+				 "Let a superuser own the server, or grant pg_read_server_files to its owner.")));
 	return workspace;
 }
 
