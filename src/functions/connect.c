@@ -493,7 +493,13 @@ connect_workspace(FunctionCallInfo fcinfo)
 			GetUserNameFromId(GetUserId(), false));
 		return result;
 	}
-	return check(dbx_workspace_by_server(serverid, GetUserId()));
+	result = check(dbx_workspace_by_server(serverid, GetUserId()));
+	if (!PG_ARGISNULL(5) && strcmp(role, "public") != 0 &&
+		strcmp(role, GetUserNameFromId(GetUserId(), false)) != 0)
+		result.message = psprintf(
+			"%s; the credentials of role \"%s\" were not tried", result.message,
+			role);
+	return result;
 }
 
 Datum
