@@ -376,23 +376,25 @@ $$;
 COMMENT ON FUNCTION databricks.find_cluster_usage(pg_catalog.text) IS
 	'What view cluster_usage shows; of one workspace, if one is wanted.';
 
+-- One call for each server: a condition on workspace then spares the others.
 CREATE VIEW databricks.cluster_usage WITH (security_invoker = true) AS
-	SELECT u.workspace, u.cluster_id, u.cluster_name, u.state, u.cluster_source, u.running_since,
-		   u.autotermination_minutes, u.active_tasks, u.tasks, u.task_time, u.last_task_end
-	FROM databricks.find_cluster_usage() AS u;
+	SELECT s.srvname::pg_catalog.text AS workspace, u.cluster_id, u.cluster_name, u.state, u.cluster_source,
+		   u.running_since, u.autotermination_minutes, u.active_tasks, u.tasks, u.task_time, u.last_task_end
+	FROM pg_catalog.pg_foreign_server AS s
+	CROSS JOIN LATERAL databricks.find_cluster_usage(s.srvname::pg_catalog.text) AS u;
 CREATE VIEW databricks.idle_clusters WITH (security_invoker = true) AS
 	SELECT u.workspace, u.cluster_id, u.cluster_name, u.cluster_source, u.running_since, u.last_task_end,
 		   pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) GREATEST(u.running_since, u.last_task_end) AS idle_for,
 		   u.autotermination_minutes,
 		   u.autotermination_minutes IS NULL AS never_terminates
-	FROM databricks.find_cluster_usage() AS u
+	FROM databricks.cluster_usage AS u
 	WHERE u.running_since IS NOT NULL AND u.active_tasks OPERATOR(pg_catalog.=) 0;
 REVOKE ALL ON databricks.cluster_usage, databricks.idle_clusters FROM PUBLIC;
 GRANT SELECT ON databricks.cluster_usage, databricks.idle_clusters TO PUBLIC;
 COMMENT ON VIEW databricks.cluster_usage IS
-	'Clusters, with the tasks of the last 7 days that run_history saw on them: how many, how long, when the last one ended. Reads the foreign tables clusters that the caller may read. Example: SELECT cluster_name, tasks, task_time FROM databricks.cluster_usage ORDER BY task_time DESC; GET /api/2.1/clusters/list.';
+	'Clusters, with the tasks of the last 7 days that run_history saw on them: how many, how long, when the last one ended. Reads the foreign tables clusters that the caller may read; a condition on workspace spares calls to others. Example: SELECT cluster_name, tasks, task_time FROM databricks.cluster_usage ORDER BY task_time DESC; GET /api/2.1/clusters/list.';
 COMMENT ON VIEW databricks.idle_clusters IS
-	'Clusters that run while no task of a tracked job does; people may use them otherwise. never_terminates: nothing but somebody will end them. Example: SELECT cluster_name, idle_for FROM databricks.idle_clusters WHERE never_terminates; GET /api/2.1/clusters/list.';
+	'Clusters that run while no task of a tracked job does; people may use them otherwise. A condition on workspace spares calls to others. never_terminates: nothing but somebody will end them. Example: SELECT cluster_name, idle_for FROM databricks.idle_clusters WHERE never_terminates; GET /api/2.1/clusters/list.';
 
 /* ---- for people and for monitoring ---- */
 
@@ -468,12 +470,12 @@ BEGIN
 			work := least(last - 1, first + round(coalesce(extract(epoch FROM task.setup_duration), 0) / span * width))::int;
 			bar := repeat(' ', first) || repeat('-', work - first) || repeat(mark, last - work);
 		END IF;
-		RETURN NEXT left(format('%s |%s|%s %s',
+		RETURN NEXT rtrim(left(format('%s |%s|%s %s',
 			rpad(left(regexp_replace(task.task_key || CASE WHEN task.again THEN ' #' || coalesce(task.attempt_number, 0) + 1 ELSE '' END,
 				'[[:cntrl:]]', ' ', 'g'), 20), 20),
 			rpad(bar, width),
 			lpad(CASE WHEN task.start_time IS NULL THEN '' ELSE databricks.short_time(task.lasts) END, 7),
-			CASE mark WHEN '=' THEN '' ELSE left(coalesce(task.result_state, task.state, ''), 9) END), 78);
+			CASE mark WHEN '=' THEN '' ELSE left(coalesce(task.result_state, task.state, ''), 9) END), 78));
 	END LOOP;
 END
 $$;

@@ -115,6 +115,13 @@ my $cluster = $workspace->api('POST', '/api/2.1/clusters/create',
 wait_for_value('a cluster that nobody uses and nothing ends',
 	"SELECT cluster_name, never_terminates, idle_for < '1 hour' FROM databricks.idle_clusters WHERE cluster_id = '$cluster'", 'lonely|t|t');
 is(value("SELECT tasks, active_tasks FROM databricks.cluster_usage WHERE cluster_id = '$cluster'"), '0|0', 'its use');
+value(q{CREATE SERVER gone FOREIGN DATA WRAPPER databricks OPTIONS (host 'https://127.0.0.1:9', retry_timeout '0');
+	CREATE USER MAPPING FOR CURRENT_USER SERVER gone OPTIONS (token 'x-none');
+	CREATE SCHEMA gone;
+	IMPORT FOREIGN SCHEMA databricks LIMIT TO (clusters) FROM SERVER gone INTO gone});
+is(value("SELECT cluster_name FROM databricks.idle_clusters WHERE workspace = 'prod' AND cluster_id = '$cluster'"), 'lonely', 'a workspace that does not answer keeps nobody from another');
+is(sql_error($node, 'SELECT count(*) FROM databricks.cluster_usage')->{state}, 'HV00N', '... but is missed');
+value('DROP SERVER gone CASCADE; DROP SCHEMA gone');
 
 # --- a request that never became a run ----------------------------------------------------
 
