@@ -2,8 +2,9 @@
 #
 # Its reference is compared with the catalogs in both directions: functions with
 # their arguments and results, views, data tables and foreign tables with their
-# columns, settings, options. Then all its ```sql blocks run, in order, in one
-# session against the stand-in workspace; what cannot run here has another fence.
+# columns, settings, options. Then all it shows runs against the stand-in
+# workspace: SQL in order and in one session, then what is for a shell and for
+# Python; for each block that does not, there is a reason.
 
 use strict;
 use warnings;
@@ -12,6 +13,7 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 
 use Databricks::Test;
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -19,11 +21,13 @@ use Test::More;
 my $readme = slurp_file(source_tree() . '/README.md');
 my $workspace = Databricks::Test::Workspace->start;
 $workspace->post('settings', { setup_ms => 50, duration_ms => 200, cleanup_ms => 10 });
-my $node = new_node(
-	'main',
-	preload => 1,
-	cron => 1,
-	extension => 0);
+
+# The server is set up as the README says.
+my ($conf) = $readme =~ /<<'CONF'\n(.*?)^CONF$/ms;
+like($conf, qr/^shared_preload_libraries = /m, 'the README has the settings of a server');
+my $node = new_node('main', cron => 1, extension => 0, conf => $conf);
+my $database = 'shop';
+$node->safe_psql('postgres', "CREATE DATABASE $database");
 
 # The reference has a database of its own, so that a block that fails below says
 # nothing about it.
@@ -322,75 +326,186 @@ is_deeply(\@unknown, [], 'the messages it explains are those of the source');
 $node->append_conf('postgresql.conf', "databricks.follow_interval = 300ms\n");
 $node->reload;
 
+# All that is fenced, by line. What cannot run here says where it does.
 my @blocks;
-while ($readme =~ /^```sql\n(.*?)^```/msg)
+while ($readme =~ /^```(\w*)\n(.*?)^```$/msg)
 {
-	push @blocks, { sql => $1, line => 1 + (substr($readme, 0, $-[0]) =~ tr/\n//) };
+	push @blocks, { kind => $1, text => $2, line => 1 + (substr($readme, 0, $-[0]) =~ tr/\n//) };
 }
-cmp_ok(scalar @blocks, '>', 20, 'there are blocks to run');
-
-my $port = $workspace->port;
-my $script = "\\pset pager off\n";
+my @elsewhere = (
+	[ qr/^test\/setup .*\nmake\nsudo make install/, 'changes the machine: make test-deb runs it' ],
+	[ qr/^sudo pg_createcluster/, 'changes the machine: make test-deb runs it, its settings are used here' ],
+	[ qr/^python3 test\/workspace\/server\.py --port 8088$/, 'is started by the test, with a free port' ]);
+my %blocks;
 foreach my $block (@blocks)
 {
-	my $sql = $block->{sql};
-	$sql =~ s/127\.0\.0\.1:8088/127.0.0.1:$port/g;
-	$script .= "\\echo 'block of line $block->{line}'\n$sql";
+	my ($why) = map { $_->[1] } grep { $block->{text} =~ $_->[0] } @elsewhere;
+
+	note("block of line $block->{line}: $why") if $why;
+	push @{ $blocks{ $why ? 'elsewhere' : $block->{kind} } }, $block;
 }
+is_deeply(
+	{ map { $_ => scalar @{ $blocks{$_} } } grep { $_ ne 'sql' } keys %blocks },
+	{ elsewhere => scalar @elsewhere, sh => 2, python => 1, json => 1, text => 1 },
+	'each block is run, compared, or there is a reason why not');
+cmp_ok(scalar @{ $blocks{sql} }, '>', 20, 'there are blocks to run');
+
+# The stand-in takes the place of the workspaces of others, and so do those it
+# knows. Each way to give credentials is for a workspace that has none yet.
+my $port = $workspace->port;
+my $url = $workspace->url;
+sub adapted
+{
+	my ($text) = @_;
+
+	$text =~ s/127\.0\.0\.1:8088/127.0.0.1:$port/g;
+	return $text unless $text =~ /'https:\/\/dbc-/;
+	$text =~ s/https:\/\/[a-z0-9.-]+/$url/g;
+	$text =~ s/'dapi\.\.\.'/'dapi-standin-admin'/g;
+	$text =~ s/'11111111-2222-\.\.\.'/'standin-client'/g;
+	$text =~ s/'dose\.\.\.'/'dose0standin0secret0of0the0robot'/g;
+	$text =~ s/"11111111-2222-\.\.\."/"standin-azure"/g;
+	$text =~ s/"\.\.\."/"a~zure\/standin+secret.0001"/g;
+	$text =~ s/(user_options => '\{"azure)/server_options => '{"azure_login_host": "$url"}', $1/g;
+	$text =~ s/\);\n/);\nDROP SERVER real CASCADE;\nDROP SCHEMA real CASCADE;\n/g;
+	return $text;
+}
+
+my $script = "\\pset pager off\n";
+$script .= "\\echo 'block of line $_->{line}'\n" . adapted($_->{text}) foreach @{ $blocks{sql} };
 my ($out, $err) = ('', '');
 my $rc = $node->psql(
-	'postgres', $script,
+	$database, $script,
+	extra_params => [ '-P', 'format=aligned', '-P', 'tuples_only=off' ],
 	stdout => \$out,
 	stderr => \$err,
 	on_error_stop => 1,
 	timeout => 2 * $PostgreSQL::Test::Utils::timeout_default);
-my ($last) = $out =~ /.*^block of line (\d+)/ms;
+my %said = $out =~ /^block of line (\d+)\n(.*?)(?=^block of line |\z)/msg;
+my ($last) = sort { $b <=> $a } keys %said;
 is($rc, 0, 'all its SQL runs, in order, in one session')
-  or diag('stopped in the block of line ' . ($last // '?') . " of README.md:\n$err");
-is($last, $blocks[-1]->{line}, '... to the last block');
+  or diag("stopped in the block of line $last of README.md:\n$err");
+is($last, $blocks{sql}->[-1]->{line}, '... to the last block');
 
-# What it shows for a shell runs too, where psql is all it takes; its database is
-# ours here.
-my $shell = 0;
-while ($readme =~ /^```sh\n(psql .*?)^```/msg)
+# What it says it does is there to see.
+foreach my $case (
+	[ qr/^CREATE EXTENSION databricks/, qr/ t  \| admin\@example\.com \| pat .*\d+ \| nightly-sales-etl\n.*TERMINATED \| SUCCESS/s, 'the first five minutes' ],
+	[ qr/host => 'https:\/\/dbc/, qr/^ t  \| admin\@example\.com.*^ t  \| robot\@example\.com \| oauth-m2m.*^ t  \| azure\@example\.com \| azure-client-secret/ms, 'each way to a workspace' ],
+	[ qr/^EXPLAIN/m, qr/Not Sent: .*result_state.*Calls: 1\b.*Pages: 1\b.*Retries: 0\b.*Bytes: \d+\b.*Quota Wait: /s, 'what EXPLAIN shows' ],
+	[ qr/^UPDATE databricks\.jobs/, qr/nightly-sales-etl +\|.*\{"team": "sales"\}/, 'the tag that was set' ],
+	[ qr/idempotency_token => 'sales/, qr/^ *\d+$/m, 'a run of a token' ],
+	[ qr/databricks\.schedule\(/, qr/nightly \| 0 2 \* \* \* \| Europe\/Berlin \| .* \|\s*$/m, 'a schedule without trouble' ],
+	[ qr/CREATE FUNCTION close_day/, qr/load 2026-11-22.*\(4 rows\)/s, 'requests of rows' ],
+	[ qr/backfill_schedule/, qr/^ +31$/m, 'a month' ],
+	[ qr/cluster_usage/, qr/cluster_name \| idle_for/, 'clusters' ],
+	[ qr/databricks\.secrets/, qr/^ warehouse-password \| \d/m, 'a secret' ],
+	[ qr/upload_query/, qr/^ +6$/m, 'rows uploaded' ],
+	[ qr/databricks\.query\(/, qr/\(2 rows\)/, 'rows of a warehouse' ],
+	[ qr/upsert_job/, qr/report   \| \[\{"task_key": "extract"\}\]/, 'tasks of a job' ],
+	[ qr/^CREATE ROLE analyst/, qr/the credentials of role "analyst" were not tried/, 'credentials for another' ])
 {
-	my $line = 1 + (substr($readme, 0, $-[0]) =~ tr/\n//);
-	my $block = $1;
-	my $folder = PostgreSQL::Test::Utils::tempdir();
-	local $ENV{PGHOST} = $node->host;
-	local $ENV{PGPORT} = $node->port;
-	my ($told, $complaint) = run_command([ 'bash', '-ec', 'cd "$1"; psql() { command psql "${@/#shop/postgres}"; }; eval "$2"', 'bash', $folder, $block ]);
-	unlike("$told$complaint", qr/ERROR|^status/m, "the shell block of line $line") or diag("$told$complaint");
-	like($told, qr/# EOF$/, '... metrics') if $block =~ /metrics\(/;
-	like(slurp_file("$folder/report.html"), qr/^<!DOCTYPE html>.*nightly-sales-etl.*<\/html>$/s, '... and a report') if $block =~ /report\.html/;
-	$shell++;
+	my ($text, $expected, $what) = @$case;
+	my ($block) = grep { $_->{text} =~ $text } @{ $blocks{sql} };
+
+	like($said{ $block ? $block->{line} : 0 }, $expected, "what it says: $what");
 }
-is($shell, 2, 'shell blocks were run');
+
+# A notification is as the one shown.
+my ($shown) = map { $_->{text} } @{ $blocks{json} };
+my ($seen) = $out =~ /^Asynchronous notification "databricks" with payload "(\{.*\})" received/m;
+is_deeply([ sort keys %{ json($seen || '{}') } ], [ sort keys %{ json($shown) } ], 'the notification it shows');
+
+# What it shows for a shell and for Python runs too.
+local $ENV{PGHOST} = $node->host;
+local $ENV{PGPORT} = $node->port;
+sub shell
+{
+	my ($block, $folder) = @_;
+	my ($told, $complaint) = run_command([ 'bash', '-ec', 'cd "$1"; eval "$2"', 'bash', $folder, $block->{text} ]);
+	return "$told\n$complaint";
+}
+
+my $folder = PostgreSQL::Test::Utils::tempdir();
+foreach my $block (@{ $blocks{sh} })
+{
+	my $told = shell($block, $folder);
+
+	if ($block->{text} =~ /run_and_wait/)
+	{
+		like($told, qr/\ASUCCESS\n+\z/, 'a script waits for a run');
+	}
+	else
+	{
+		unlike($told, qr/ERROR/, 'shell block') or diag($told);
+		like($told, qr/# EOF$/m, '... metrics');
+		like(slurp_file("$folder/report.html"), qr/^<!DOCTYPE html>.*nightly-sales-etl.*<\/html>$/s, '... and a report');
+	}
+}
 
 # Requests that the blocks made end as they should, and none is left. Those of a
 # tracked workspace are followed by its sweeps, which the README left at 10 s.
-$node->safe_psql('postgres', q{SELECT databricks.track('prod', poll_interval => '200 ms')});
+$node->safe_psql($database, q{SELECT databricks.track('prod', poll_interval => '200 ms')});
 poll_until(
 	'all requests have ended',
 	sub {
-		return $node->safe_psql('postgres',
+		return $node->safe_psql($database,
 			q{SELECT count(*) FROM databricks.run_requests WHERE finished_at IS NULL AND not_before IS NULL}) eq '0';
 	});
-is( $node->safe_psql('postgres',
+is( $node->safe_psql($database,
 		q{SELECT request_id, state, last_error FROM databricks.run_requests
 		  WHERE state NOT IN ('succeeded', 'canceled')
 			AND NOT (state = 'skipped' AND last_error ~ '^merged with request')}),
 	'', 'the requests it makes succeed');
-is( $node->safe_psql('postgres',
+is( $node->safe_psql($database,
 		q{SELECT count(*) > 0 FROM databricks.run_requests WHERE last_error ~ '^merged with request'}),
 	't', '... or are merged, as the trigger was told');
-is( $node->safe_psql('postgres',
+is( $node->safe_psql($database,
 		'SELECT count(*) = count(run_id) AND count(*) = 1 FROM loads'),
 	't', '... and the SQL between two of them ran');
-is( $node->safe_psql('postgres',
+is( $node->safe_psql($database,
 		q{SELECT string_agg(request_key || ' ' || state, ', ' ORDER BY request_key)
 		  FROM databricks.run_requests WHERE request_key ~ '^load '}),
 	'load 2026-11-22 succeeded', '... as did the one run for two inserts');
+my ($cost) = map { $_->{text} =~ /(SELECT r\.body.*;)/s } @{ $blocks{sql} };
+poll_until('each customer has a cost', sub {
+	return $node->safe_psql($database, $cost) =~ /^Acme\|0\.000\d\nBlimp\|0\.000\d$/; });
+
+# A run that fails, when nothing else runs: what the script says, and the listener.
+my ($alerts, $alerts_err) = ('', '');
+my $listener = IPC::Run::start(
+	[ '/usr/bin/python3', '-c', $blocks{python}->[0]->{text} ],
+	'>', \$alerts, '2>', \$alerts_err);
+poll_until(
+	'the listener listens',
+	sub {
+		$listener->pump_nb;
+		return !$listener->pumpable || $node->safe_psql($database,
+			q{SELECT count(*) FROM pg_stat_activity WHERE state = 'idle' AND query ~ '(?i)^(LISTEN databricks|SELECT run_name)'}) eq '2';
+	});
+
+$workspace->post('plans', { plan => { result => 'FAILED', error => 'no such table' }, count => 1 });
+my ($waiting) = grep { $_->{text} =~ /run_and_wait/ } @{ $blocks{sh} };
+like(shell($waiting, $folder), qr/\Astatus 3\nERROR:  RUN01\n*\z/, 'a script waits for a run that fails');
+poll_until('the listener tells of the run that failed', sub {
+	$listener->pump_nb;
+	return $alerts =~ /^nightly-sales-etl: / || !$listener->pumpable; });
+like($alerts, qr/^nightly-sales-etl: \S/, 'what it tells');
+is($alerts_err, '', '... without complaint');
+$listener->signal('TERM');
+$listener->finish;
+
+# The picture of a run has the form of the one shown.
+my $run = $node->safe_psql($database, q{SELECT databricks.run_now('weekly-report')});
+poll_until('a run of two tasks is in the history', sub {
+	return $node->safe_psql($database, "SELECT count(*) FROM databricks.run_history WHERE run_id = $run AND end_time IS NOT NULL") eq '1'; });
+foreach my $picture ($blocks{text}->[0]->{text}, $node->safe_psql($database, "SELECT databricks.gantt($run)"))
+{
+	my ($head, @tasks) = split /\n/, $picture;
+
+	like($head, qr/^\w+(?:[-_]\w+)*  \d+  [A-Z_]+  \d\d:\d\d:\d\d$/, 'a run drawn');
+	is(scalar(grep { !/^.{20} \|[ =x~-]{38}\|(?: {1,5}\d+\.\d s| {7})(?: [A-Z_]{1,9})?$/ } @tasks), 0, '... with its tasks');
+	cmp_ok(scalar @tasks, '>', 1, '... of which there are some');
+}
 
 $node->stop;
 done_testing();
