@@ -309,8 +309,13 @@ my $port = $workspace->port;
 $workspace->stop;
 pump_until($session, 'the wait has noticed', sub { (() = log_since($node) =~ /runs\/get\?run_id=$id.*the host cannot be reached/g) > 1 });
 is(() = $session->{err} =~ /cannot tell about run $id just now/g, 1, '... once');
+
+# It must not ask before the host that is back has the run.
+my $asker = waiter();
+kill 'STOP', $asker;
 $workspace = Databricks::Test::Workspace->start(args => [ '--port', $port ]);
 $workspace->post('load', { run => { run_id => $id, job_id => 77, run_name => 'loaded', old('TERMINATED', 'SUCCESS') } });
+kill 'CONT', $asker;
 finish_sql($session);
 is($session->{out}, 'SUCCESS', 'a wait sits out errors, garbage and a host that is gone for a while (case 53)')
   or diag($session->{err});
