@@ -165,12 +165,13 @@ settle();
 is(value("SELECT jsonb_array_length(repair_history) FROM databricks.run_history WHERE run_id = $broken"),
 	'1', 'no repair yet');
 $workspace->post('plans',
-	{ match => { job_id => $job, task_key => 'load' }, plan => { setup_ms => 0, duration_ms => 1500, output => 'mended' } });
+	{ match => { job_id => $job, task_key => 'load' }, plan => { setup_ms => 0, duration_ms => -1, output => 'mended' } });
 $workspace->api('POST', '/api/2.2/jobs/runs/repair', { run_id => $broken, rerun_all_failed_tasks => JSON::PP::true });
 wait_for_value('a repaired run is active again',
 	"SELECT count(*) FROM databricks.active_runs WHERE run_id = $broken", '1');
 wait_for_value('its tasks are followed while it runs',
 	"SELECT count(*) FROM databricks.task_history WHERE run_id = $broken AND task_key = 'load' AND is_latest AND state = 'RUNNING'", '1');
+$workspace->post('finish', { run_id => $broken });
 wait_for_value('it ends again',
 	"SELECT result_state, jsonb_array_length(repair_history), repair_history -> 1 ->> 'type' FROM databricks.run_history WHERE run_id = $broken", 'SUCCESS|2|REPAIR');
 settle();
