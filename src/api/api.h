@@ -155,6 +155,12 @@ extern DbxJson *dbx_call_outcome(DbxCall *call, char **error);
 /* Raise the error of a failed call. */
 extern pg_noreturn void dbx_call_raise(const DbxCall *call);
 
+/*
+ * Raise 08007 for a success without the id that it must give: the call was
+ * probably carried out, but nobody knows what came of it.
+ */
+extern pg_noreturn void dbx_api_no_id(const char *member);
+
 /* End a call (giving it up if under way) and free what it holds. */
 extern void dbx_call_free(DbxCall *call);
 

@@ -624,3 +624,15 @@ dbx_api_unreadable(const char *why)
 	error->message = psprintf("the answer cannot be read: %s", why);
 	return error;
 }
+
+void
+dbx_api_no_id(const char *member)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN),
+		 errmsg("outcome is unknown: the service accepted the call, but its answer has no \"%s\"",
+				member),
+		 errhint(
+			 "The call was probably carried out; look there before you repeat it.")));
+}

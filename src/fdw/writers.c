@@ -104,6 +104,17 @@ post(const DbxChange *change, const char *call, const char *body)
 	return dbx_call(change->workspace, &spec);
 }
 
+/* The id of what a call has made. */
+static char *
+made(const DbxJson *answer, const char *member)
+{
+	const char *id = dbx_json_text(dbx_json_get(answer, member));
+
+	if (id == NULL)
+		dbx_api_no_id(member);
+	return pstrdup(id);
+}
+
 /* Append "name": to an object under construction. */
 static void
 begin_member(StringInfo body, const char *name)
@@ -205,7 +216,7 @@ insert_job(DbxChange *change)
 
 	dbx_job_check_settings(settings, false);
 	answer = post(change, "create", dbx_json_serialize(settings));
-	change->new_key = (char *) dbx_json_text(dbx_json_get(answer, "job_id"));
+	change->new_key = made(answer, "job_id");
 }
 
 /* Is an element of that key in the array? */
@@ -458,9 +469,8 @@ insert_cluster(DbxChange *change)
 	appendStringInfoChar(&body, '{');
 	add_columns(change, &body);
 	appendStringInfoChar(&body, '}');
-	change->new_key = (char *) dbx_json_text(
-		dbx_json_get(post(change, "/api/2.1/clusters/create", body.data),
-					 "cluster_id"));
+	change->new_key = made(post(change, "/api/2.1/clusters/create", body.data),
+						   "cluster_id");
 }
 
 /*

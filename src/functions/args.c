@@ -10,10 +10,19 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "api/api.h"
 #include "functions/args.h"
 
 PG_FUNCTION_INFO_V1(databricks_answered);
+PG_FUNCTION_INFO_V1(databricks_made);
 PG_FUNCTION_INFO_V1(databricks_required);
+
+/* Name of what "value" of the helpers is. */
+static char *
+arg_name(FunctionCallInfo fcinfo)
+{
+	return PG_ARGISNULL(1) ? "value" : text_to_cstring(PG_GETARG_TEXT_PP(1));
+}
 
 static void
 require(bool isnull, const char *name)
@@ -49,9 +58,7 @@ dbx_arg_workspace(FunctionCallInfo fcinfo, int number)
 Datum
 databricks_required(PG_FUNCTION_ARGS)
 {
-	require(PG_ARGISNULL(0),
-			PG_ARGISNULL(1) ? "argument"
-							: text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	require(PG_ARGISNULL(0), arg_name(fcinfo));
 	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 }
 
@@ -59,13 +66,17 @@ Datum
 databricks_answered(PG_FUNCTION_ARGS)
 {
 	if (PG_ARGISNULL(0))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
-			 errmsg("the service accepted the call, but its answer has no \"%s\"",
-					PG_ARGISNULL(1) ? "value"
-									: text_to_cstring(PG_GETARG_TEXT_PP(1))),
-			 errhint(
-				 "The call was probably carried out; look there before you repeat it.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+				 errmsg("the answer of the service has no \"%s\"",
+						arg_name(fcinfo))));
+	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+}
+
+Datum
+databricks_made(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		dbx_api_no_id(arg_name(fcinfo));
 	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 }

@@ -58,6 +58,14 @@ AS 'MODULE_PATHNAME', 'databricks_answered';
 COMMENT ON FUNCTION databricks.answered(pg_catalog.anyelement, pg_catalog.text) IS
 'The value, or error HV00M naming the member that an answer of the service lacks if it is null.';
 
+CREATE FUNCTION databricks.made(value pg_catalog.anyelement, name pg_catalog.text)
+RETURNS pg_catalog.anyelement
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'databricks_made';
+
+COMMENT ON FUNCTION databricks.made(pg_catalog.anyelement, pg_catalog.text) IS
+'The value, the id of what a call has made, or error 08007 naming the member that the answer lacks if it is null: what came of the call is unknown.';
+
 CREATE FUNCTION databricks.omit_nulls(object pg_catalog.jsonb)
 RETURNS pg_catalog.jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -17,14 +17,14 @@ CREATE FUNCTION databricks.create_job(
 	workspace pg_catalog.name DEFAULT NULL)
 RETURNS pg_catalog.int8
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
-RETURN databricks.answered(
+RETURN databricks.made(
 	(databricks.api('POST', '/api/2.2/jobs/create',
 					databricks.check_job_settings(settings), workspace)
 	 OPERATOR(pg_catalog.->>) 'job_id')::pg_catalog.int8, 'job_id');
 
 COMMENT ON FUNCTION databricks.create_job(pg_catalog.jsonb, pg_catalog.name) IS
 'Creates a job from its settings (with access_control_list, if wanted) and returns its id. POST /api/2.2/jobs/create.
-Acts at once and is not undone by ROLLBACK. Never repeated blindly: if the connection breaks the error is 08007, and find_job() tells whether the job is there.
+Acts at once and is not undone by ROLLBACK. Never repeated blindly: if the connection breaks, or the answer gives no id, the error is 08007, and find_job() tells whether the job is there.
 Errors: 22004, 22023 settings that cannot be meant; others as api().';
 
 CREATE FUNCTION databricks.get_job(

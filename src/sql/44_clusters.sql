@@ -20,14 +20,14 @@ CREATE FUNCTION databricks.create_cluster(
 	workspace pg_catalog.name DEFAULT NULL)
 RETURNS pg_catalog.text
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
-RETURN databricks.answered(
+RETURN databricks.made(
 	databricks.api('POST', '/api/2.1/clusters/create',
 				   databricks.required(spec, 'spec'), workspace)
 	OPERATOR(pg_catalog.->>) 'cluster_id', 'cluster_id');
 
 COMMENT ON FUNCTION databricks.create_cluster(pg_catalog.jsonb, pg_catalog.name) IS
 'Creates an all-purpose cluster from its spec (spark_version, node_type_id, num_workers or autoscale, ...), begins to start it and returns its id. POST /api/2.1/clusters/create.
-Acts at once and is not undone by ROLLBACK. Never repeated blindly: if the connection breaks the error is 08007; look for the cluster before you repeat it.
+Acts at once and is not undone by ROLLBACK. Never repeated blindly: if the connection breaks, or the answer gives no id, the error is 08007; look for the cluster before you repeat it.
 Errors: 22004; others as api().';
 
 CREATE FUNCTION databricks.get_cluster(

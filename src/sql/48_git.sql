@@ -12,7 +12,7 @@ CREATE FUNCTION databricks.create_repo(
 	workspace pg_catalog.name DEFAULT NULL)
 RETURNS pg_catalog.int8
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
-RETURN databricks.answered(
+RETURN databricks.made(
 	(databricks.api('POST', '/api/2.0/repos',
 					databricks.omit_nulls(
 						COALESCE(options, '{}'::pg_catalog.jsonb) OPERATOR(pg_catalog.||)
@@ -23,7 +23,7 @@ RETURN databricks.answered(
 
 COMMENT ON FUNCTION databricks.create_repo(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.name) IS
 'Clones a Git repository into a folder of the workspace and returns the id of that. provider: gitHub, gitHubEnterprise, gitLab, gitLabEnterpriseEdition, bitbucketCloud, bitbucketServer, azureDevOpsServices, awsCodeCommit. path below /Repos must be /Repos/{folder}/{name}; null: a folder of the user. options: sparse_checkout, git_credential_id. POST /api/2.0/repos.
-Acts at once and is not undone by ROLLBACK. Never repeated blindly: 08007 if the connection breaks. Errors: HV000 there is something at this path, or a provider the service does not know; others as api().';
+Acts at once and is not undone by ROLLBACK. Never repeated blindly: 08007 if the connection breaks, or the answer gives no id. Errors: HV000 there is something at this path, or a provider the service does not know; others as api().';
 
 CREATE FUNCTION databricks.find_repo(
 	path pg_catalog.text,

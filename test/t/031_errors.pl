@@ -372,8 +372,20 @@ is($workspace->api('GET', '/api/2.2/jobs/get', { job_id => $job })->{settings}{n
 	'renamed', '... and the change was made');
 $workspace->post('faults', { path => '/api/2.2/jobs/create', kind => 'empty' });
 my $got = attempt(q{SELECT databricks.create_job('{"name": "nameless", "tasks": []}')});
-is($got->{state}, 'HV00M', 'an empty answer to create_job is an error');
-like($got->{message}, qr/its answer has no "job_id"/, '... that says what is missing');
+is($got->{state}, '08007', 'an empty answer to create_job leaves its outcome unknown');
+like($got->{message}, qr/^outcome is unknown: .* its answer has no "job_id"/, '... the message says so, and what is missing');
+like($got->{hint}, qr/look there before you repeat it/, '... and the hint what to do');
+foreach my $create (
+	[ '/api/2.1/clusters/create', q{SELECT databricks.create_cluster('{"spark_version": "15.4.x-scala2.12", "node_type_id": "i3.xlarge", "num_workers": 1}')} ],
+	[ '/api/2.0/repos', q{SELECT databricks.create_repo('https://example.com/a.git', 'gitHub')} ],
+	[ '/api/2.0/pipelines/p/updates', q{SELECT databricks.start_pipeline_update('p')} ],
+	[ '/api/2.2/jobs/create', q{INSERT INTO databricks.jobs (name, tasks) VALUES ('nameless', '[]')} ],
+	[ '/api/2.1/clusters/create', q{INSERT INTO databricks.clusters (spark_version, node_type_id, num_workers) VALUES ('15.4.x-scala2.12', 'i3.xlarge', 1)} ])
+{
+	my ($path, $statement) = @$create;
+	$workspace->post('faults', { path => $path, method => 'POST', kind => 'status', status => 200, text => '' });
+	is(sql_error($node, $statement)->{state}, '08007', "so does one to POST $path: $statement");
+}
 $workspace->post('faults', { path => '/api/2.2/jobs/create', kind => 'bad_json' });
 $got = attempt(q{SELECT databricks.create_job('{"name": "torn", "tasks": []}')});
 is($got->{state}, '08007', 'an unreadable answer to create_job leaves its outcome unknown');
