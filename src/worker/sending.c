@@ -146,14 +146,17 @@ ask_for_job(DbxSending *sending)
 	{
 		initStringInfo(&sending->ids);
 		sending->found = 0;
+		memset(&sending->pages, 0, sizeof(sending->pages));
 	}
+	spec.path = dbx_api_jobs_path(sending->workspace, "list");
+	if (sending->page_token != NULL)
+		dbx_pages_go_on(&sending->pages, spec.path, sending->page_token);
 	initStringInfo(&query);
 	dbx_query_add(&query, "name", sending->job_name);
 	dbx_query_add(&query, "limit", "100");
 	if (sending->page_token != NULL)
 		dbx_query_add(&query, "page_token", sending->page_token);
 	spec.method = "GET";
-	spec.path = dbx_api_jobs_path(sending->workspace, "list");
 	spec.query = query.data;
 	spec.caller = CALLER;
 	sending->call = dbx_call_start(sending->workspace, &spec);
@@ -349,6 +352,7 @@ take_lookup(DbxSending *sending)
 		sending->found++;
 	}
 	token = dbx_page_token(answer);
+	sending->pages.count++;
 	sending->call = NULL;
 	if (token != NULL)
 	{
@@ -452,7 +456,8 @@ passing_state(int sqlstate)
 		category == ERRCODE_INSUFFICIENT_RESOURCES ||
 		category == ERRCODE_OPERATOR_INTERVENTION ||
 		category == ERRCODE_INTERNAL_ERROR ||
-		sqlstate == ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION;
+		sqlstate == ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION ||
+		sqlstate == ERRCODE_FDW_UNABLE_TO_CREATE_REPLY;
 }
 
 static void

@@ -57,6 +57,7 @@ typedef struct DbxSending
 	DbxRunGet	  *look;  /* at the run to be repaired, under way */
 	int			   found; /* by the lookup, so far */
 	char		  *page_token;
+	DbxPages	   pages;
 	StringInfoData ids; /* likewise */
 
 	/* once there is an answer */

@@ -92,6 +92,17 @@ wait_for_value('by name, by digits and without a saved job',
 	'succeeded succeeded succeeded');
 is(value("SELECT job_id FROM databricks.run_requests WHERE request_id = $id"), $job, 'the job that was found is kept');
 
+# A search that goes round in circles is tried again, as a list that cannot be read.
+my $circle = $workspace->post('faults', { path => '/api/2.2/jobs/list', query => 'name=circular', kind => 'status', status => 200,
+		count => undef, json => { jobs => [], next_page_token => 'again' } });
+$id = value(q{SELECT databricks.enqueue_run_now('circular')});
+wait_for_value('the search for a job does not walk in circles',
+	"SELECT last_error LIKE 'the pages of /api/2.2/jobs/list go round in circles%' FROM databricks.run_requests WHERE request_id = $id", 't');
+$workspace->create_job(name => 'circular');
+$workspace->delete('faults', id => $circle->{id});
+wait_for_value('... and goes on once there is an end',
+	"SELECT state FROM databricks.run_requests WHERE request_id = $id", 'succeeded');
+
 # --- transactions ------------------------------------------------------------------
 
 $mark = $workspace->mark;
