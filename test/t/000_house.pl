@@ -58,6 +58,12 @@ is(join(' ', grep { (() = slurp_source($_) =~ /\n/g) > 1000 } @c_files),
 	'', 'no C file has more than 1000 lines');
 is(offenders(qr/^\s*\/\//m, qr/^$/), '', 'no C++ comments');
 
+# These may evaluate an argument twice, and so count twice.
+my $counts = qr/\b(?:Abs|Max|Min)\s*(?<inner>\((?:[^()]++|(?&inner))*\))(?<=\))(?(?{ $+{inner} =~ m{\+\+|--} })|(?!))/;
+like('a = Max(b, pause(c->failures++));', $counts, 'a macro that counts is seen');
+unlike('a = Max(b, pause(c->failures)); d++;', $counts, '... and one that does not is not');
+is(offenders($counts, qr/^$/), '', 'no argument of Max() and the like counts');
+
 # --- set-up ------------------------------------------------------------------
 
 # Debian's package manager knows nothing here, and sudo refuses.

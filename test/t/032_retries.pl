@@ -76,8 +76,8 @@ my @list;
 my $n = 0;
 foreach my $sequence (@$sequences)
 {
-	# Told by a waiting time below, and by a server that is not there.
-	next if $sequence->{id} eq 'backoff' || $sequence->{id} =~ /connection refused/;
+	# These two have no script that a server could answer by: rows of their own below.
+	next if $sequence->{id} =~ /^backoff$|connection refused/;
 
 	foreach my $variant (@{ $sequence->{variants} || [ {} ] })
 	{
@@ -125,6 +125,25 @@ foreach my $sequence (@$sequences)
 	}
 }
 cmp_ok(scalar(@list), '>=', 9, 'there are sequences');
+
+# Of the pause between two attempts the row says a range. Ours is twice as long
+# each time up to the same end, and any part of that.
+my ($backoff) = grep { $_->{id} eq 'backoff' } @$sequences;
+push @list,
+  { name => 'sequence "backoff"',
+	faults => [
+		{ path => '/api/2.0/sequence/backoff', kind => 'status', status => 503, count => 3 },
+		{ path => '/api/2.0/sequence/backoff', kind => 'replace', text => '{"ok": true}' } ],
+	sql => q{SELECT databricks.api('GET', '/api/2.0/sequence/backoff')},
+	check => sub {
+		my ($session, $made, $name) = @_;
+		my @pauses = log_since($node, 0) =~ m{GET /api/2\.0/sequence/backoff .*, next attempt in (\d+) ms}g;
+		is(scalar(@$made), 4, "$name: requests (case 16)");
+		is(scalar(@pauses), 3, "$name: pauses");
+		ok($pauses[$_] >= 50 && $pauses[$_] <= 1000 * 2**$_, "$name: pause $_") or diag($pauses[$_]) foreach 0 .. $#pauses;
+		ok(($made->[ $_ + 1 ]{time} - $made->[$_]{time}) >= $pauses[$_] - 5, "$name: pause $_ is made") foreach 0 .. $#pauses;
+		like($session->{err}, qr/Trying again, for up to $backoff->{expect}{default_total_timeout_s} seconds/, "$name: total time");
+	} };
 scenarios(@list);
 $workspace->delete('faults');
 
@@ -396,6 +415,25 @@ is($waiting{'a question'}{state}, '', 'a question is asked again once the host i
 is($waiting{'a PATCH'}{state}, '42704', '... and a PATCH sent');
 is($waiting{'create_job, which cannot have been sent'}{state}, '', '... and so is create_job, which cannot have arrived before');
 is($jobs_of->('after the outage'), 1, '... once');
+
+# The row of the table for that: a port that is bound, but does not listen yet.
+my ($refusal) = grep { $_->{id} =~ /connection refused/ } @$sequences;
+my $refusing = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Proto => 'tcp', Timeout => 120) or die "socket: $!";
+server('refusing', host => 'http://127.0.0.1:' . $refusing->sockport);
+$position = log_position($node);
+my $refused = begin_sql(sprintf(q{SELECT databricks.api('%s', '/api/2.0%s', '{}', workspace => 'refusing')}, @{ $refusal->{request} }{qw(method path)}));
+poll_until('it was refused', sub { log_since($node, $position) =~ m{/api/2\.0$refusal->{request}{path} .*the host cannot be reached.*next attempt} });
+$refusing->listen(5) or die "listen: $!";
+my $peer = $refusing->accept or die "accept: $!";
+my $head = '';
+$head .= <$peer> until $head =~ /\r\n\r\n/;
+my $text = $refusal->{script}[1]{body};
+print $peer "HTTP/1.1 $refusal->{script}[1]{status} OK\r\nContent-Length: @{[ length $text ]}\r\nConnection: close\r\n\r\n$text";
+$peer->flush;
+finish_sql($refused);
+close($peer);
+like($head, qr{^$refusal->{request}{method} /api/2\.0$refusal->{request}{path} }, "sequence \"$refusal->{id}\": the second request (case 16)");
+is_deeply(json($refused->{out} || '{}'), $refusal->{expect}{result}, "sequence \"$refusal->{id}\": result");
 
 # A host that takes the connection and then says nothing, so that TLS does not
 # come about.

@@ -136,6 +136,12 @@ my ($request) = asks("SELECT count(*) > 1, count(DISTINCT cluster_id), min(time)
 	FROM cluster_events WHERE cluster_id = '$clusters[2]'",
 	't|1|t', ['/api/2.1/clusters/events'], 'events of a cluster');
 is_deeply(json($request->{body}), { cluster_id => $clusters[2], page_size => 500 }, 'asked for in a body');
+foreach my $odd ('100% 4', '%41', 'a&b=c', '%', 'x+y"z')
+{
+	($request) = asks("SELECT count(*) FROM cluster_events WHERE cluster_id = '$odd'",
+		0, ['/api/2.1/clusters/events'], "events of a cluster that is not there: $odd");
+	is(json($request->{body})->{cluster_id}, $odd, '... asked for as it is');
+}
 ($request) = asks("SELECT count(*) FROM cluster_events WHERE cluster_id = '$clusters[2]' AND time < '2020-01-01'",
 	0, ['/api/2.1/clusters/events'], 'events before a time');
 is(json($request->{body})->{end_time}, 1577836800000, 'which is sent');
