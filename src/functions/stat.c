@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "fmgr.h"
 #include "foreign/foreign.h"
 #include "funcapi.h"
@@ -36,6 +38,13 @@ usable_workspace(Oid serverid)
 	return server->servername;
 }
 
+/* Whole microseconds: what is below them is noise of the sums. */
+static Datum
+ms_datum(double ms)
+{
+	return Float8GetDatum(rint(ms * 1000) / 1000);
+}
+
 static void
 put_stat(ReturnSetInfo *set, const DbxStat *stat, const char *workspace)
 {
@@ -57,12 +66,12 @@ put_stat(ReturnSetInfo *set, const DbxStat *stat, const char *workspace)
 	values[i++] = Int64GetDatum(stat->retries);
 	values[i++] = Int64GetDatum(stat->throttled);
 	values[i++] = Int64GetDatum(stat->bytes_in);
-	values[i++] = Float8GetDatum(stat->total_ms);
+	values[i++] = ms_datum(stat->total_ms);
 	nulls[i] = stat->answers == 0;
-	values[i++] = Float8GetDatum(
-		stat->answers == 0 ? 0 : stat->total_ms / stat->answers);
-	values[i++] = Float8GetDatum(stat->max_ms);
-	values[i++] = Float8GetDatum(stat->quota_wait_ms);
+	values[i++] = ms_datum(stat->answers == 0 ? 0
+											  : stat->total_ms / stat->answers);
+	values[i++] = ms_datum(stat->max_ms);
+	values[i++] = ms_datum(stat->quota_wait_ms);
 	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
 }
 
