@@ -12,7 +12,8 @@
 #                     installed if missing); DBX_PICTURES=folder keeps pictures
 #   dist              databricks-<version>.zip for PGXN, in dist/
 #   deb               package of Debian, in dist/
-#   test-deb          that package in a Debian that has nothing (needs root)
+#   test-deb          that package in a Debian that has nothing, then what the
+#                     README says about installing (needs root)
 #   prove-history     the long form of test/t/065_worker_truth.pl: the lives of
 #                     5 000 runs (DBX_PROVE_RUNS)
 #   demo              the whole story against a stand-in workspace; KEEP=1
