@@ -78,6 +78,7 @@ struct DbxSweep
 	TimestampTz	  begun;
 	int			  nactive; /* ranges */
 	DbxListing	 *active[RANGES];
+	bool		  expanded; /* active ones come with their tasks */
 	DbxListing	 *recent;
 	bool		  recent_whole; /* not with completed_only */
 	int			  nknown;
@@ -201,6 +202,8 @@ start_active(DbxTracked *tracked, DbxSweep *sweep)
 	if (sweep->nknown == 0 || sweep->known[0].start_time == 0 ||
 		sweep->begun < tracked->no_ranges_until)
 		ranges = 1;
+	sweep->expanded = tracked->active_pages > 0 &&
+		tracked->active_pages <= EXPANDED_PAGES;
 	initStringInfo(&query);
 	for (int i = 1; i <= Max(ranges, 1); i++)
 	{
@@ -214,7 +217,7 @@ start_active(DbxTracked *tracked, DbxSweep *sweep)
 		}
 		resetStringInfo(&query);
 		dbx_query_add(&query, "active_only", "true");
-		if (tracked->active_pages > 0 && tracked->active_pages <= EXPANDED_PAGES)
+		if (sweep->expanded)
 			dbx_query_add(&query, "expand_tasks", "true");
 		if (from != 0)
 			dbx_tracked_add_time(&query, "start_time_from", from);
@@ -266,24 +269,30 @@ dbx_sweep_end(DbxTracked *tracked)
 
 /* ---- the lists ---- */
 
-/* True when both are complete. */
+/*
+ * True when both are complete.  An active run that has just started is in both,
+ * and taken once: as the list says that has the tasks.
+ */
 static bool
 read_lists(DbxTracked *tracked)
 {
 	DbxSweep	  *sweep = tracked->sweep;
 	const DbxJson *rows;
-	bool		   done;
+	bool		   done = true;
 
 	MemoryContextSwitchTo(sweep->answers);
-	while (dbx_listing_next(sweep->recent, &rows))
-		take_rows(tracked, rows);
-	done = dbx_listing_done(sweep->recent);
 	for (int i = 0; i < sweep->nactive; i++)
 	{
 		while (dbx_listing_next(sweep->active[i], &rows))
 			take_rows(tracked, rows);
 		done = done && dbx_listing_done(sweep->active[i]);
 	}
+	if (done || !sweep->expanded)
+	{
+		while (dbx_listing_next(sweep->recent, &rows))
+			take_rows(tracked, rows);
+	}
+	done = done && dbx_listing_done(sweep->recent);
 
 	if (list_length(sweep->pending) >= PENDING_RUNS)
 		(void) write_pending(tracked, false);

@@ -181,6 +181,23 @@ is( value("SELECT string_agg(state || '/' || coalesce(result_state, '-'), ' ' OR
 is( value("SELECT string_agg(DISTINCT result_state, ' ') FROM databricks.task_history WHERE run_id = $broken AND is_latest"),
 	'SUCCESS', 'the newest attempt of each task counts (case 58)');
 
+# --- a run that goes on has its tasks, whichever list is answered first ------------------
+
+$workspace->post('faults',
+	{ kind => 'delay', ms => 200, work => JSON::PP::true, path => '/api/2.2/jobs/runs/list', query => 'active_only', count => undef });
+my $calm = $workspace->create_job(name => 'calm', tasks => [ task('a') ]);
+$workspace->post('plans', { match => { job_id => $calm }, plan => { setup_ms => 0, duration_ms => -1 } });
+my $lasting = start_run($calm);
+# sooner than it is too old for the list of recent runs
+ok(eval {
+		poll_until('the task runs', sub {
+			value("SELECT count(*) FROM databricks.task_history WHERE run_id = $lasting AND state = 'RUNNING'") eq '1' },
+			20)
+	}, 'tasks of a run that has just started, though their list comes last');
+$workspace->delete('faults');
+$workspace->post('finish', { run_id => $lasting });
+settle();
+
 # --- all outputs ------------------------------------------------------------------------
 
 value(q{SELECT databricks.track('prod', poll_interval => '200 ms', outputs => 'all')});
