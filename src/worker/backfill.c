@@ -129,6 +129,7 @@ load_window(DbxTracked *tracked, DbxBackfill *backfill)
 		backfill->to = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0],
 														 SPI_tuptable->tupdesc,
 														 1, &isnull));
+		tracked->backfilled_to = backfill->to;
 		backfill->floor = DatumGetTimestampTz(
 			SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2,
 						  &isnull));
@@ -208,6 +209,7 @@ leave_complete(DbxTracked *tracked, DbxBackfill *backfill)
 		reached = backfill->windows[complete++].from;
 	if (complete == 0)
 		return true;
+	tracked->backfilled_to = reached;
 	backfill->count -= complete;
 	memmove(backfill->windows, backfill->windows + complete,
 			sizeof(Window) * backfill->count);

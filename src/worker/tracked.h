@@ -132,6 +132,7 @@ typedef struct DbxTracked
 	int64		expired_id;
 
 	TimestampTz reconciled_to; /* in this pass; 0: it begins anew */
+	TimestampTz backfilled_to; /* while the backfill is under way */
 
 	DbxSharedWorkspace status;
 	char *logged_error; /* NULL: all is well, as far as the log knows */

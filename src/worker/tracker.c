@@ -651,6 +651,10 @@ show_phase(void)
 			if (tracked->activities[kind].portion != NULL)
 				snprintf(phase, sizeof(phase), "%s %s",
 						 activity_methods[kind].phase, tracked->name);
+			if (tracked->activities[kind].portion != NULL && kind == DBX_BACKFILL)
+				snprintf(phase + strlen(phase), sizeof(phase) - strlen(phase),
+						 ", back to %s",
+						 timestamptz_to_str(tracked->backfilled_to));
 		}
 	}
 	if (strcmp(phase, shown) == 0)

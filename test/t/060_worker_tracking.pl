@@ -97,6 +97,8 @@ is( value(qq{SELECT count(*) FROM (
 
 wait_for_sweeps(2);
 my $writes = q{SELECT sum(n_tup_ins + n_tup_upd + n_tup_del + n_dead_tup) FROM pg_stat_user_tables WHERE schemaname = 'databricks'};
+cmp_ok(value(q{SELECT least(n_tup_ins, n_mod_since_analyze) FROM pg_stat_user_tables WHERE relid = 'databricks.run_history'::regclass}),
+	'>=', 121, 'what the worker writes is counted, so that autovacuum sees it');
 my ($before, $xid) = (value($writes), value('SELECT pg_current_xact_id()'));
 my $mark = $workspace->mark;
 my $sweeps = value('SELECT sweeps FROM databricks.tracking');
@@ -237,10 +239,18 @@ told_and_overcome('a mapping that is gone', 'no user mapping|credentials',
 told_and_overcome('a token that has expired', 'token|refused',
 	sub { value(q{ALTER USER MAPPING FOR CURRENT_USER SERVER prod OPTIONS (SET token 'dapi-standin-expired')}) },
 	sub { connect_workspace($node, $workspace) }, $many[8]);
+
+# Away for many times poll_interval: what began and ended meanwhile is found, too.
+my $short = $workspace->create_job(name => 'short', max_concurrent_runs => 10);
+$workspace->post('plans', { match => { job_id => $short }, plan => { setup_ms => 0, duration_ms => 10 } });
+my @missed;
 told_and_overcome('a service that is away', 'away|unavailable|503',
-	sub { $workspace->post('faults', { kind => 'status', status => 503, code => 'TEMPORARILY_UNAVAILABLE', message => 'away', path => '/api/2.2/*', count => undef });
-		value(q{ALTER SERVER prod OPTIONS (ADD retry_timeout '100 ms')}) },
+	sub { $workspace->post('faults', { kind => 'status', status => 503, code => 'TEMPORARILY_UNAVAILABLE', message => 'away', path => '/api/2.2/jobs/runs/*', count => undef });
+		value(q{ALTER SERVER prod OPTIONS (ADD retry_timeout '100 ms')});
+		@missed = map { start_run($short) } 1 .. 5 },
 	sub { $workspace->delete('faults'); value(q{ALTER SERVER prod OPTIONS (DROP retry_timeout)}) }, $many[9]);
+
+wait_for_value('runs that nobody could see are there', 'SELECT count(*) FROM databricks.run_history WHERE run_id IN (' . join(',', @missed) . q{) AND state = 'TERMINATED' AND tasks IS NOT NULL}, '5');
 
 # A run that cannot be written does not stop the others.
 value(q{

@@ -262,6 +262,11 @@ wait_for_value('a task with numbers of all kinds',
 	"SELECT execution_duration, queue_duration, setup_duration IS NULL, attempt_number IS NULL FROM databricks.task_history WHERE task_run_id = $odd_task AND state = 'TERMINATED'",
 	'00:00:00.007|00:00:00.008|t|t');
 
+# Few updates touch an index: a new state of a run does, what is fetched of it and of
+# its tasks does not.
+my ($updates, $hot) = split /\|/, value(q{SELECT sum(n_tup_upd), sum(n_tup_hot_upd) FROM pg_stat_user_tables WHERE relname IN ('run_history', 'task_history')});
+cmp_ok(3 * $hot, '>=', $updates, "rows are updated in place ($hot of $updates times)");
+
 # Idle again: nothing is written.
 settle();
 my $writes = q{SELECT sum(n_tup_ins + n_tup_upd + n_tup_del + n_dead_tup) FROM pg_stat_user_tables WHERE schemaname = 'databricks'};

@@ -39,9 +39,15 @@ connect_workspace($node, $workspace);
 # --- a prepared transaction -------------------------------------------------------
 
 $workspace->post('seed', { jobs => 3, runs => 400, days => 40, failed => 0.3, tasks_per_job => 2 });
-value(q{BEGIN; SELECT databricks.track('prod', poll_interval => '200 ms', backfill => '50 days'); PREPARE TRANSACTION 'track'});
+value(q{BEGIN; SELECT databricks.track('prod', poll_interval => '1 day', backfill => '50 days'); PREPARE TRANSACTION 'track'});
 is(value('SELECT count(*) FROM databricks.tracking'), '0', 'not tracked before it is committed');
+$workspace->post('faults', { kind => 'delay', ms => 3000, path => '/api/2.2/jobs/runs/list', query => 'start_time_to', skip => 16, count => undef });
 value(q{COMMIT PREPARED 'track'});
+wait_for_value('the progress of the backfill is an activity',
+	q{SELECT count(*) FROM pg_stat_activity WHERE query ~ '^backfilling prod, back to '
+	AND split_part(query, 'back to ', 2)::timestamptz BETWEEN now() - interval '49 days' AND now() - interval '2 days'}, '1');
+wait_for_value('and in the view', q{SELECT backfilled_to < now() - interval '2 days' FROM databricks.tracking}, 't');
+$workspace->delete('faults');
 wait_for_value('a prepared track() wakes the worker when it is committed',
 	'SELECT backfill_finished_at IS NOT NULL FROM databricks.tracking', 't');
 is(value('SELECT count(*) FROM databricks.run_history'), '400', 'all runs are there');
