@@ -331,13 +331,16 @@ RETURNS TABLE (
 	active_tasks pg_catalog.int8,
 	tasks pg_catalog.int8,
 	task_time pg_catalog.interval,
-	last_task_end pg_catalog.timestamptz)
+	last_task_end pg_catalog.timestamptz,
+	problem pg_catalog.text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 100
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	source record;
 	done text[] := '{}';
+	failed text[] := '{}';
+	code text;
 BEGIN
 	IF to_regclass('databricks.task_history') IS NULL THEN
 		RETURN;
@@ -350,18 +353,20 @@ BEGIN
 		JOIN pg_foreign_server AS s ON s.oid = f.ftserver
 		JOIN pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw
 		WHERE w.fdwname = 'databricks' AND 'resource=clusters' = ANY (f.ftoptions)
-		  AND (wanted IS NULL OR s.srvname = wanted)
 		  AND has_server_privilege(s.oid, 'USAGE') AND has_schema_privilege(n.oid, 'USAGE')
 		  AND has_table_privilege(c.oid, 'SELECT')
 		ORDER BY c.oid
 	LOOP
 		CONTINUE WHEN source.workspace = ANY (done);
 		done := done || source.workspace;
-		RETURN QUERY EXECUTE format($query$
+		CONTINUE WHEN source.workspace <> wanted;
+		BEGIN
+			-- Sorted, so that nothing comes before all of it has.
+			RETURN QUERY EXECUTE format($query$
 			SELECT c.workspace::text, c.cluster_id, c.cluster_name, c.state, c.cluster_source,
 				   CASE WHEN c.state IN ('RUNNING', 'RESIZING') THEN coalesce(c.last_restarted_time, c.start_time) END,
 				   nullif(c.autotermination_minutes, 0),
-				   coalesce(t.active, 0), coalesce(t.tasks, 0), coalesce(t.task_time, interval '0'), t.last_end
+				   coalesce(t.active, 0), coalesce(t.tasks, 0), coalesce(t.task_time, interval '0'), t.last_end, NULL::text
 			FROM %s AS c
 			LEFT JOIN (
 				SELECT h.cluster_id, count(*) FILTER (WHERE h.end_time IS NULL) AS active, count(*) AS tasks,
@@ -369,32 +374,46 @@ BEGIN
 				FROM databricks.task_history AS h
 				WHERE h.workspace = %L AND h.cluster_id IS NOT NULL AND h.start_time > now() - interval '7 days'
 				GROUP BY h.cluster_id) AS t ON t.cluster_id = c.cluster_id
+			ORDER BY c.cluster_id
 			$query$, source.name, source.workspace);
+		EXCEPTION WHEN OTHERS THEN
+			failed := failed || source.workspace;
+			code := SQLSTATE;
+			problem := SQLERRM;
+			RAISE WARNING 'the clusters of workspace "%" could not be read: %', source.workspace, problem;
+			workspace := source.workspace;
+			RETURN NEXT;
+		END;
 	END LOOP;
+	IF failed <> '{}' AND failed = done THEN
+		RAISE EXCEPTION USING ERRCODE = code, MESSAGE = problem;
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION databricks.find_cluster_usage(pg_catalog.text) IS
-	'What view cluster_usage shows; of one workspace, if one is wanted.';
+	'What view cluster_usage shows; of one workspace, if one is wanted. A workspace that could not be read is a row with the problem, and a warning; an error where there is no other.';
 
 -- One call for each server: a condition on workspace then spares the others.
 CREATE VIEW databricks.cluster_usage WITH (security_invoker = true) AS
 	SELECT s.srvname::pg_catalog.text AS workspace, u.cluster_id, u.cluster_name, u.state, u.cluster_source,
-		   u.running_since, u.autotermination_minutes, u.active_tasks, u.tasks, u.task_time, u.last_task_end
+		   u.running_since, u.autotermination_minutes, u.active_tasks, u.tasks, u.task_time, u.last_task_end, u.problem
 	FROM pg_catalog.pg_foreign_server AS s
 	CROSS JOIN LATERAL databricks.find_cluster_usage(s.srvname::pg_catalog.text) AS u;
 CREATE VIEW databricks.idle_clusters WITH (security_invoker = true) AS
 	SELECT u.workspace, u.cluster_id, u.cluster_name, u.cluster_source, u.running_since, u.last_task_end,
 		   pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) GREATEST(u.running_since, u.last_task_end) AS idle_for,
 		   u.autotermination_minutes,
-		   u.autotermination_minutes IS NULL AS never_terminates
+		   CASE WHEN u.problem IS NULL THEN u.autotermination_minutes IS NULL END AS never_terminates,
+		   u.problem
 	FROM databricks.cluster_usage AS u
-	WHERE u.running_since IS NOT NULL AND u.active_tasks OPERATOR(pg_catalog.=) 0;
+	WHERE u.running_since IS NOT NULL AND u.active_tasks OPERATOR(pg_catalog.=) 0
+	   OR u.problem IS NOT NULL;
 REVOKE ALL ON databricks.cluster_usage, databricks.idle_clusters FROM PUBLIC;
 GRANT SELECT ON databricks.cluster_usage, databricks.idle_clusters TO PUBLIC;
 COMMENT ON VIEW databricks.cluster_usage IS
-	'Clusters, with the tasks of the last 7 days that run_history saw on them: how many, how long, when the last one ended. Reads the foreign tables clusters that the caller may read; a condition on workspace spares calls to others. Example: SELECT cluster_name, tasks, task_time FROM databricks.cluster_usage ORDER BY task_time DESC; GET /api/2.1/clusters/list.';
+	'Clusters, with the tasks of the last 7 days that run_history saw on them: how many, how long, when the last one ended. Reads the foreign tables clusters that the caller may read; a condition on workspace spares calls to others. A workspace that cannot be read is a row with the problem, and a warning; an error where there is no other. Example: SELECT cluster_name, tasks, task_time FROM databricks.cluster_usage ORDER BY task_time DESC; GET /api/2.1/clusters/list.';
 COMMENT ON VIEW databricks.idle_clusters IS
-	'Clusters that run while no task of a tracked job does; people may use them otherwise. A condition on workspace spares calls to others. never_terminates: nothing but somebody will end them. Example: SELECT cluster_name, idle_for FROM databricks.idle_clusters WHERE never_terminates; GET /api/2.1/clusters/list.';
+	'Clusters that run while no task of a tracked job does; people may use them otherwise. A condition on workspace spares calls to others. never_terminates: nothing but somebody will end them. A workspace that cannot be read is a row with the problem, and a warning; an error where there is no other. Example: SELECT cluster_name, idle_for FROM databricks.idle_clusters WHERE never_terminates; GET /api/2.1/clusters/list.';
 
 /* ---- for people and for monitoring ---- */
 

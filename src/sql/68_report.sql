@@ -324,25 +324,27 @@ DECLARE
 	problem text;
 BEGIN
 	BEGIN
-		SELECT string_agg(concat('<tr>', databricks.html_cell(c.workspace), databricks.html_cell(left(c.cluster_name, 120), 'name'), databricks.html_cell(c.cluster_id),
+		SELECT string_agg(CASE WHEN c.problem IS NULL THEN concat('<tr>', databricks.html_cell(c.workspace), databricks.html_cell(left(c.cluster_name, 120), 'name'), databricks.html_cell(c.cluster_id),
 				databricks.html_cell(databricks.short_time(extract(epoch FROM c.idle_for)), 'n'),
-				databricks.html_cell(coalesce('after ' || c.autotermination_minutes || ' min', 'never'), CASE WHEN c.never_terminates THEN 'alarm' ELSE '' END), '</tr>'), ''
-			ORDER BY c.idle_for DESC)
-		INTO rows
-		FROM (SELECT u.workspace, u.cluster_id, u.cluster_name, u.autotermination_minutes, u.autotermination_minutes IS NULL AS never_terminates,
+				databricks.html_cell(coalesce('after ' || c.autotermination_minutes || ' min', 'never'), CASE WHEN c.never_terminates THEN 'alarm' ELSE '' END), '</tr>') END, ''
+			ORDER BY c.idle_for DESC),
+			string_agg(CASE WHEN c.problem IS NOT NULL THEN format('Clusters of workspace %s could not be read: %s', c.workspace, left(c.problem, 300)) END, ' '
+			ORDER BY c.workspace)
+		INTO rows, problem
+		FROM (SELECT u.workspace, u.cluster_id, u.cluster_name, u.problem, u.autotermination_minutes, u.autotermination_minutes IS NULL AS never_terminates,
 					 clock_timestamp() - greatest(u.running_since, u.last_task_end) AS idle_for
 			  FROM databricks.find_cluster_usage(wanted) AS u
-			  WHERE u.running_since IS NOT NULL AND u.active_tasks = 0
-			  ORDER BY 6 DESC LIMIT 50) AS c;
+			  WHERE u.running_since IS NOT NULL AND u.active_tasks = 0 OR u.problem IS NOT NULL
+			  ORDER BY 7 DESC NULLS FIRST LIMIT 50) AS c;
 	EXCEPTION WHEN OTHERS THEN
 		-- The service may be out of reach; the rest of the report is not.
 		problem := 'Clusters could not be read: ' || left(SQLERRM, 300);
 	END;
-	IF problem IS NOT NULL THEN
+	IF problem IS NOT NULL AND rows IS NULL THEN
 		RETURN format(E'<section><h2>Idle clusters</h2><p class="alarm">%s</p></section>\n', databricks.html_text(problem));
 	END IF;
 	RETURN databricks.html_section('Idle clusters', '{Workspace,Cluster,Id,"#Idle for",Terminates}', rows,
-		'Running while no task of a tracked job is; people may use them otherwise.');
+		concat_ws(' ', 'Running while no task of a tracked job is; people may use them otherwise.', problem));
 END
 $$;
 COMMENT ON FUNCTION databricks.report_clusters(pg_catalog.text) IS

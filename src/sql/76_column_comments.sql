@@ -113,6 +113,7 @@ BEGIN
 			('phase', 'What the worker does just now.'),
 			('pid', 'Process of the worker.'),
 			('poll_interval', 'Time between two looks at the workspace.'),
+			('problem', 'Why the workspace could not be read; null: it could.'),
 			('queue_depth', 'Requests that are to be sent.'),
 			('queue_duration', 'Time in the queue of the service.'),
 			('raw', 'The run as the service sent it.'),

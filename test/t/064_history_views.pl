@@ -120,7 +120,14 @@ value(q{CREATE SERVER gone FOREIGN DATA WRAPPER databricks OPTIONS (host 'https:
 	CREATE SCHEMA gone;
 	IMPORT FOREIGN SCHEMA databricks LIMIT TO (clusters) FROM SERVER gone INTO gone});
 is(value("SELECT cluster_name FROM databricks.idle_clusters WHERE workspace = 'prod' AND cluster_id = '$cluster'"), 'lonely', 'a workspace that does not answer keeps nobody from another');
-is(sql_error($node, 'SELECT count(*) FROM databricks.cluster_usage')->{state}, 'HV00N', '... but is missed');
+foreach my $view (qw(cluster_usage idle_clusters))
+{
+	my ($status, $shown, $warned) = $node->psql('postgres', "SELECT workspace, cluster_name, problem ~ '127.0.0.1:9' FROM databricks.$view WHERE cluster_id = '$cluster' OR problem IS NOT NULL ORDER BY workspace");
+	is($shown, "gone||t\nprod|lonely|", "$view: it is a row among those that answer");
+	like($warned, qr/WARNING:  the clusters of workspace "gone" could not be read: /, "$view: and a warning");
+}
+is(sql_error($node, q{BEGIN; DROP FOREIGN TABLE databricks.clusters; SELECT count(*) FROM databricks.cluster_usage; ROLLBACK})->{state},
+	'HV00N', 'where there is no other, it is an error');
 value('DROP SERVER gone CASCADE; DROP SCHEMA gone');
 
 # --- a request that never became a run ----------------------------------------------------

@@ -117,6 +117,10 @@ unlike((page('short', q{SELECT databricks.report('prod', '1 h')}))[0], qr/<stron
 value(q{CREATE SCHEMA other; IMPORT FOREIGN SCHEMA databricks LIMIT TO (clusters) FROM SERVER other INTO other});
 like((page('one', q{SELECT databricks.report('prod')}))[0], qr/&lt;i&gt;lonely/, 'other workspaces are not asked for the report of one');
 
+# One workspace out of reach is told, and hides nothing of the others.
+value(q{ALTER SERVER other OPTIONS (ADD retry_timeout '0')});
+like((page('some'))[0], qr/Clusters of workspace other could not be read: .*&lt;i&gt;lonely/s, 'a report has both');
+
 $workspace->stop;
 value(q{ALTER SERVER prod OPTIONS (SET host 'http://127.0.0.1:9', ADD retry_timeout '0')});
 like((page('alone'))[0], qr/Clusters could not be read: .*Calls and quota/s, 'without the service the rest is there');
