@@ -69,17 +69,16 @@ my $outputs = "SELECT string_agg(task_key || coalesce(' ' || result, ''), ', ') 
 is(sql("$outputs($looped)"), 'first, loop, loop_iteration of a, loop_iteration of b', 'the iterations of a task have rows');
 is(sql("$outputs($looping)"), 'loop, loop_iteration of a, loop_iteration of b', '... also of its run alone');
 
-
 # Several such tasks are asked for side by side.
 my @loops = map { { task_key => "loop$_", for_each_task => { inputs => '["a"]',
 	task => { task_key => 'loop_iteration', notebook_task => { notebook_path => '/Shared/x' } } } } } 1 .. 3;
 my $loops = $workspace->create_job(name => 'loops', tasks => \@loops);
+$workspace->post('plans', { match => { task_key => 'loop_iteration' }, plan => { output => 'of a loop' } });
 my $in_loops = quietly("SELECT run_id FROM databricks.run_and_wait($loops)");
 my @loop_runs = split /\n/, sql("SELECT t ->> 'run_id' FROM jsonb_array_elements(databricks.get_run($in_loops) -> 'tasks') AS t ORDER BY t ->> 'task_key'");
-$workspace->post('patch', { run_id => $_, merge => { iterations => [ { task_key => 'loop_iteration', run_id => $iterations[0]{run} + 0 } ] } }) foreach @loop_runs;
 $workspace->post('faults', { path => '/api/2.2/jobs/runs/get', query => "run_id=$_", kind => 'delay', ms => 1000 }) foreach @loop_runs;
 my $before = $workspace->mark;
-is(sql("$outputs($in_loops)"), join(', ', map { "loop$_, loop_iteration of a" } 1 .. 3), 'the iterations of several tasks, each after its task');
+is(sql("$outputs($in_loops)"), join(', ', map { "loop$_, loop_iteration of a loop" } 1 .. 3), 'the iterations of several tasks, each after its task');
 is($workspace->most_at_once(path => '/api/2.2/jobs/runs/get', since => $before), 3, '... asked for at once');
 
 my $mark = $workspace->mark;
