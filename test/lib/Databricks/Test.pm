@@ -46,10 +46,17 @@ our @EXPORT = qw(
 $SIG{$_} = sub { die "interrupted\n" }
   foreach qw(INT TERM HUP);
 
-# From PostgreSQL 16 on a background session would note each query with all that
-# the session ever wrote; its callers say what matters.
+# A background session has its time for each query, not for its whole life, as on a
+# busy machine a long test outlives that. Nor does it note each query with all that
+# it ever wrote, as it would from PostgreSQL 16 on; its callers say what matters.
 {
 	no warnings 'redefine', 'once';
+	my $background_psql = \&PostgreSQL::Test::Cluster::background_psql;
+	*PostgreSQL::Test::Cluster::background_psql = sub {
+		my $session = $background_psql->(@_);
+		$session->set_query_timer_restart();
+		return $session;
+	};
 	*PostgreSQL::Test::BackgroundPsql::note = sub { };
 }
 
