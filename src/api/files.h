@@ -45,6 +45,17 @@ typedef struct DbxFileInfo
 	int64 modified; /* ms since 1970, 0: not known */
 } DbxFileInfo;
 
+/* What a directory holds. */
+typedef struct DbxFileEntry
+{
+	const char *path;	  /* as our functions take it ... */
+	const char *api_path; /* ... and as its API does */
+	const char *name;
+	DbxFileInfo info; /* size -1: not told */
+} DbxFileEntry;
+
+typedef void (*DbxFileTake)(void *arg, const DbxFileEntry *entry);
+
 /* Raise 22023 for a path that no API takes. */
 extern void dbx_file_path(const char *text, DbxFilePath *path);
 
@@ -64,6 +75,16 @@ extern bytea *dbx_file_download(const DbxWorkspace *workspace,
 /* What is at a path; raises 42704 if nothing is. */
 extern void dbx_file_stat(const DbxWorkspace *workspace, const DbxFilePath *path,
 						  DbxFileInfo *info, const char *caller);
+
+/*
+ * What is directly in these directories (paths as their API takes them), one entry
+ * after the other in the order of "paths", which are read side by side.  An entry is
+ * valid while it is taken.  Returns the paths of the directories among them, in the
+ * current memory context: the level below.  Raises as dbx_call().
+ */
+extern List *dbx_file_list(const DbxWorkspace *workspace, DbxFileKind kind,
+						   List *paths, DbxFileTake take, void *arg,
+						   const char *caller);
 
 /* Delete a file or directory, with all that is in it if "recursive". */
 extern void dbx_file_delete(const DbxWorkspace *workspace,

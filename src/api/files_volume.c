@@ -235,66 +235,13 @@ delete_all(const DbxWorkspace *workspace, const char *prefix, List *paths,
 	dbx_many_run(&many);
 }
 
-static DbxPager *
-open_directory(const DbxWorkspace *workspace, const char *path,
-			   const char *caller)
-{
-	DbxPageSpec spec = {0};
-	DbxPager   *pager;
-
-	spec.path = dbx_file_url(DIRECTORIES, path);
-	spec.query = "page_size=1000";
-	spec.items = "contents";
-	spec.caller = caller;
-	pager = dbx_pager_open(workspace, &spec);
-	dbx_pager_begin(pager);
-	return pager;
-}
-
-/* Files directly in a directory, and directories there. */
 static void
-read_directory(DbxPager *pager, List **files, List **directories)
+take_file(void *arg, const DbxFileEntry *entry)
 {
-	const DbxJson *rows;
-	const DbxJson *row;
+	List **files = arg;
 
-	while (dbx_pager_next(pager, &rows))
-	{
-		for (row = dbx_json_first(rows); row != NULL; row = dbx_json_next(row))
-		{
-			const char *name = dbx_json_string(dbx_json_get(row, "path"));
-			bool		is_dir = false;
-
-			if (name == NULL)
-				continue;
-			(void) dbx_json_bool(dbx_json_get(row, "is_directory"), &is_dir);
-			if (is_dir)
-				*directories = lappend(*directories, pstrdup(name));
-			else
-				*files = lappend(*files, pstrdup(name));
-		}
-	}
-	dbx_pager_close(pager);
-}
-
-/* The same of several directories, asked for some ahead of being read. */
-static void
-list_directories(const DbxWorkspace *workspace, List *paths, List **files,
-				 List **directories, const char *caller)
-{
-	int		   count = list_length(paths);
-	DbxPager **pagers = palloc(sizeof(DbxPager *) * count);
-	int		   ahead = 0;
-	int		   i;
-
-	for (i = 0; i < count; i++)
-	{
-		for (; ahead < Min(count, i + workspace->max_parallel); ahead++)
-			pagers[ahead] = open_directory(workspace, list_nth(paths, ahead),
-										   caller);
-		read_directory(pagers[i], files, directories);
-	}
-	pfree(pagers);
+	if (!entry->info.is_dir)
+		*files = lappend(*files, pstrdup(entry->api_path));
 }
 
 /* Everything in a directory: level by level, then the directories from below. */
@@ -308,9 +255,9 @@ delete_tree(const DbxWorkspace *workspace, const char *path, const char *caller)
 	while (level != NIL)
 	{
 		List *files = NIL;
-		List *below = NIL;
+		List *below = dbx_file_list(workspace, DBX_FILE_VOLUME, level,
+									take_file, &files, caller);
 
-		list_directories(workspace, level, &files, &below, caller);
 		delete_all(workspace, FILES, files, caller);
 		levels = lcons(below, levels);
 		level = below;

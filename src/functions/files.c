@@ -23,6 +23,7 @@ PG_FUNCTION_INFO_V1(databricks_download_file);
 PG_FUNCTION_INFO_V1(databricks_file_api);
 PG_FUNCTION_INFO_V1(databricks_file_info);
 PG_FUNCTION_INFO_V1(databricks_file_path);
+PG_FUNCTION_INFO_V1(databricks_list_files);
 PG_FUNCTION_INFO_V1(databricks_upload_file);
 
 #define INFO_COLUMNS 5
@@ -120,6 +121,20 @@ databricks_download_file(PG_FUNCTION_ARGS)
 										"download_file"));
 }
 
+static void
+set_entry(Datum *values, bool *nulls, const char *path, const char *name,
+		  const DbxFileInfo *info)
+{
+	values[0] = CStringGetTextDatum(path);
+	values[1] = CStringGetTextDatum(name);
+	values[2] = BoolGetDatum(info->is_dir);
+	values[3] = Int64GetDatum(info->size);
+	nulls[3] = info->is_dir || info->size < 0;
+	values[4] = TimestampTzGetDatum(time_t_to_timestamptz(info->modified / 1000) +
+									info->modified % 1000 * 1000);
+	nulls[4] = info->modified == 0;
+}
+
 Datum
 databricks_file_info(PG_FUNCTION_ARGS)
 {
@@ -128,24 +143,46 @@ databricks_file_info(PG_FUNCTION_ARGS)
 	Datum		values[INFO_COLUMNS];
 	bool		nulls[INFO_COLUMNS] = {0};
 	TupleDesc	desc;
-	const char *name;
 
 	read_path(fcinfo, &path);
 	dbx_file_stat(dbx_arg_workspace(fcinfo, 1), &path, &info, "file_info");
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE ||
 		desc->natts != INFO_COLUMNS)
 		elog(ERROR, "unexpected result type");
-	name = strrchr(path.path, '/') + 1;
-	values[0] = CStringGetTextDatum(path.given);
-	values[1] = CStringGetTextDatum(name);
-	values[2] = BoolGetDatum(info.is_dir);
-	values[3] = Int64GetDatum(info.size);
-	nulls[3] = info.is_dir || info.size < 0;
-	values[4] = TimestampTzGetDatum(time_t_to_timestamptz(info.modified / 1000) +
-									info.modified % 1000 * 1000);
-	nulls[4] = info.modified == 0;
+	set_entry(values, nulls, path.given, strrchr(path.path, '/') + 1, &info);
 	PG_RETURN_DATUM(
 		HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+static void
+take_entry(void *arg, const DbxFileEntry *entry)
+{
+	ReturnSetInfo *set = arg;
+	Datum		   values[INFO_COLUMNS];
+	bool		   nulls[INFO_COLUMNS] = {0};
+
+	set_entry(values, nulls, entry->path, entry->name, &entry->info);
+	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
+}
+
+Datum
+databricks_list_files(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
+	bool		   recursive = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	DbxWorkspace  *workspace;
+	DbxFilePath	   path;
+	List		  *level;
+
+	read_path(fcinfo, &path);
+	workspace = dbx_arg_workspace(fcinfo, 2);
+	InitMaterializedSRF(fcinfo, 0);
+	level = list_make1(path.path);
+	do
+		level = dbx_file_list(workspace, path.kind, level, take_entry, set,
+							  "list_files");
+	while (recursive && level != NIL);
+	return (Datum) 0;
 }
 
 Datum

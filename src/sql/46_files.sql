@@ -66,66 +66,16 @@ COMMENT ON FUNCTION databricks.file_info(pg_catalog.text, pg_catalog.name) IS
 'What is at a path. path: /Volumes/<catalog>/<schema>/<volume>/... (or dbfs:/Volumes/...) in a volume, dbfs:/... in DBFS, /Workspace/..., /Users/..., /Shared/..., /Repos/... in the workspace. HEAD /api/2.0/fs/files{path}, HEAD /api/2.0/fs/directories{path}, GET /api/2.0/dbfs/get-status, GET /api/2.0/workspace/get-status.
 Errors: 22023 no path of a workspace, 42704 nothing is there; others as api().';
 
-CREATE FUNCTION databricks.list_directory(
-	path pg_catalog.text,
-	workspace pg_catalog.name DEFAULT NULL)
-RETURNS SETOF databricks.file_entry
-LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 100
-BEGIN ATOMIC
-SELECT f.file OPERATOR(pg_catalog.->>) 'path',
-	   f.file OPERATOR(pg_catalog.->>) 'name',
-	   (f.file OPERATOR(pg_catalog.->>) 'is_directory')::pg_catalog.bool,
-	   (f.file OPERATOR(pg_catalog.->>) 'file_size')::pg_catalog.int8,
-	   pg_catalog.to_timestamp(NULLIF((f.file OPERATOR(pg_catalog.->>) 'last_modified')::pg_catalog.float8, 0)
-							   OPERATOR(pg_catalog./) 1000)
-FROM databricks.api_pages('/api/2.0/fs/directories' OPERATOR(pg_catalog.||)
-						  databricks.url_escape(databricks.file_path(path), true),
-						  'contents', '{"page_size": 1000}', workspace) AS f(file)
-WHERE databricks.file_api(path) OPERATOR(pg_catalog.=) 'volume'
-UNION ALL
-SELECT 'dbfs:' OPERATOR(pg_catalog.||) (f.file OPERATOR(pg_catalog.->>) 'path'),
-	   pg_catalog.regexp_replace(f.file OPERATOR(pg_catalog.->>) 'path', '^.*/', ''),
-	   (f.file OPERATOR(pg_catalog.->>) 'is_dir')::pg_catalog.bool,
-	   CASE WHEN NOT (f.file OPERATOR(pg_catalog.->>) 'is_dir')::pg_catalog.bool
-			THEN (f.file OPERATOR(pg_catalog.->>) 'file_size')::pg_catalog.int8 END,
-	   pg_catalog.to_timestamp(NULLIF((f.file OPERATOR(pg_catalog.->>) 'modification_time')::pg_catalog.float8, 0)
-							   OPERATOR(pg_catalog./) 1000)
-FROM databricks.api_pages('/api/2.0/dbfs/list', 'files',
-						  pg_catalog.jsonb_build_object('path', databricks.file_path(path)), workspace) AS f(file)
-WHERE databricks.file_api(path) OPERATOR(pg_catalog.=) 'dbfs'
-UNION ALL
-SELECT '/Workspace' OPERATOR(pg_catalog.||)
-	   pg_catalog.regexp_replace(f.file OPERATOR(pg_catalog.->>) 'path', '^/Workspace(?=/)', ''),
-	   pg_catalog.regexp_replace(f.file OPERATOR(pg_catalog.->>) 'path', '^.*/', ''),
-	   (f.file OPERATOR(pg_catalog.->>) 'object_type') OPERATOR(pg_catalog.=) ANY (ARRAY['DIRECTORY', 'REPO']),
-	   (f.file OPERATOR(pg_catalog.->>) 'size')::pg_catalog.int8,
-	   pg_catalog.to_timestamp(NULLIF((f.file OPERATOR(pg_catalog.->>) 'modified_at')::pg_catalog.float8, 0)
-							   OPERATOR(pg_catalog./) 1000)
-FROM databricks.api_pages('/api/2.0/workspace/list', 'objects',
-						  pg_catalog.jsonb_build_object('path', databricks.file_path(path)), workspace) AS f(file)
-WHERE databricks.file_api(path) OPERATOR(pg_catalog.=) 'workspace';
-END;
-
-COMMENT ON FUNCTION databricks.list_directory(pg_catalog.text, pg_catalog.name) IS
-'One level of list_files(). GET /api/2.0/fs/directories{path}, GET /api/2.0/dbfs/list, GET /api/2.0/workspace/list.';
-
 CREATE FUNCTION databricks.list_files(
 	path pg_catalog.text,
 	recursive pg_catalog.bool DEFAULT false,
 	workspace pg_catalog.name DEFAULT NULL)
 RETURNS SETOF databricks.file_entry
-LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 100
-BEGIN ATOMIC
-WITH RECURSIVE tree AS (
-	SELECT f.* FROM databricks.list_directory(databricks.required(list_files.path, 'path'), list_files.workspace) AS f
-	UNION ALL
-	SELECT f.* FROM tree AS t, LATERAL databricks.list_directory(t.path, list_files.workspace) AS f
-	WHERE t.is_dir AND list_files.recursive)
-SELECT t.path, t.name, t.is_dir, t.size, t.modified_at FROM tree AS t;
-END;
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'databricks_list_files';
 
 COMMENT ON FUNCTION databricks.list_files(pg_catalog.text, pg_catalog.bool, pg_catalog.name) IS
-'The files and directories in a directory, with recursive all below it too, one call (or a few pages) for each directory. path: /Volumes/<catalog>/<schema>/<volume>/... (or dbfs:/Volumes/...) in a volume, dbfs:/... in DBFS, /Workspace/..., /Users/..., /Shared/..., /Repos/... in the workspace. GET /api/2.0/fs/directories{path}, GET /api/2.0/dbfs/list, GET /api/2.0/workspace/list.
+'The files and directories in a directory, with recursive all below it too, level by level, one call (or a few pages) for each directory, up to max_parallel at a time. path: /Volumes/<catalog>/<schema>/<volume>/... (or dbfs:/Volumes/...) in a volume, dbfs:/... in DBFS, /Workspace/..., /Users/..., /Shared/..., /Repos/... in the workspace. GET /api/2.0/fs/directories{path}, GET /api/2.0/dbfs/list, GET /api/2.0/workspace/list.
 Errors: 22023 no path of a workspace, 42704 no such directory; others as api().';
 
 CREATE FUNCTION databricks.make_directory(

@@ -172,8 +172,21 @@ sql(qq{SELECT databricks.delete_file('$volume/many', true)});
 is(state_of("SELECT databricks.list_files('$volume/many')"), '42704', '... deleted');
 sql(qq{SELECT databricks.make_directory('$volume/deep/' || d || '/below') FROM generate_series(1, 3) AS d});
 sql(qq{SELECT databricks.upload_file('$volume/deep/' || d || '/' || f, 'x') FROM generate_series(1, 3) AS d, unnest(ARRAY['x', 'below/y']) AS f});
-$mark = $workspace->mark;
-$workspace->post('faults', { path => "/api/2.0/fs/directories$volume/deep/$_", method => 'GET', kind => 'delay', ms => 1000 }) foreach 1 .. 3;
+sub slow_branches
+{
+	$workspace->post('faults', { path => "/api/2.0/fs/directories$volume/deep/$_", method => 'GET', kind => 'delay', ms => 1000 }) foreach 1 .. 3;
+	return $workspace->mark;
+}
+$mark = slow_branches();
+is(sql(qq{SELECT string_agg(path, ' ') FROM (SELECT replace(path, '$volume/deep/', '') FROM databricks.list_files('$volume/deep', true)) AS f(path)}),
+	'1 2 3 1/below 1/x 2/below 2/x 3/below 3/x 1/below/y 2/below/y 3/below/y', 'a tree with several branches is listed, level by level');
+is($workspace->most_at_once(path => "/api/2.0/fs/directories$volume/deep/?", method => 'GET', since => $mark), 3, '... the branches side by side');
+is($workspace->calls(path => '/api/2.0/fs/*', since => $mark), 7, '... with one call for each directory');
+$workspace->post('faults', { path => '/api/2.0/dbfs/list', kind => 'replace', json => { files => [ { path => '/round', is_dir => JSON::PP::true }, { path => '/round/x', is_dir => JSON::PP::false, file_size => 1 } ] } });
+is(sql(q{SELECT count(*) FROM databricks.list_files('dbfs:/round', true)}), 2, 'a directory that is said to be in itself is not listed for ever');
+$workspace->post('faults', { path => '/api/2.0/dbfs/list', kind => 'replace', json => { files => [ { is_dir => JSON::PP::true } ] } });
+is(state_of(q{SELECT databricks.list_files('dbfs:/round')}), 'HV00M', 'an entry without path is an error');
+$mark = slow_branches();
 sql(qq{SELECT databricks.delete_file('$volume/deep', true)});
 is(state_of("SELECT databricks.list_files('$volume/deep')"), '42704', 'a tree with several branches is deleted');
 is($workspace->most_at_once(path => "/api/2.0/fs/directories$volume/deep/?", method => 'GET', since => $mark), 3, '... which are listed side by side');
