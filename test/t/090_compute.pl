@@ -15,7 +15,7 @@ my $workspace = Databricks::Test::Workspace->start;
 my $node = new_node('main', conf => "databricks.wait_min_interval = '50 ms'\n");
 connect_workspace($node, $workspace);
 $workspace->post('settings',
-	{ cluster_start_ms => 400, cluster_stop_ms => 200, cluster_resize_ms => 200 });
+	{ cluster_start_ms => 3000, cluster_stop_ms => 200, cluster_resize_ms => 200 });
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
@@ -44,6 +44,7 @@ like($stderr, qr/NOTICE:  cluster $cluster: PENDING: .*\n(?:.*\n)*?.*NOTICE:  cl
 unlike($stderr, qr/ERROR/, '... and ends when it runs');
 is($workspace->calls(method => 'POST', path => '/api/2.1/clusters/start'),
 	0, '... without a start that was not needed');
+$workspace->post('settings', { cluster_start_ms => 400 });
 
 sql("SELECT databricks.resize_cluster('$cluster', 3)");
 is_deeply(last_body('/api/2.1/clusters/resize'),
