@@ -241,13 +241,13 @@ told_and_overcome('a token that has expired', 'token|refused',
 	sub { connect_workspace($node, $workspace) }, $many[8]);
 
 # Away for many times poll_interval: what began and ended meanwhile is found, too.
-my $short = $workspace->create_job(name => 'short', max_concurrent_runs => 10);
-$workspace->post('plans', { match => { job_id => $short }, plan => { setup_ms => 0, duration_ms => 10 } });
+my $unseen = $workspace->create_job(name => 'unseen', max_concurrent_runs => 10);
+$workspace->post('plans', { match => { job_id => $unseen }, plan => { setup_ms => 0, duration_ms => 10 } });
 my @missed;
 told_and_overcome('a service that is away', 'away|unavailable|503',
 	sub { $workspace->post('faults', { kind => 'status', status => 503, code => 'TEMPORARILY_UNAVAILABLE', message => 'away', path => '/api/2.2/jobs/runs/*', count => undef });
 		value(q{ALTER SERVER prod OPTIONS (ADD retry_timeout '100 ms')});
-		@missed = map { start_run($short) } 1 .. 5 },
+		@missed = map { start_run($unseen) } 1 .. 5 },
 	sub { $workspace->delete('faults'); value(q{ALTER SERVER prod OPTIONS (DROP retry_timeout)}) }, $many[9]);
 
 wait_for_value('runs that nobody could see are there', 'SELECT count(*) FROM databricks.run_history WHERE run_id IN (' . join(',', @missed) . q{) AND state = 'TERMINATED' AND tasks IS NOT NULL}, '5');
