@@ -147,6 +147,8 @@ dbx_file_list(const DbxWorkspace *workspace, DbxFileKind kind, List *paths,
 				take(arg, &entry);
 				if (entry.info.is_dir && strlen(entry.path) > length)
 					directories = lappend(directories, pstrdup(entry.api_path));
+				if (entry.path != entry.api_path)
+					pfree((char *) entry.path);
 			}
 		}
 		dbx_pager_close(pagers[i]);

@@ -44,7 +44,7 @@ dbx_wait_begin(DbxWait *wait, const DbxWorkspace *workspace, int64 run_id,
 	wait->caller = caller;
 	wait->context = AllocSetContextCreate(CurrentMemoryContext,
 										  "databricks wait",
-										  ALLOCSET_DEFAULT_SIZES);
+										  ALLOCSET_SMALL_SIZES);
 }
 
 bool

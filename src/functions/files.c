@@ -9,6 +9,7 @@
 
 #include "access/detoast.h"
 #include "access/htup_details.h"
+#include "common/int.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
@@ -121,6 +122,28 @@ databricks_download_file(PG_FUNCTION_ARGS)
 										"download_file"));
 }
 
+/* The service may say any number. */
+static TimestampTz
+modified_at(const DbxFileInfo *info)
+{
+	int64 usecs;
+
+	if (pg_mul_s64_overflow(info->modified, INT64CONST(1000), &usecs) ||
+		pg_sub_s64_overflow(usecs,
+							(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
+								USECS_PER_DAY,
+							&usecs) ||
+		!IS_VALID_TIMESTAMP(usecs))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FDW_INVALID_DATA_TYPE),
+			 errmsg(
+				 "the service sent a time of change that cannot be shown as timestamp with time zone"),
+			 errdetail("The value is " INT64_FORMAT " ms since 1970.",
+					   info->modified)));
+	return usecs;
+}
+
 static void
 set_entry(Datum *values, bool *nulls, const char *path, const char *name,
 		  const DbxFileInfo *info)
@@ -130,8 +153,7 @@ set_entry(Datum *values, bool *nulls, const char *path, const char *name,
 	values[2] = BoolGetDatum(info->is_dir);
 	values[3] = Int64GetDatum(info->size);
 	nulls[3] = info->is_dir || info->size < 0;
-	values[4] = TimestampTzGetDatum(time_t_to_timestamptz(info->modified / 1000) +
-									info->modified % 1000 * 1000);
+	values[4] = TimestampTzGetDatum(modified_at(info));
 	nulls[4] = info->modified == 0;
 }
 
@@ -163,6 +185,8 @@ take_entry(void *arg, const DbxFileEntry *entry)
 
 	set_entry(values, nulls, entry->path, entry->name, &entry->info);
 	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
+	pfree(DatumGetPointer(values[0]));
+	pfree(DatumGetPointer(values[1]));
 }
 
 Datum

@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -349,32 +350,39 @@ static void
 begin_waits(ManyWaits *many, ArrayType *run_ids, const DbxWorkspace *workspace,
 			TimestampTz deadline)
 {
-	Datum *ids;
-	bool  *nulls;
-	int	   count;
-	int	   i;
-	int	   j;
+	HASHCTL control = {0};
+	HTAB   *known;
+	Datum  *ids;
+	bool   *nulls;
+	int		count;
+	int		i;
 
 	deconstruct_array(run_ids, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
 					  TYPALIGN_DOUBLE, &ids, &nulls, &count);
 	many->waits = palloc0(sizeof(DbxWait) * Max(count, 1));
 	many->due = palloc0(sizeof(TimestampTz) * Max(count, 1));
 	many->places = workspace->max_parallel;
+	control.keysize = sizeof(int64);
+	control.entrysize = sizeof(int64);
+	control.hcxt = CurrentMemoryContext;
+	known = hash_create("databricks runs waited for", Max(count, 1), &control,
+						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	for (i = 0; i < count; i++)
 	{
+		int64 run_id = DatumGetInt64(ids[i]);
+		bool  twice;
+
+		CHECK_FOR_INTERRUPTS();
 		if (nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("run_ids must not hold nulls")));
-		for (j = 0; j < many->count; j++)
-		{
-			if (many->waits[j].run_id == DatumGetInt64(ids[i]))
-				break;
-		}
-		if (j == many->count)
-			dbx_wait_begin(&many->waits[many->count++], workspace,
-						   DatumGetInt64(ids[i]), deadline, "wait_for_runs");
+		(void) hash_search(known, &run_id, HASH_ENTER, &twice);
+		if (!twice)
+			dbx_wait_begin(&many->waits[many->count++], workspace, run_id,
+						   deadline, "wait_for_runs");
 	}
+	hash_destroy(known);
 	many->open = many->count;
 }
 

@@ -459,6 +459,14 @@ $workspace->delete('faults');
 $workspace->post('faults', { path => $get, query => "run_id=$going", kind => 'status', status => 403 });
 is(attempt("wait_for_runs(ARRAY[$done, $going])")->{sqlstate}, '42501', 'a run that may not be seen is an error for all');
 
+$workspace->delete('faults');
+$workspace->post('faults', { path => $get, kind => 'hang', count => undef });
+$begun = time;
+is(sql_error($node, q{SET statement_timeout = '1 s';
+	SELECT databricks.wait_for_runs(ARRAY(SELECT generate_series(1::bigint, 100000)))})->{state}, '57014', 'waiting for very many runs can be cancelled');
+cmp_ok(time - $begun, '<', patience(8), '... at once');
+$workspace->delete('faults');
+
 # So do the cancels, ...
 my @endless = map { sql("SELECT databricks.run_now($endless)") } 1 .. 4;
 $mark = $workspace->mark;

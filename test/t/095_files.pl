@@ -186,6 +186,14 @@ $workspace->post('faults', { path => '/api/2.0/dbfs/list', kind => 'replace', js
 is(sql(q{SELECT count(*) FROM databricks.list_files('dbfs:/round', true)}), 2, 'a directory that is said to be in itself is not listed for ever');
 $workspace->post('faults', { path => '/api/2.0/dbfs/list', kind => 'replace', json => { files => [ { is_dir => JSON::PP::true } ] } });
 is(state_of(q{SELECT databricks.list_files('dbfs:/round')}), 'HV00M', 'an entry without path is an error');
+foreach my $time (9223372036854775807, -9223372036854775807, 9300000000000000)
+{
+	$workspace->post('faults', { path => '/api/2.0/dbfs/list', kind => 'replace', json => { files => [ { path => '/round/x', modification_time => $time } ] } });
+	is(state_of(q{SELECT databricks.list_files('dbfs:/round')}), 'HV004', "a time that cannot be shown is an error: $time");
+}
+$workspace->post('faults', { path => '/api/2.0/dbfs/list', kind => 'replace', json => { files => [ map { { path => "/round/$_", file_size => 1 } } 1 .. 50000 ] } });
+cmp_ok(sql(q{SET work_mem = '1MB'; SELECT (SELECT sum(used_bytes) FROM pg_backend_memory_contexts) FROM databricks.list_files('dbfs:/round') LIMIT 1}), '<', 10e6,
+	'the entries of a large directory are not kept in memory');
 $mark = slow_branches();
 sql(qq{SELECT databricks.delete_file('$volume/deep', true)});
 is(state_of("SELECT databricks.list_files('$volume/deep')"), '42704', 'a tree with several branches is deleted');
