@@ -94,6 +94,7 @@ read_entry(const DbxWorkspace *workspace, DbxFileKind kind, const DbxJson *row,
 {
 	const Listing *listing = &listings[kind];
 	const char	  *slash;
+	Size		   length;
 
 	memset(entry, 0, sizeof(*entry));
 	entry->api_path = dbx_json_string(dbx_json_get(row, "path"));
@@ -105,6 +106,9 @@ read_entry(const DbxWorkspace *workspace, DbxFileKind kind, const DbxJson *row,
 					workspace->name),
 			 errhint(
 				 "Something between the server and the workspace may change answers.")));
+	length = strlen(entry->api_path);
+	if (length > 1 && entry->api_path[length - 1] == '/')
+		entry->api_path = pnstrdup(entry->api_path, length - 1);
 	slash = strrchr(entry->api_path, '/');
 	entry->path = whole_path(listing, entry->api_path);
 	entry->name = slash ? slash + 1 : entry->api_path;
@@ -113,6 +117,37 @@ read_entry(const DbxWorkspace *workspace, DbxFileKind kind, const DbxJson *row,
 		entry->info.size = -1;
 	(void) dbx_json_int64(dbx_json_get(row, listing->modified),
 						  &entry->info.modified);
+}
+
+/*
+ * An entry is directly in its directory, or is the path that was asked for, when
+ * that is a file.  All else is refused: what is listed is gone through, and deleted.
+ */
+static void
+check_place(const DbxWorkspace *workspace, const DbxFileEntry *entry,
+			const char *directory)
+{
+	Size		length = strlen(directory);
+	const char *rest;
+
+	if (directory[length - 1] == '/')
+		length--;
+	if (strncmp(entry->path, directory, length) == 0)
+	{
+		rest = entry->path + length;
+		if (*rest == '\0')
+			return;
+		if (*rest == '/' && strchr(rest + 1, '/') == NULL && rest[1] != '\0' &&
+			strcmp(rest, "/.") != 0 && strcmp(rest, "/..") != 0)
+			return;
+	}
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+		 errmsg("workspace \"%s\" lists \"%s\" in directory \"%s\", where it is not",
+				workspace->name, entry->path, directory),
+		 errhint(
+			 "Something between the server and the workspace may change answers.")));
 }
 
 List *
@@ -128,13 +163,11 @@ dbx_file_list(const DbxWorkspace *workspace, DbxFileKind kind, List *paths,
 
 	for (int i = 0; i < count; i++)
 	{
-		Size length;
+		const char *directory = whole_path(&listings[kind], list_nth(paths, i));
 
 		for (; ahead < Min(count, i + workspace->max_parallel); ahead++)
 			pagers[ahead] = open_directory(workspace, &listings[kind],
 										   list_nth(paths, ahead), caller);
-		/* An entry that is no deeper than its directory would lead in circles. */
-		length = strlen(whole_path(&listings[kind], list_nth(paths, i)));
 		while (dbx_pager_next(pagers[i], &rows))
 		{
 			for (row = dbx_json_first(rows); row != NULL;
@@ -144,8 +177,9 @@ dbx_file_list(const DbxWorkspace *workspace, DbxFileKind kind, List *paths,
 
 				CHECK_FOR_INTERRUPTS();
 				read_entry(workspace, kind, row, &entry);
+				check_place(workspace, &entry, directory);
 				take(arg, &entry);
-				if (entry.info.is_dir && strlen(entry.path) > length)
+				if (entry.info.is_dir && strcmp(entry.path, directory) != 0)
 					directories = lappend(directories, pstrdup(entry.api_path));
 				if (entry.path != entry.api_path)
 					pfree((char *) entry.path);

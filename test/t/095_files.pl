@@ -186,6 +186,14 @@ $workspace->post('faults', { path => '/api/2.0/dbfs/list', kind => 'replace', js
 is(sql(q{SELECT count(*) FROM databricks.list_files('dbfs:/round', true)}), 2, 'a directory that is said to be in itself is not listed for ever');
 $workspace->post('faults', { path => '/api/2.0/dbfs/list', kind => 'replace', json => { files => [ { is_dir => JSON::PP::true } ] } });
 is(state_of(q{SELECT databricks.list_files('dbfs:/round')}), 'HV00M', 'an entry without path is an error');
+foreach my $elsewhere ('/other/x', '/roundabout', '/round/..', '/round/../x', '/round/x/y', '/round//')
+{
+	$workspace->post('faults', { path => '/api/2.0/dbfs/list', kind => 'replace', json => { files => [ { path => $elsewhere, is_dir => JSON::PP::true } ] } });
+	is(state_of(q{SELECT databricks.list_files('dbfs:/round')}), 'HV00M', "$elsewhere is not in /round");
+}
+$workspace->post('faults', { path => "/api/2.0/fs/directories$volume/deep", method => 'GET', kind => 'replace', json => { contents => [ { path => "$volume/once", is_directory => JSON::PP::false } ] } });
+is(state_of(qq{SELECT databricks.delete_file('$volume/deep', true)}), 'HV00M', 'what is said to be in a directory and is not');
+is(sql(qq{SELECT is_dir FROM databricks.file_info('$volume/once')}), 'f', '... is not deleted with it');
 foreach my $time (9223372036854775807, -9223372036854775807, 9300000000000000)
 {
 	$workspace->post('faults', { path => '/api/2.0/dbfs/list', kind => 'replace', json => { files => [ { path => '/round/x', modification_time => $time } ] } });
