@@ -31,6 +31,8 @@ SELECT databricks.track('track_prod', poll_interval => '10 ms');
 SELECT databricks.track('track_prod', poll_interval => '2 days');
 SELECT databricks.track('track_prod', backfill => '-1 day');
 SELECT databricks.track('track_prod', retention => '0');
+SELECT databricks.track('track_prod', retention => '600000 years');
+SELECT databricks.track('track_prod', backfill => '9000 years');
 SELECT databricks.track('track_prod', outputs => 'some');
 
 -- for the owner of the server, with a mapping of his own

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type_d.h"
+#include "common/int.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "foreign/foreign.h"
@@ -27,6 +28,9 @@
 
 #define POLL_INTERVAL_MIN_USECS (USECS_PER_SEC / 10)
 #define POLL_INTERVAL_MAX_USECS USECS_PER_DAY
+
+/* Of backfill and retention: what can be taken from the time of today. */
+#define LONGEST_USECS (1000 * 366 * USECS_PER_DAY)
 
 static char			 *workspace_argument(FunctionCallInfo fcinfo);
 static ForeignServer *owned_server(const char *name);
@@ -214,6 +218,13 @@ check_settings(const Interval *poll_interval, const Interval *backfill,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("retention must be positive"),
 				 errhint("Use NULL to keep runs for ever.")));
+	if (interval_usecs(backfill) > LONGEST_USECS ||
+		(retention != NULL && interval_usecs(retention) > LONGEST_USECS))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg(
+					 "backfill and retention must not be longer than 1000 years"),
+				 errhint("Use NULL as retention to keep runs for ever.")));
 	if (strcmp(outputs, "failed") != 0 && strcmp(outputs, "none") != 0 &&
 		strcmp(outputs, "all") != 0)
 		ereport(ERROR,
@@ -222,11 +233,19 @@ check_settings(const Interval *poll_interval, const Interval *backfill,
 				 errhint("Valid values are \"failed\", \"none\" and \"all\".")));
 }
 
-/* Months count 30 days here, as in comparisons of intervals. */
+/*
+ * Months count 30 days here, as in comparisons of intervals.  What is too long
+ * for microseconds, or infinite, is as long as can be told.
+ */
 static int64
 interval_usecs(const Interval *interval)
 {
-	return interval->time +
-		((int64) interval->day + (int64) interval->month * DAYS_PER_MONTH) *
-		USECS_PER_DAY;
+	int64 days = (int64) interval->day +
+		(int64) interval->month * DAYS_PER_MONTH;
+	int64 usecs;
+
+	if (pg_mul_s64_overflow(days, USECS_PER_DAY, &usecs) ||
+		pg_add_s64_overflow(usecs, interval->time, &usecs))
+		return days < 0 ? PG_INT64_MIN : PG_INT64_MAX;
+	return usecs;
 }
