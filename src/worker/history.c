@@ -473,6 +473,13 @@ take_run(const DbxSeenRun *run, const char *workspace, PageRun *taken)
 	bool		  *nulls = palloc(sizeof(bool) * (RES->ncolumns + 1));
 
 	dbx_resource_values(RES, run->element, workspace, values, nulls);
+	if (nulls[column_run_id] ||
+		DatumGetInt64(values[column_run_id]) != run->run_id)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+				 errmsg("the answer about run " INT64_FORMAT
+						" is about another run",
+						run->run_id)));
 	for (int i = 0; i < RES->ncolumns; i++)
 	{
 		const DbxColumn *column = &RES->columns[i];

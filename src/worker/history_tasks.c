@@ -137,6 +137,9 @@ prepare(void)
 }
 
 /*
+ * Where pages of tasks have moved while they were read, one may be there twice:
+ * the later one holds, before it is settled which attempt is the latest.
+ *
  * OFFSET 0 keeps the planner from a join, which it might plan for a small table
  * and keep for a large one: each row is to be found by its key.
  */
@@ -169,11 +172,11 @@ write_statement(void)
 		"INSERT INTO databricks.task_history"
 		" (workspace, run_id, task_run_id%s)"
 		" SELECT $2, n.run_id, n.task_run_id%s FROM"
-		" (SELECT DISTINCT ON (n.run_id, n.task_run_id) n.*,"
-		"   row_number() OVER (PARTITION BY n.run_id, n.task_key ORDER BY"
-		"    n.start_time DESC NULLS LAST, n.attempt_number DESC NULLS LAST,"
-		"    n.place DESC) = 1 AS is_latest"
-		"  FROM %s ORDER BY n.run_id, n.task_run_id, n.place) AS n"
+		" (SELECT n.*, row_number() OVER (PARTITION BY n.run_id, n.task_key"
+		"   ORDER BY n.start_time DESC NULLS LAST,"
+		"    n.attempt_number DESC NULLS LAST, n.place DESC) = 1 AS is_latest"
+		"  FROM (SELECT DISTINCT ON (n.run_id, n.task_run_id) n.* FROM %s"
+		"   ORDER BY n.run_id, n.task_run_id, n.place DESC) AS n) AS n"
 		" WHERE NOT EXISTS (SELECT FROM databricks.task_history AS h"
 		"  WHERE h.workspace = $2 AND h.run_id = n.run_id"
 		"  AND h.task_run_id = n.task_run_id%s OFFSET 0)"

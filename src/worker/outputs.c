@@ -60,6 +60,7 @@ static void				  start_item(DbxOutputs *fetch, FetchItem *item);
 static const DbxApiError *item_error(const FetchItem *item);
 static void				  check_outage(DbxOutputs *fetch);
 static void				  finish_runs(DbxTracked *tracked, DbxOutputs *fetch);
+static void				  finish_outputs(DbxOutputs *fetch);
 static void				  write_outputs(void *arg);
 static void				  write_output(DbxOutputs *fetch, FetchItem *item);
 static bool read_output(const DbxJson *answer, const char *path, Datum *value,
@@ -215,15 +216,7 @@ dbx_outputs_advance(DbxTracked *tracked)
 	if (!fetch->outputs)
 		finish_runs(tracked, fetch);
 	else
-	{
-		ErrorData *error = dbx_session_try(write_outputs, fetch);
-
-		if (error != NULL)
-		{
-			postpone(fetch, true);
-			ReThrowError(error);
-		}
-	}
+		finish_outputs(fetch);
 	MemoryContextSwitchTo(before);
 	return true;
 }
@@ -363,6 +356,30 @@ postpone(DbxOutputs *fetch, bool all)
 }
 
 /* ---- outputs ---- */
+
+/* If they cannot be written together, one that is bad may not hold up the rest. */
+static void
+finish_outputs(DbxOutputs *fetch)
+{
+	ErrorData *error = dbx_session_try(write_outputs, fetch);
+	List	  *items = fetch->items;
+	List	  *bad = NIL;
+	ListCell  *cell;
+
+	if (error == NULL)
+		return;
+	foreach(cell, items)
+	{
+		fetch->items = list_make1(lfirst(cell));
+		if (dbx_session_try(write_outputs, fetch) != NULL)
+			bad = lappend(bad, lfirst(cell));
+	}
+	fetch->items = bad;
+	if (bad == NIL)
+		return;
+	postpone(fetch, true);
+	ReThrowError(error);
+}
 
 static void
 write_outputs(void *arg)

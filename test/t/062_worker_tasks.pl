@@ -277,6 +277,49 @@ poll_until('more sweeps', sub { value('SELECT sweeps FROM databricks.tracking') 
 is(value($writes), $before, 'nothing is written while nothing changes');
 is(value("SELECT pg_current_xact_id()::text::int8 - $xid"), '1', 'nor a transaction id used');
 
+# --- what is bad concerns itself alone ------------------------------------------------
+
+# An output that cannot be written, beside others of the same portion.
+my $apart = $workspace->create_job(name => 'apart', max_concurrent_runs => 10, tasks => [ map { task($_) } qw(a b c) ]);
+$workspace->post('plans', { match => { job_id => $apart }, plan => { setup_ms => 0, duration_ms => -1 } });
+my $mixed = start_run($apart);
+my @parts = map { $_->{run_id} } @{ $workspace->api('GET', $runs_get, { run_id => $mixed })->{tasks} };
+value(qq{
+	CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+		\$\$ BEGIN RAISE EXCEPTION 'not this output'; END \$\$;
+	CREATE TRIGGER refuse BEFORE UPDATE ON databricks.task_history
+		FOR EACH ROW WHEN (NEW.output_at IS NOT NULL AND NEW.task_run_id = $parts[1])
+		EXECUTE FUNCTION refuse()});
+$workspace->post('finish', { run_id => $_, result => 'FAILED', error => 'broken' }) foreach @parts;
+wait_for_value('outputs are written beside a bad one',
+	"SELECT string_agg(task_key, ' ' ORDER BY task_key) FROM databricks.task_history WHERE run_id = $mixed AND output_at IS NOT NULL", 'a c');
+wait_for_value('which is tried again later',
+	"SELECT task_run_id, failures, due_at > now() FROM databricks.history_fetches WHERE run_id = $mixed", "$parts[1]|1|t");
+value("DROP TRIGGER refuse ON databricks.task_history; DELETE FROM databricks.history_fetches WHERE run_id = $mixed");
+
+# Task runs that are told twice, as where pages have moved while they were read.
+my $twice = start_run($apart);
+my $told = $workspace->api('GET', $runs_get, { run_id => $twice })->{tasks};
+$workspace->post('patch', { run_id => $twice, merge => { tasks => [ (map { { %$_, run_page_url => 'before' } } @$told), @$told ] } });
+$workspace->post('finish', { run_id => $twice });
+wait_for_value('a run that has each task twice',
+	"SELECT repair_history IS NOT NULL FROM databricks.run_history WHERE run_id = $twice AND state = 'TERMINATED'", 't');
+is( value("SELECT string_agg(task_key || is_latest || (run_page_url = 'before'), ' ' ORDER BY task_key) FROM databricks.task_history WHERE run_id = $twice"),
+	'atruefalse btruefalse ctruefalse', 'each of them is the latest, as told last');
+
+# An answer about another run, which is known.
+my $other = $workspace->api('GET', $runs_get, { run_id => $mixed });
+delete $other->{job_run_id};
+my $mistaken = start_run($apart);
+$workspace->post('faults', { kind => 'replace', json => $other, path => $runs_get, query => "run_id=$mistaken", user => 'admin@example.com', count => undef });
+my $position = log_position($node);
+my $pid = value('SELECT pid FROM databricks.stat_worker');
+$workspace->post('finish', { run_id => $mistaken });
+poll_until('an answer about another run is refused',
+	sub { log_since($node, $position) =~ /run $mistaken of workspace "prod" could not be written: the answer about run $mistaken is about another run/ });
+is(value('SELECT pid FROM databricks.stat_worker'), $pid, 'the worker goes on');
+is(value("SELECT state FROM databricks.run_history WHERE run_id = $mixed"), 'TERMINATED', 'and the other run is as it was');
+
 log_lacks($node, 'no token in the log', $workspace->token);
 $node->stop;
 done_testing();
