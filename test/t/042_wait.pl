@@ -49,7 +49,7 @@ sub attempt
 # A session beside this one. What it says is in {err} while it runs.
 sub begin_sql { return start_sql($node, q{SET application_name = 'waiter'}, @_); }
 
-sub pump_until
+sub pump_while_polling
 {
 	my ($session, $what, $condition) = @_;
 	eval { poll_until($what, sub { $session->{run}->pump_nb; $condition->() }); 1 }
@@ -207,7 +207,7 @@ foreach my $step (
 {
 	my ($life, $status) = @$step;
 	change($id, old($life, $life eq 'TERMINATING' ? 'FAILED' : undef), new($status));
-	pump_until($session, "the wait has seen $life", sub { $session->{err} =~ /NOTICE:  00000: run $id of "loaded": $status\n/ });
+	pump_while_polling($session, "the wait has seen $life", sub { $session->{err} =~ /NOTICE:  00000: run $id of "loaded": $status\n/ });
 	pass("$life/$status is no end (cases 46, 48)");
 }
 is(waiter() ne '', 1, 'it waits all the time');
@@ -301,13 +301,13 @@ $workspace->post('faults', { path => '/api/2.2/jobs/runs/get', query => "run_id=
   { kind => 'status', status => 502, text => '' }, { kind => 'bad_json' }, { kind => 'empty' }, { kind => 'status', status => 429, count => 2 },
   { kind => 'truncate' }, { kind => 'replace', text => '[]' };
 $session = begin_sql('SET log_min_messages = debug1', "SELECT result_state FROM databricks.wait_for_run($id)");
-pump_until($session, 'all faults are used up', sub {
+pump_while_polling($session, 'all faults are used up', sub {
 	!grep { $_->{left} } @{ $workspace->get('faults')->{faults} };
 });
 like($session->{err}, qr/NOTICE:  00000: workspace "prod" cannot tell about run $id just now, still waiting: /, 'an outage is told');
 my $port = $workspace->port;
 $workspace->stop;
-pump_until($session, 'the wait has noticed', sub { (() = log_since($node) =~ /runs\/get\?run_id=$id.*the host cannot be reached/g) > 1 });
+pump_while_polling($session, 'the wait has noticed', sub { (() = log_since($node) =~ /runs\/get\?run_id=$id.*the host cannot be reached/g) > 1 });
 is(() = $session->{err} =~ /cannot tell about run $id just now/g, 1, '... once');
 
 # It must not ask before the host that is back has the run.
@@ -432,7 +432,7 @@ foreach my $places (16, 2)
 	$workspace->post('faults', { path => $get, kind => 'delay', ms => 1000, count => 5 });
 	$session = begin_sql(q{SET databricks.wait_min_interval = '20ms'}, q{SET databricks.wait_max_interval = '20ms'},
 		"SELECT string_agg(run_id::text, ',') FROM databricks.wait_for_runs(ARRAY[" . ids(@all) . "], timeout => '2 min')");
-	pump_until($session, 'every run has been looked at again', sub { !grep { $workspace->calls(path => $get, query => "run_id=$_", since => $mark) < 3 } @going });
+	pump_while_polling($session, 'every run has been looked at again', sub { !grep { $workspace->calls(path => $get, query => "run_id=$_", since => $mark) < 3 } @going });
 	my @first = grep { ($_->{fault} || '') eq 'delay' } $workspace->journal(path => $get, since => $mark);
 	is(scalar(@first), 5, 'five slow looks');
 	is($workspace->most_at_once(path => $get, since => $mark), $places < 5 ? $places : 5, "... of which @{[ $places < 5 ? $places : 5 ]} are under way at once");

@@ -670,6 +670,10 @@ class Control(Case):
         self.c.control("POST", "settings", {"rate_limits": True})
         got = [self.c.api("POST", "/jobs/runs/cancel-all", {"all_queued_runs": True}).status for _ in range(12)]
         self.assertIn(429, got)
+        # together, whatever their paths are, and apart from others
+        got = [self.c.call("GET", "/api/2.0/repos/%d" % n).status for n in range(22)]
+        self.assertIn(429, got)
+        self.assertEqual(self.c.call("GET", "/api/2.0/workspace/list?path=/").status, 200)
 
 
 class Http(Case):

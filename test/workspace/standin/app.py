@@ -17,13 +17,19 @@ from .faults import Faults
 from .journal import Journal
 from .state import API_VERSIONS
 
-# published requests per second of a workspace
-RATES = {
-    "/jobs/create": 20, "/jobs/get": 20, "/jobs/list": 20, "/jobs/run-now": 20, "/jobs/update": 10,
-    "/jobs/reset": 20, "/jobs/delete": 10, "/jobs/runs/get": 100, "/jobs/runs/list": 30,
-    "/jobs/runs/get-output": 20, "/jobs/runs/submit": 35, "/jobs/runs/cancel": 10, "/jobs/runs/cancel-all": 5,
-    "/jobs/runs/delete": 20, "/jobs/runs/export": 20, "/jobs/runs/repair": 5,
-}
+# Published requests per second of a workspace, by path: of one path each, or of
+# all below one that ends in a slash; several methods may share a figure.
+RATES = (
+    (None, "/jobs/create", 20), (None, "/jobs/get", 20), (None, "/jobs/list", 20), (None, "/jobs/run-now", 20),
+    (None, "/jobs/update", 10), (None, "/jobs/reset", 20), (None, "/jobs/delete", 10),
+    (None, "/jobs/runs/get", 100), (None, "/jobs/runs/list", 30), (None, "/jobs/runs/get-output", 20),
+    (None, "/jobs/runs/submit", 35), (None, "/jobs/runs/cancel", 10), (None, "/jobs/runs/cancel-all", 5),
+    (None, "/jobs/runs/delete", 20), (None, "/jobs/runs/export", 20), (None, "/jobs/runs/repair", 5),
+    (None, "/dbfs/", 30), (("GET",), "/permissions/", 100), (("PUT", "PATCH"), "/permissions/", 30),
+    (("GET",), "/pipelines/", 150), (("POST", "PUT", "DELETE"), "/pipelines/", 50), (None, "/repos/", 10),
+    (None, "/secrets/", 1100 / 60), (None, "/workspace/list", 50), (None, "/workspace/export", 60),
+    (None, "/workspace/import", 30), (None, "/workspace/mkdirs", 20), (None, "/workspace/delete", 2),
+)
 
 MAX_BODY = 10 * 1024 * 1024           # of the Jobs API
 MAX_OTHER_BODY = 24 * 1024 * 1024
@@ -208,16 +214,23 @@ class App:
         return found[1]
 
     def rate(self, req, path):
-        limit = RATES.get(path)
-        if limit is None:
+        """Refuse what is beyond the published figure of its path within a second, or a minute where that says more."""
+        for row in RATES:
+            methods, prefix, limit = row
+            if (methods is None or req.method in methods) and (
+                    path == prefix or prefix.endswith("/") and (path + "/").startswith(prefix)):
+                break
+        else:
             return
-        second = int(time.monotonic())
-        at, used = self.buckets.get(path, (second, 0))
-        used = used + 1 if at == second else 1
-        self.buckets[path] = (second, used)
-        if used > limit:
+        period = 1 if limit == int(limit) else 60
+        window = int(time.monotonic() / period)
+        at, used = self.buckets.get(row, (window, 0))
+        used = used + 1 if at == window else 1
+        self.buckets[row] = (window, used)
+        if used > limit * period:
             raise ApiError(429, "REQUEST_LIMIT_EXCEEDED", "Your request was rejected since your organization has "
-                           "exceeded the rate limit. RPC token bucket limit has been exceeded.", {"Retry-After": "1"})
+                           "exceeded the rate limit. RPC token bucket limit has been exceeded.",
+                           {"Retry-After": str(period)})
 
     # one request
 
