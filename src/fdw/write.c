@@ -56,15 +56,16 @@ typedef struct WriteState
 	MemoryContext	 row_context;
 } WriteState;
 
-static bool		  is_updatable(Oid relid);
-static void		  begin(ModifyTableState *mtstate, ResultRelInfo *info,
-						CmdType operation, List *returned);
-static void		  find_keys(WriteState *state, Plan *subplan);
-static bool		  is_listed(const char *columns, const char *name);
-static void		  check_workspace(const WriteState *state, Datum name);
-static void		  cannot_set(const WriteState *state, int column);
-static DbxChange *begin_change(WriteState *state, TupleTableSlot *slot,
-							   TupleTableSlot *plan_slot);
+static bool				is_updatable(Oid relid);
+static const DbxWriter *find_writer(const DbxTable *table, CmdType operation);
+static void				begin(ModifyTableState *mtstate, ResultRelInfo *info,
+							  CmdType operation, List *returned);
+static void				find_keys(WriteState *state, Plan *subplan);
+static bool				is_listed(const char *columns, const char *name);
+static void				check_workspace(const WriteState *state, Datum name);
+static void				cannot_set(const WriteState *state, int column);
+static DbxChange	   *begin_change(WriteState *state, TupleTableSlot *slot,
+									 TupleTableSlot *plan_slot);
 static void	 call_writer(WriteState *state, void (*writer)(DbxChange *change),
 						 DbxChange	*change);
 static void	 count_write(WriteState *state);
@@ -90,9 +91,35 @@ is_updatable(Oid relid)
 }
 
 /*
- * A DELETE that is refused is let through, to be refused with a better word.
- * Nothing is raised: views of the catalogs ask for all tables.
+ * The writer of a table, when it can do this.  The planner asks for its part before
+ * anybody has asked whether the table can be written at all, so this is where that
+ * is refused; the server's own words would not say what to do instead.
  */
+static const DbxWriter *
+find_writer(const DbxTable *table, CmdType operation)
+{
+	const DbxWriter *writer = dbx_writer_find(table->res);
+	const char		*done = operation == CMD_INSERT ? "inserted"
+			 : operation == CMD_UPDATE				? "updated"
+													: "deleted";
+
+	if (writer != NULL &&
+		(operation == CMD_INSERT	   ? writer->insert != NULL
+			 : operation == CMD_UPDATE ? writer->update != NULL
+									   : writer->delete != NULL))
+		return writer;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+		 errmsg("rows of foreign table \"%s\" cannot be %s", table->name, done),
+		 operation == CMD_DELETE && writer != NULL && writer->delete_hint != NULL
+			 ? errhint("%s", writer->delete_hint)
+			 : errhint(
+				   "View databricks.api_functions lists the functions that change something in the workspace.")));
+	return NULL; /* keep compilers quiet */
+}
+
+/* Nothing is raised: views of the catalogs ask for all tables. */
 int
 databricksIsForeignRelUpdatable(Relation rel)
 {
@@ -104,7 +131,7 @@ databricksIsForeignRelUpdatable(Relation rel)
 		return 0;
 	return (writer->insert ? 1 << CMD_INSERT : 0) |
 		(writer->update ? 1 << CMD_UPDATE : 0) |
-		(writer->delete || writer->delete_hint ? 1 << CMD_DELETE : 0);
+		(writer->delete ? 1 << CMD_DELETE : 0);
 }
 
 void
@@ -113,7 +140,7 @@ databricksAddForeignUpdateTargets(PlannerInfo *root, Index rtindex,
 								  Relation		 target_relation)
 {
 	DbxTable		*table = dbx_fdw_table(target_relation);
-	const DbxWriter *writer = dbx_writer_find(table->res);
+	const DbxWriter *writer = find_writer(table, root->parse->commandType);
 	TupleDesc		 desc = RelationGetDescr(target_relation);
 	int				 i;
 	int				 attno;
@@ -157,21 +184,15 @@ List *
 databricksPlanForeignModify(PlannerInfo *root, ModifyTable *plan,
 							Index resultRelation, int subplan_index)
 {
-	RangeTblEntry	*rte = planner_rt_fetch(resultRelation, root);
-	Relation		 rel = table_open(rte->relid, NoLock);
-	DbxTable		*table = dbx_fdw_table(rel);
-	const DbxWriter *writer = dbx_writer_find(table->res);
-	Bitmapset		*used = NULL;
-	List			*returned = NIL;
-	int				 i = -1;
+	RangeTblEntry *rte = planner_rt_fetch(resultRelation, root);
+	Relation	   rel = table_open(rte->relid, NoLock);
+	DbxTable	  *table = dbx_fdw_table(rel);
+	Bitmapset	  *used = NULL;
+	List		  *returned = NIL;
+	int			   i = -1;
 
 	table_close(rel, NoLock);
-	if (plan->operation == CMD_DELETE && writer->delete == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("rows of foreign table \"%s\" cannot be deleted",
-						table->name),
-				 errhint("%s", writer->delete_hint)));
+	(void) find_writer(table, plan->operation);
 	if (plan->onConflictAction != ONCONFLICT_NONE)
 		ereport(
 			ERROR,

@@ -130,7 +130,7 @@ refused(q{BEGIN READ ONLY; INSERT INTO jobs (name) VALUES ('x')}, '25006', qr/re
 refused("SELECT * FROM jobs FOR UPDATE", '0A000', qr/cannot be locked/, 'locks');
 refused("COPY jobs (name) FROM STDIN;\nx\n\\.\n", '0A000', qr/cannot copy to foreign table "jobs"/, 'COPY FROM');
 refused(q{INSERT INTO jobs (name) VALUES ('x') ON CONFLICT DO NOTHING}, '0A000', qr/ON CONFLICT/, 'ON CONFLICT');
-refused(q{INSERT INTO job_tasks (task_key) VALUES ('x')}, '55000', qr/job_tasks/, 'a table that is only read');
+refused(q{INSERT INTO job_tasks (task_key) VALUES ('x')}, '0A000', qr/"job_tasks" cannot be inserted/, 'a table that is only read');
 
 ###
 # Runs
@@ -153,7 +153,7 @@ $workspace->post('finish', { run_id => $run });
 $workspace->advance(60_000);
 does("DELETE FROM runs WHERE run_id = $run", '', [ 'jobs/runs/get', 'jobs/runs/delete' ], 'a run deleted');
 is($node->safe_psql('postgres', "SELECT count(*) FROM runs WHERE run_id = $run"), 0, 'and it is gone');
-refused("UPDATE runs SET run_name = 'x'", '55000', qr/does not allow updates/, 'runs cannot be changed');
+refused("UPDATE runs SET run_name = 'x'", '0A000', qr/"runs" cannot be updated/, 'runs cannot be changed');
 refused(q{INSERT INTO runs (job_parameters) VALUES ('{}')}, '23502', qr/column "job_id"/, 'a run of no job');
 refused("INSERT INTO runs (job_id, run_name) VALUES ($job, 'x')", 'HV008', qr/column "run_name"/, 'a name for a run');
 refused("INSERT INTO runs (job_id, job_parameters) VALUES ($job, '{\"day\": [1]}')", '22023', qr/./, 'parameters that are no text');
@@ -225,6 +225,27 @@ refused(q{INSERT INTO jobs (name) VALUES ('x')}, '55000', qr/does not allow inse
 $node->safe_psql('postgres', q{ALTER FOREIGN TABLE jobs OPTIONS (SET updatable 'true')});
 $node->safe_psql('postgres', 'CREATE ROLE reader; GRANT USAGE ON SCHEMA databricks TO reader');
 is(sql_error($node, q{SET ROLE reader; INSERT INTO databricks.jobs (name) VALUES ('x')})->{state}, '42501', 'a role that may only read');
+
+# Of each table, what the catalogs say cannot be done is refused: before it is asked
+# who may do it, as this is found while planning.
+my (%asked, @wrong);
+foreach my $line (split /\n/, $node->safe_psql('postgres',
+		q{SELECT relname, pg_relation_is_updatable(oid, false) FROM pg_class WHERE relkind = 'f' AND relnamespace = 'databricks'::regnamespace}))
+{
+	my ($table, $can) = split /\|/, $line;
+
+	foreach my $case ([ 8, "INSERT INTO $table (raw) VALUES ('{}')" ], [ 4, "UPDATE $table SET raw = '{}'" ], [ 16, "DELETE FROM $table" ])
+	{
+		my ($bit, $sql) = @$case;
+		my $error = sql_error($node, "SET search_path = databricks; SET ROLE reader; EXPLAIN $sql");
+
+		$asked{ $can & $bit ? 'can' : 'cannot' }++;
+		push @wrong, "$sql: $error->{state} $error->{message}"
+		  if ($error->{state} eq '0A000' && $error->{hint} =~ /\w/) == !!($can & $bit) || $error->{state} =~ /^(?:08|57|XX)/;
+	}
+}
+is_deeply(\@wrong, [], 'what cannot be written of a table is refused, and says what to do');
+cmp_ok($asked{$_}, '>', 10, "... $_ was asked") foreach qw(can cannot);
 is( $node->safe_psql('postgres', <<~SQL), "prepared-1\nprepared-2\nviewed", 'prepared statements and views');
 	SET plan_cache_mode = force_generic_plan;
 	PREPARE make(text) AS INSERT INTO jobs (name, tasks) VALUES (\$1, '$tasks');
