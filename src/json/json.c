@@ -504,15 +504,22 @@ dbx_json_append(DbxJson *base, const DbxJson *more, const char *name)
 	}
 }
 
+/* In one pass: of doubled names there may be as many as fit into an answer. */
 void
 dbx_json_remove(DbxJson *node, const char *name)
 {
 	cJSON *object = (cJSON *) node;
-	Size   len = strlen(name);
 	cJSON *member;
+	cJSON *next;
 
-	while ((member = (cJSON *) find_member(object, name, len)) != NULL)
-		unlink_child(object, member);
+	if (node_type(object) != cJSON_Object)
+		return;
+	for (member = object->child; member != NULL; member = next)
+	{
+		next = member->next;
+		if (strcmp(member->string, name) == 0)
+			unlink_child(object, member);
+	}
 }
 
 /* The child becomes a list of itself; its memory stays with the context. */

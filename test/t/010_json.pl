@@ -395,6 +395,10 @@ my @read = (
 	is( value_of(
 			q{(SELECT unit.json_length(convert_to(jsonb_object_agg('k' || n, n)::text, 'UTF8'), '') FROM generate_series(1, 100000) AS n)}),
 		'100000', 'an object of 100000 members');
+	my $begun = time;
+	is(value_of(q{unit.json_remove(convert_to('{' || repeat('"a":1,', 300000) || '"b":2}', 'UTF8'), 'a', 'x')}),
+		'{"b":2}', 'one member 300000 times, removed');
+	cmp_ok(time - $begun, '<', 20, '... before long');
 }
 
 # Depth: the cap is a setting, and the highest one is safe with a small stack.
