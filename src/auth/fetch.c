@@ -17,6 +17,7 @@
  */
 #include "postgres.h"
 
+#include "common/int.h"
 #include "common/pg_prng.h"
 #include "mb/pg_wchar.h"
 #include "utils/memutils.h"
@@ -294,7 +295,10 @@ read_expiry(const DbxFetch *fetch, const DbxJson *answer, TimestampTz *expires)
 			return false;
 	}
 	else if (dbx_json_int64(dbx_json_get(answer, "expires_on"), &life))
-		life -= timestamptz_to_time_t(fetch->sent);
+	{
+		if (pg_sub_s64_overflow(life, timestamptz_to_time_t(fetch->sent), &life))
+			return false;
+	}
 	else
 		return false;
 	if (life <= 0)

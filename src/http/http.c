@@ -12,6 +12,7 @@
 
 #include <curl/curl.h>
 
+#include "common/int.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "storage/latch.h"
@@ -581,15 +582,19 @@ dbx_http_retry_after(const char *value)
 	until = curl_getdate(value, NULL);
 	if (until == (time_t) -1 || strspn(value, "0123456789.+-") == strlen(value))
 		return -1;
-	return Max(0, (int64) (until - time(NULL))) * 1000;
+	/* a date may name any year */
+	return Max(0, Min((int64) (until - time(NULL)), PG_INT32_MAX)) * 1000;
 }
 
 int64
 dbx_http_date_ms(const char *value)
 {
 	time_t date = curl_getdate(value, NULL);
+	int64  ms;
 
-	return date == (time_t) -1 ? 0 : (int64) date * 1000;
+	if (date == (time_t) -1 || pg_mul_s64_overflow(date, INT64CONST(1000), &ms))
+		return 0;
+	return ms;
 }
 
 void

@@ -280,6 +280,7 @@ asked_already(const DbxEnqueue *request, Asked **entry)
 
 		if (asked != NULL)
 			hash_destroy(asked);
+		asked = NULL;
 		control.keysize = sizeof(uint64);
 		control.entrysize = sizeof(Asked);
 		control.hcxt = TopMemoryContext;

@@ -358,11 +358,12 @@ foreach my $case (
 		$unreadable, qr/no bearer token/, 1 ],
 	(   map {
 			[ "good for $_->[0]", { kind => 'replace',
-					text => qq({"access_token": "standin-oauth-x", "expires_in": $_->[1]}) },
+					text => qq({"access_token": "standin-oauth-x", "@{[ $_->[2] // 'expires_in' ]}": $_->[1]}) },
 				$unreadable, qr/without a time for which the token is good/, 1 ]
 		} [ 'nothing', 0 ], [ 'less', -5 ], [ 'words', '"soon"' ],
 		[ 'null', 'null' ], [ 'a list', '[1]' ],
-		[ 'too much', '99999999999999999999' ]))
+		[ 'too much', '99999999999999999999' ],
+		[ 'an age ago', '-9223372036854775808', 'expires_on' ]))
 {
 	my ($name, $fault, $state, $message, $requests) = @$case;
 
