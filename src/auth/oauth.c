@@ -82,7 +82,7 @@ dbx_oauth_take(DbxFetch *fetch, DbxTransfer *transfer)
 						 member));
 	}
 	/* an address that must not be visited is none */
-	if (url != NULL && !dbx_workspace_may_visit(fetch->workspace, url))
+	if (url != NULL && !dbx_workspace_may_follow(fetch->workspace, url))
 		url = NULL;
 	if (url == NULL && fetch->step == STEP_METADATA)
 		url = psprintf("%s/v1/token", base_of(fetch));

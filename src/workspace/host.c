@@ -197,11 +197,18 @@ dbx_workspace_may_visit(const DbxWorkspace *workspace, const char *url)
 }
 
 bool
+dbx_workspace_may_follow(const DbxWorkspace *workspace, const char *url)
+{
+	return (strncmp(url, "https:", 6) == 0 || workspace->allow_http) &&
+		dbx_workspace_may_visit(workspace, url);
+}
+
+bool
 dbx_workspace_may_fetch(const DbxWorkspace *workspace, const char *url)
 {
 	Size length = strcspn(url, "?");
 
-	return dbx_workspace_may_visit(workspace, pnstrdup(url, length)) &&
+	return dbx_workspace_may_follow(workspace, pnstrdup(url, length)) &&
 		(url[length] == '\0' || is_plain_path(url + length + 1));
 }
 

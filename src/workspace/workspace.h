@@ -116,14 +116,22 @@ extern char *dbx_workspace_normalize_host(const char *text, char **workspace_id)
 extern char *dbx_workspace_normalize_url(const char *option, const char *text);
 
 /*
- * May a request with credentials go to this URL, which came out of an answer of
- * the service?  https, or http to this machine where the workspace's host may
- * be http; nothing in it that would let it be read in two ways.
+ * May a request with credentials go to this URL?  https, or http to this machine
+ * where the workspace's host may be http; nothing in it that would let it be read
+ * in two ways.
  */
 extern bool dbx_workspace_may_visit(const DbxWorkspace *workspace,
 									const char		   *url);
 
-/* The same for a request without them, where the URL may have a query. */
+/*
+ * The same for a URL out of an answer of the service: http to this machine only
+ * where the workspace is there itself, so that no service from outside leads to
+ * what listens here.
+ */
+extern bool dbx_workspace_may_follow(const DbxWorkspace *workspace,
+									 const char			*url);
+
+/* That for a request without credentials, where the URL may have a query. */
 extern bool dbx_workspace_may_fetch(const DbxWorkspace *workspace,
 									const char		   *url);
 

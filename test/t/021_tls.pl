@@ -193,6 +193,26 @@ my %shared = map { $_->{headers}->{'x-connection'} => 1 }
   $behind->journal(since => $mark, path => '/api/2.2/jobs/runs/get');
 is(scalar keys %shared, 1, '... over one connection');
 
+# What the service says does not lead from outside to what listens here, although a
+# superuser owns the server.
+my $inside = $behind->url;
+my $warehouse = '1234567890abcdef';
+$connect->(options => { ca_file => $crt });
+$workspace->post('faults', { path => '/.well-known/*', kind => 'replace', json => { oidc_endpoint => "$inside/oidc" } });
+$workspace->post('faults', { path => '/oidc/.well-known/*', kind => 'replace', json => { token_endpoint => "$inside/oidc/v1/token" } });
+$workspace->post('statements', { match => 'many rows', generate => 50, chunk_rows => 50 });
+$workspace->post('faults', { path => '/api/2.0/sql/statements/*/result/chunks/0', kind => 'replace',
+		json => { external_links => [ { chunk_index => 0, external_link => "$inside/storage/x" } ] } });
+$node->safe_psql('postgres', qq{
+	CREATE SERVER led FOREIGN DATA WRAPPER databricks OPTIONS (host '$host', ca_file '$crt', retry_timeout '0');
+	CREATE USER MAPPING FOR CURRENT_USER SERVER led OPTIONS (client_id 'standin-client', client_secret 'dose0standin0secret0of0the0robot')});
+$mark = $behind->mark;
+is($node->safe_psql('postgres', q{SELECT ok FROM databricks.check_connection('led')}), 't', 'an address inside is not where a token is asked for');
+is(sql_error($node, "SET databricks.external_links = on; SELECT * FROM databricks.query('many rows', '$warehouse', workspace => 'tls') AS t(id bigint, name text)")->{message},
+	'link of workspace "tls" to a result is refused', '... nor where a result is fetched');
+is($behind->calls(since => $mark), 0, '... nothing was asked for there');
+$workspace->delete('faults');
+
 # A proxy only passes bytes on: what it sees is where to, and TLS is verified
 # through it.
 my $proxy = Databricks::RawServer->start(sub {
