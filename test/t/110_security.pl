@@ -4,7 +4,7 @@
 # has to be put into a list here on purpose. Then the whole extension is used
 # with a search path on which every function and operator of PostgreSQL has an
 # evil twin, and with names that are full of quotes, line breaks and commands.
-# What a hostile service can send is in 111_hostile_service.pl.
+# What a hostile service can send is in 111_hostile.pl.
 
 use strict;
 use warnings;
