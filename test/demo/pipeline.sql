@@ -2,7 +2,7 @@
 \set QUIET on
 /*
  * pipeline.sql
- *	  The second part of "make demo": a pipeline of three dependent tasks, made,
+ *	  The third part of "make demo": a pipeline of three dependent tasks, made,
  *	  run, watched, read and repaired from SQL.
  *
  * Needs a connected workspace. What stands between ECHO none and ECHO all is
@@ -10,15 +10,7 @@
  * fail once, and what was shown is checked.
  */
 \pset null '(null)'
-CREATE FUNCTION pg_temp.expect(ok bool, what text) RETURNS text
-LANGUAGE plpgsql AS $body$
-BEGIN
-	IF ok IS NOT TRUE THEN
-		RAISE EXCEPTION 'not as expected: %', what;
-	END IF;
-	RETURN 'ok';
-END
-$body$;
+\i test/demo/expect.sql
 \! "$DEMO_PYTHON" -c 'import json, os, urllib.request as u; u.urlopen(u.Request(os.environ["DEMO_WORKSPACE"] + "/__control/plans", json.dumps({"match": {"job_name": "shop-pipeline", "task_key": "transform"}, "count": 1, "plan": {"result": "FAILED", "error": "ValueError: no prices for this day", "trace": "\x1b[0;31mValueError\x1b[0m: no prices for this day", "logs": "1204 rows read\n"}}).encode())).read()'
 \! "$DEMO_PYTHON" -c 'import json, os, urllib.request as u; u.urlopen(u.Request(os.environ["DEMO_WORKSPACE"] + "/__control/plans", json.dumps({"match": {"job_name": "shop-pipeline", "task_key": "fetch"}, "plan": {"output": "{\"rows\": 1204}"}}).encode())).read()'
 \set QUIET off
@@ -40,6 +32,11 @@ FROM databricks.wait_for_run(:run_id, raise_on_failure => false);
 \set ECHO none
 SELECT pg_temp.expect((databricks.get_run(:run_id) #>> '{state,result_state}') = 'FAILED', 'the run failed') \gset
 \set ECHO all
+
+-- As a picture, once the worker has seen the end of it.
+CALL wait_until($$SELECT count(*) = 3 AND every(state = 'TERMINATED') FROM databricks.task_history
+	WHERE run_id IN (SELECT run_id FROM databricks.run_history WHERE run_name = 'shop-pipeline')$$);
+SELECT databricks.gantt(:run_id);
 
 -- What its tasks left behind: all are asked for at once.
 SELECT task_key, result_state, result, error, error_trace, logs

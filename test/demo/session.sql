@@ -10,15 +10,7 @@
 \pset null '(null)'
 \getenv python DEMO_PYTHON
 \getenv url DEMO_WORKSPACE
-CREATE FUNCTION pg_temp.expect(ok bool, what text) RETURNS text
-LANGUAGE plpgsql AS $body$
-BEGIN
-	IF ok IS NOT TRUE THEN
-		RAISE EXCEPTION 'not as expected: %', what;
-	END IF;
-	RETURN 'ok';
-END
-$body$;
+\i test/demo/expect.sql
 \set QUIET off
 \set ECHO all
 -- Connect to a workspace. From now on each role with USAGE on server "prod" and
@@ -111,11 +103,12 @@ FROM databricks.run_history GROUP BY run_name ORDER BY run_name;
 SELECT pg_temp.expect(count(*) = 158, '156 seeded runs and 2 of this session') FROM databricks.run_history \gset
 \set ECHO all
 
--- From here on pg_cron starts the job. Every minute, to be quick; '0 2 * * *'
--- would be nightly.
+-- From here on the clock starts the job, through pg_cron. Every minute, to be
+-- quick; '0 2 * * *' would be two o'clock in Berlin, all year round.
 CREATE EXTENSION pg_cron;
 SELECT now() AS scheduled_at \gset
-SELECT cron.schedule('nightly', '* * * * *', $$SELECT databricks.run_now('nightly-sales-etl')$$);
+SELECT databricks.schedule('nightly', '* * * * *', 'nightly-sales-etl', timezone => 'Europe/Berlin',
+	parameters_sql => $$jsonb_build_object('day', ($1 AT TIME ZONE 'Europe/Berlin')::date - 1)$$);
 
 -- Meanwhile somebody starts a job in the workspace itself. The worker sees it,
 -- and tells each change on channel databricks.
@@ -165,23 +158,21 @@ RETURNING day, run_id;
 SELECT pg_temp.expect(:ROW_COUNT = 1, 'one day loaded again') \gset
 \set ECHO all
 
--- In the meantime the minute is over, and pg_cron has started its run.
-CALL wait_until(format($$
-	SELECT count(*) > 0 FROM databricks.run_history
-	WHERE run_name = 'nightly-sales-etl' AND start_time >= %L AND state = 'TERMINATED'
-	  AND run_id NOT IN (SELECT run_id FROM batches) $$, :'scheduled_at'), '90 s');
-SELECT d.status, d.return_message, d.start_time::timestamptz(0)
-FROM cron.job_run_details AS d JOIN cron.job AS j USING (jobid)
-WHERE j.jobname = 'nightly';
-SELECT run_id, state, result_state, start_time::timestamptz(0), end_time::timestamptz(0)
-FROM databricks.run_history
-WHERE run_name = 'nightly-sales-etl' AND start_time >= :'scheduled_at'
-  AND run_id NOT IN (SELECT run_id FROM batches);
+-- In the meantime the minute is over, and the schedule has started its run. Each
+-- tick is one request, however often or late pg_cron calls.
+CALL wait_until($$
+	SELECT count(*) > 0 FROM databricks.run_requests
+	WHERE schedule_name = 'nightly' AND state = 'succeeded' $$, '90 s');
+SELECT tick, state, body->'job_parameters' AS job_parameters, run_id, result_state
+FROM databricks.run_requests WHERE schedule_name = 'nightly' ORDER BY tick LIMIT 1;
+SELECT name, cron, timezone, last_tick, last_request_state, cron_error FROM databricks.schedules;
 \set ECHO none
-SELECT pg_temp.expect(:ROW_COUNT >= 1, 'a run started by pg_cron') \gset
+SELECT pg_temp.expect(count(*) >= 1, 'a run started by the schedule')
+FROM databricks.run_requests AS q JOIN databricks.run_history USING (workspace, run_id)
+WHERE q.schedule_name = 'nightly' AND q.tick > :'scheduled_at' \gset
 SELECT pg_temp.expect(bool_and(status = 'succeeded'), 'pg_cron had success') FROM cron.job_run_details WHERE status <> 'running' \gset
 \set ECHO all
-SELECT cron.unschedule('nightly');
+SELECT databricks.unschedule('nightly');
 
 -- How the worker does.
 SELECT workspace, poll_interval, sweeps, active_runs, lag, last_error FROM databricks.tracking;

@@ -3,10 +3,13 @@
 
     seed            three jobs with some weeks of runs
     run JOB_NAME    somebody starts a job in the workspace itself
+    lose-answer     the next start of a run is carried out, its answer lost
+    starts          since then: how often a start was sent, and with what token
 
 Separate from the session, which knows nothing of the stand-in's controls.
 """
 
+import json
 import os
 import sys
 import urllib.parse
@@ -66,10 +69,22 @@ def run(client, name):
     client.ok("POST", "/jobs/run-now", {"job_id": jobs[0]["job_id"]}, token="dapi-standin-runner")
 
 
+def lose_answer(client):
+    client.control("DELETE", "journal")
+    client.control("POST", "faults", {"path": "/api/*/jobs/run-now", "kind": "lost"})
+
+
+def starts(client):
+    for entry in client.control("GET", "journal?path=*/jobs/run-now")["entries"]:
+        body = json.loads(entry["body"]) if isinstance(entry["body"], str) else entry["body"]
+        print("%s  %s  job %s  token %s" % (
+            entry["method"], str(entry["status"]).ljust(4), body["job_id"], body["idempotency_token"]))
+
+
 def main():
     url, command, *rest = sys.argv[1:]
     client = Client(urllib.parse.urlsplit(url).port)
-    {"seed": seed, "run": run}[command](client, *rest)
+    {"seed": seed, "run": run, "lose-answer": lose_answer, "starts": starts}[command](client, *rest)
     client.close()
 
 
