@@ -96,6 +96,17 @@ authority_problem(const char *authority)
 	return NULL;
 }
 
+/* The port that is meant anyway goes: one host, however it is written. */
+static void
+drop_usual_port(char *authority, const char *scheme)
+{
+	char *port = strrchr(authority, ':');
+
+	if (port != NULL && strchr(port, ']') == NULL &&
+		atoi(port + 1) == (strcmp(scheme, "https") == 0 ? 443 : 80))
+		*port = '\0';
+}
+
 /* scheme://host[:port] of an address; *rest gets what follows. */
 static char *
 base_address(const char *option, const char *text, const char **rest)
@@ -131,6 +142,7 @@ base_address(const char *option, const char *text, const char **rest)
 	problem = authority_problem(authority);
 	if (problem != NULL)
 		bad_address(option, text, problem);
+	drop_usual_port(authority, scheme);
 	*rest = authority_start + length;
 	return psprintf("%s://%s", scheme, authority);
 }

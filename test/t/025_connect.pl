@@ -66,6 +66,18 @@ is( sql(q{SELECT string_agg(c.relnamespace::regnamespace::text || '.' || relname
 		  JOIN pg_foreign_server AS s ON s.oid = t.ftserver WHERE srvname = 'pasted' AND relname IN ('jobs', 'runs')}),
 	'pasted.jobs pasted.runs', 'tables of a second workspace have their own schema');
 
+# The port that is meant anyway makes no other host of it, as limits go by the host.
+foreach my $case (
+	[ 'https://h.invalid:443/', 'https://h.invalid' ], [ 'h.invalid:443', 'https://h.invalid' ],
+	[ 'https://h.invalid:80', 'https://h.invalid:80' ], [ 'http://127.0.0.1:80', 'http://127.0.0.1' ],
+	[ 'https://[::1]:443', 'https://[::1]' ], [ 'https://[::443]', 'https://[::443]' ])
+{
+	my ($given, $host) = @$case;
+	sql("SELECT databricks.connect('ports', host => '$given', token => 'dapi-none-0123456789', server_options => '{\"retry_timeout\": 0, \"connect_timeout\": \"1ms\"}', schema => 'ports')");
+	is(sql(q{SELECT host FROM databricks.workspaces WHERE name = 'ports'}), $host, "host $given (case 1)");
+}
+sql('SET client_min_messages = warning; DROP SERVER ports CASCADE; DROP SCHEMA ports');
+
 foreach my $case (
 	[ 'ftp://example.com', qr/Only https/ ],
 	[ 'https://user:hidden-pw@example.com', qr/user name or password/ ],
