@@ -73,15 +73,17 @@ typedef struct DbxCallSpec
 
 typedef struct DbxApiError
 {
-	int	  status;		   /* HTTP status, 0: no answer */
-	int	  sqlstate;		   /* as design says, from MAKE_SQLSTATE */
-	char *code;			   /* service's error code, NULL if none */
-	char *message;		   /* never NULL; redacted */
-	char *request_id;	   /* X-Request-Id, NULL if none */
-	char *hint;			   /* NULL if none */
-	bool  not_found;	   /* the object named in the call does not exist */
-	bool  passing;		   /* worth another try later */
-	bool  refused;		   /* turned away before any work was done */
+	int	  status;	  /* HTTP status, 0: no answer */
+	int	  sqlstate;	  /* as design says, from MAKE_SQLSTATE */
+	char *code;		  /* service's error code, NULL if none */
+	char *message;	  /* never NULL; redacted */
+	char *details;	  /* its "details" as JSON; redacted; NULL if none */
+	char *request_id; /* X-Request-Id, NULL if none */
+	char *hint;		  /* NULL if none */
+	int64 retry_ms;	  /* after which its "details" say to come again, or 0 */
+	bool  not_found;  /* the object named in the call does not exist */
+	bool  passing;	  /* worth another try later */
+	bool  refused;	  /* turned away before any work was done */
 	bool  unknown_outcome; /* the call may have been carried out */
 } DbxApiError;
 

@@ -770,6 +770,8 @@ dbx_call_try_json(DbxCall *call, char **why)
 {
 	const DbxHttpResponse *response = dbx_http_response(call->transfer);
 	const char			  *body = dbx_call_body(call);
+	const char			  *code;
+	const char			  *text;
 	DbxJson				  *answer;
 
 	/* writes may answer with nothing, a question must have an answer */
@@ -779,9 +781,19 @@ dbx_call_try_json(DbxCall *call, char **why)
 	answer = dbx_json_try_parse(body,
 								call->gone ? strlen(body) : response->body_len,
 								why);
-	if (answer == NULL || dbx_json_type(answer) == DBX_JSON_OBJECT)
+	if (answer == NULL)
+		return NULL;
+	if (dbx_json_type(answer) != DBX_JSON_OBJECT)
+	{
+		*why = pstrdup("It is valid JSON, but not an object.");
+		return NULL;
+	}
+	code = dbx_json_string(dbx_json_get(answer, "error_code"));
+	text = dbx_json_string(dbx_json_get(answer, "message"));
+	if (code == NULL || text == NULL)
 		return answer;
-	*why = pstrdup("It is valid JSON, but not an object.");
+	*why = psprintf("It is an error with status %d, %s: %s", response->status,
+					dbx_redact(code), dbx_redact(text));
 	return NULL;
 }
 
@@ -900,6 +912,8 @@ dbx_call_detail(const DbxCall *call)
 	if (error->request_id != NULL)
 		appendStringInfo(&detail, ", request id %s", error->request_id);
 	appendStringInfoChar(&detail, '.');
+	if (error->details != NULL)
+		appendStringInfo(&detail, "\nThe service adds: %s", error->details);
 	return detail.data;
 }
 

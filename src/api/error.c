@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "common/string.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -19,6 +21,9 @@
 
 #define LONGEST_MESSAGE 2000
 
+/* Says the same as code REQUEST_LIMIT_EXCEEDED. */
+#define RATE_LIMIT_TEXT "RPC token bucket limit has been exceeded"
+
 /* Refusals of any status that vendor clients know to pass. */
 static const char *const passing_texts[] = {
 	"com.databricks.backend.manager.util.UnknownWorkerEnvironmentException",
@@ -28,7 +33,7 @@ static const char *const passing_texts[] = {
 	"ClusterNotReadyException",
 	"Unexpected error",
 	"Please try again later or try a faster operation.",
-	"RPC token bucket limit has been exceeded",
+	RATE_LIMIT_TEXT,
 	"is temporarily unavailable",
 	"Timed out after ",
 	"deadline exceeded",
@@ -66,7 +71,10 @@ static const ErrorClass classes[] = {
 	{"UNAUTHORIZED", ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, false, false},
 };
 
-/* What a status means, for answers that say nothing themselves. */
+/*
+ * What a status means, for answers that say nothing themselves.  Whatever is
+ * between here and the service has more of them than the service itself.
+ */
 static const char *
 status_reason(int status)
 {
@@ -80,10 +88,26 @@ status_reason(int status)
 			return "Forbidden";
 		case 404:
 			return "Not Found";
+		case 405:
+			return "Method Not Allowed";
+		case 407:
+			return "Proxy Authentication Required";
 		case 408:
 			return "Request Timeout";
 		case 409:
 			return "Conflict";
+		case 410:
+			return "Gone";
+		case 412:
+			return "Precondition Failed";
+		case 413:
+			return "Content Too Large";
+		case 414:
+			return "URI Too Long";
+		case 415:
+			return "Unsupported Media Type";
+		case 422:
+			return "Unprocessable Content";
 		case 429:
 			return "Too Many Requests";
 		case 499:
@@ -195,9 +219,13 @@ looks_like_markup(const char *body)
 static char *
 element(const char *body, const char *name)
 {
-	const char *start = strcasestr(body, psprintf("<%s", name));
+	char	   *tag = psprintf("<%s", name);
+	const char *start = strcasestr(body, tag);
 	const char *end;
 
+	/* not one whose name only begins like it */
+	while (start != NULL && strchr("> \t\r\n", start[strlen(tag)]) == NULL)
+		start = strcasestr(start + 1, tag);
 	if (start == NULL)
 		return NULL;
 	start += strcspn(start, ">");
@@ -210,11 +238,12 @@ element(const char *body, const char *name)
 static void
 read_markup(DbxApiError *error, const char *body)
 {
-	char *at;
+	static const char *const tellers[] = {"pre", "title", "message"};
+	char					*at;
+	int						 i;
 
-	error->message = element(body, "pre");
-	if (error->message == NULL)
-		error->message = element(body, "title");
+	for (i = 0; i < (int) lengthof(tellers) && error->message == NULL; i++)
+		error->message = element(body, tellers[i]);
 	if (error->message == NULL)
 		error->message = pstrdup(status_reason(error->status));
 	error->code = pstrdup(status_reason(error->status));
@@ -260,6 +289,71 @@ read_scim(DbxApiError *error, const DbxJson *answer)
 	return true;
 }
 
+/* The first of these members that is a text, and not an empty one; else NULL. */
+static const char *
+first_text(const DbxJson *answer, const char *const *members, int count)
+{
+	int i;
+
+	for (i = 0; i < count; i++)
+	{
+		const char *text = dbx_json_string(dbx_json_get(answer, members[i]));
+
+		if (text != NULL && *text)
+			return text;
+	}
+	return NULL;
+}
+
+/* Is there anything but a code, in members that we do not know? */
+static bool
+says_more(const DbxJson *answer, const char *code)
+{
+	const DbxJson *member;
+
+	for (member = dbx_json_first(answer); member; member = dbx_json_next(member))
+	{
+		DbxJsonType type = dbx_json_type(member);
+
+		if ((type == DBX_JSON_STRING && *dbx_json_string(member) &&
+			 (code == NULL || strcmp(dbx_json_string(member), code) != 0)) ||
+			((type == DBX_JSON_OBJECT || type == DBX_JSON_ARRAY) &&
+			 dbx_json_length(member) > 0 &&
+			 strcmp(dbx_json_name(member), "details") != 0))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What is said beside the message: which field is wrong, whose quota it is, when
+ * to come again.  The kinds are many, so all of it is shown as it is.
+ */
+static void
+read_details(DbxApiError *error, const DbxJson *details)
+{
+	const DbxJson *detail;
+
+	if (dbx_json_type(details) != DBX_JSON_ARRAY ||
+		dbx_json_length(details) == 0)
+		return;
+	error->details = clean(dbx_json_serialize(details));
+	for (detail = dbx_json_first(details); detail;
+		 detail = dbx_json_next(detail))
+	{
+		const char *delay = dbx_json_string(dbx_json_get(detail, "retry_delay"));
+		char	   *end;
+		double		seconds;
+
+		/* "3.5s" */
+		if (delay == NULL || !isdigit((unsigned char) *delay))
+			continue;
+		seconds = strtod(delay, &end);
+		if (strcmp(end, "s") == 0)
+			error->retry_ms = (int64) (Min(seconds, 86400) * 1000);
+	}
+}
+
 static void
 read_json(DbxApiError *error, const DbxJson *answer)
 {
@@ -267,13 +361,17 @@ read_json(DbxApiError *error, const DbxJson *answer)
 											   "error"};
 	static const char *const text_members[] = {"message", "error_description",
 											   "errorSummary", "error"};
+	static const char *const gateway_codes[] = {"status", "code"};
 	const char				*code = NULL;
-	const char				*text = NULL;
+	const char				*text;
 	int						 i;
 
 	/* as gateways do it */
 	if (dbx_json_type(dbx_json_get(answer, "error")) == DBX_JSON_OBJECT)
+	{
 		answer = dbx_json_get(answer, "error");
+		code = first_text(answer, gateway_codes, lengthof(gateway_codes));
+	}
 	for (i = 0; i < (int) lengthof(code_members) && code == NULL; i++)
 	{
 		const DbxJson *member = dbx_json_get(answer, code_members[i]);
@@ -286,15 +384,17 @@ read_json(DbxApiError *error, const DbxJson *answer)
 				 strchr(dbx_json_string(member), ' ') == NULL)
 			code = dbx_json_string(member);
 	}
-	for (i = 0; i < (int) lengthof(text_members) && (text == NULL || !*text);
-		 i++)
-		text = dbx_json_string(dbx_json_get(answer, text_members[i]));
+	text = first_text(answer, text_members, lengthof(text_members));
 	if (code != NULL && *code)
 		error->code = clean(code);
-	if (text != NULL && *text)
+	if (text != NULL)
 		error->message = clean(text);
 	else if (!read_scim(error, answer))
-		error->message = pstrdup(status_reason(error->status));
+		error->message = says_more(answer, code)
+			? psprintf("%s: %s", status_reason(error->status),
+					   clean(dbx_json_serialize(answer)))
+			: pstrdup(status_reason(error->status));
+	read_details(error, dbx_json_get(answer, "details"));
 }
 
 /* "Job 12 does not exist." comes as a 400, "Run: 1 in job: 2 doesn't exist" too. */
@@ -372,6 +472,11 @@ classify(DbxApiError *error, const char *path, bool explained)
 	}
 	if (is_passing_text(error->message))
 		error->passing = true;
+	if (strstr(error->message, RATE_LIMIT_TEXT) != NULL && error->status < 500)
+	{
+		error->sqlstate = ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
+		error->refused = true;
+	}
 	if ((error->status == 400 || error->status == 404) &&
 		says_missing(error->message) &&
 		(numeric_code(error) ||
@@ -584,13 +689,14 @@ dbx_api_error(const DbxWorkspace *workspace, const char *path,
 		return NULL;
 	else
 	{
-		bool explained = false;
+		const char *text = body + strspn(body, " \t\r\n");
+		bool		explained = false;
 
 		error = palloc0(sizeof(DbxApiError));
 		error->status = response->status;
 		if (looks_like_markup(body))
 			read_markup(error, body);
-		else if (body[strspn(body, " \t\r\n")] == '\0')
+		else if (text[0] == '\0')
 			read_nothing(error, transfer);
 		else
 		{
@@ -601,7 +707,8 @@ dbx_api_error(const DbxWorkspace *workspace, const char *path,
 				explained = true;
 			}
 			else
-				explained = read_plain(error, body, response->body_len);
+				explained = read_plain(error, text,
+									   response->body_len - (text - body));
 		}
 		classify(error, path, explained);
 		/* who fails after the work began may have finished it */

@@ -41,7 +41,7 @@ dbx_retry_delay(const DbxApiError *error, DbxHttpFailure failure,
 				int attempt, int64 spent_ms, int64 patience_ms)
 {
 	bool  not_begun = error->refused || (failure != DBX_HTTP_OK && !maybe_sent);
-	int64 delay = 0;
+	int64 delay = error->retry_ms;
 
 	if (effect == DBX_EFFECT_ONCE && !not_begun)
 		return -1;
@@ -52,13 +52,11 @@ dbx_retry_delay(const DbxApiError *error, DbxHttpFailure failure,
 		delay = dbx_http_retry_after(retry_after);
 		if (delay < 0)
 			delay = MALFORMED_RETRY_AFTER_MS;
-		delay = Min(delay, LARGEST_RETRY_AFTER_MS);
-		/* all who were told the same moment must not come back at once */
-		/* a value that Min() may give is taken for the only one */
-		/* cppcheck-suppress knownConditionTrueFalse */
-		if (delay > 0)
-			delay += (int64) (pg_prng_double(&pg_global_prng_state) * 250);
 	}
+	delay = Min(delay, LARGEST_RETRY_AFTER_MS);
+	/* all who were told the same moment must not come back at once */
+	if (delay > 0)
+		delay += (int64) (pg_prng_double(&pg_global_prng_state) * 250);
 	/* "now", or a moment that has passed on our clock, is no reason to rush */
 	if (delay == 0)
 		delay = backoff(attempt);

@@ -209,7 +209,12 @@ for (my $i = 0; $i < @$cases; $i++)
 	my $status = $case->{final_url} ? 403 : $case->{status};
 	$problem .= "detail $got->{detail}\n"
 	  unless ($got->{detail} || '') =~
-	  /^$case->{method} \Q$case->{path}\E\S* answered $status\Q@{[ $code eq '' ? '' : " $code" ]}\E, request id [0-9a-f-]{36}\.$/;
+	  /^$case->{method} \Q$case->{path}\E\S* answered $status\Q@{[ $code eq '' ? '' : " $code" ]}\E, request id [0-9a-f-]{36}\.$/m;
+	# What it says beside the message is shown as it is.
+	my $details = eval { json($case->{body})->{details} };
+	my ($added) = ($got->{detail} || '') =~ /^The service adds: (.*)$/m;
+	$problem .= "details $got->{detail}\n"
+	  if ref $details && @$details ? !defined $added || json(json($added)) ne json($details) : defined $added;
 	ok($problem eq '', "$case->{id} (case 14)") or diag($problem . explain_case($case));
 }
 
@@ -342,9 +347,45 @@ foreach my $file (@files)
 	is($got->{state}, $state, "$file: SQLSTATE (case 14)");
 	like($got->{message}, $message, "$file: message");
 	like( $got->{detail},
-		qr/ answered \Q$answered\E, request id 3f7b1c7e-2a30-4c8f-9d5e-1f2a3b4c5d6e\.$/,
+		qr/ answered \Q$answered\E, request id 3f7b1c7e-2a30-4c8f-9d5e-1f2a3b4c5d6e\.$/m,
 		"$file: status, code and request id");
 	like($got->{hint} || '', defined $hint ? $hint : qr/^$/, "$file: hint");
+}
+
+# --- answers that no library's test has ---------------------------------------------
+
+# What is said is shown, in whatever member; what is not JSON is read as leniently.
+my $details = '[{"@type":"type.googleapis.com/google.rpc.BadRequest","field_violations":[{"field":"settings.name","description":"too long"}]}]';
+my @odd = (
+	# body, status, SQLSTATE, message, answered
+	[ qq({"error_code":"INVALID_PARAMETER_VALUE","message":"Invalid","details":$details}), 400, 'HV000', qr/: Invalid$/, '400 INVALID_PARAMETER_VALUE' ],
+	[ qq({"details":$details}), 400, 'HV000', qr/: Bad Request$/, '400' ],
+	[ '{"error_code":"X","message":{"text":"why"}}', 400, 'HV000', qr/: Bad Request: \{"error_code":"X","message":\{"text":"why"\}\}$/, '400 X' ],
+	[ '{"errors":[{"message":"why"}]}', 400, 'HV000', qr/: Bad Request: \{"errors":\[\{"message":"why"\}\]\}$/, '400' ],
+	[ '{"Message":"why"}', 403, '42501', qr/: Forbidden: \{"Message":"why"\}$/, '403' ],
+	[ '{"error_code":"X","errors":[],"extra":{},"none":null}', 400, 'HV000', qr/: Bad Request$/, '400 X' ],
+	[ '{"error":{"code":429,"message":"why","status":"RESOURCE_EXHAUSTED"}}', 400, '53400', qr/: why$/, '400 RESOURCE_EXHAUSTED' ],
+	[ '{"error":{"code":"InvalidAuthenticationToken","message":"why"}}', 401, '28000', qr/: why$/, '401 InvalidAuthenticationToken' ],
+	[ "\n  REQUEST_LIMIT_EXCEEDED: slow down\n", 400, '53400', qr/: slow down$/, '400 REQUEST_LIMIT_EXCEEDED' ],
+	[ '{"error_code":"X","message":"The RPC token bucket limit has been exceeded."}', 400, '53400', qr/limit of workspace .*token bucket/, '400 X' ],
+	[ '<html><preview>not this</preview><PRE class="a"> this </PRE></html>', 400, 'HV000', qr/: this$/, '400 BAD_REQUEST' ],
+	[ '<html><pre', 400, 'HV000', qr/: Bad Request$/, '400 BAD_REQUEST' ],
+	[ '<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>why</Message></Error>', 403, '42501', qr/: why$/, '403 FORBIDDEN' ],
+	[ '', 413, 'HV000', qr/: Content Too Large$/, '413' ]);
+$workspace->post('faults', { faults => [ map { {
+			path => '/api/2.0/odd', query => "odd=$_.", kind => 'status', status => $odd[$_][1], text => $odd[$_][0],
+			headers => { 'Content-Type' => 'application/json' } } } 0 .. $#odd ] });
+@results = attempts(map { "SELECT databricks.api('GET', '/api/2.0/odd?odd=$_.')" } 0 .. $#odd);
+foreach my $case (@odd)
+{
+	my $got = shift @results;
+	my ($body, undef, $state, $message, $answered) = @$case;
+	my $added = $body =~ /"details":\[/ ? "\nThe service adds: $details" : '';
+
+	$body =~ s/\s+/ /g;
+	is($got->{state}, $state, "SQLSTATE of '$body'");
+	like($got->{message}, $message, '... and message');
+	like($got->{detail}, qr/ answered \Q$answered\E, request id [0-9a-f-]{36}\.\Q$added\E$/, '... and detail');
 }
 
 # --- answers of success -------------------------------------------------------------

@@ -128,6 +128,7 @@ foreach my $case (
 	[ 'half of the JSON', { text => '{"a": [1, 2' }, 'HV00M', qr/could not read the answer/ ],
 	[ 'an array', { text => '[{"job_id": 1}]' }, 'HV00M', qr/could not read the answer/, qr/not an object/ ],
 	[ 'a text', { text => '"ok"' }, 'HV00M', qr/could not read the answer/, qr/not an object/ ],
+	[ 'an error', { text => '{"error_code":"X","message":"why"}' }, 'HV00M', qr/could not read the answer/, qr/an error with status 200, X: why/ ],
 	[ 'more behind it', { text => '{} {}' }, 'HV00M', qr/could not read the answer/ ],
 	[ 'invalid UTF-8', { body_b64 => 'eyJhIjogIv8ifQ==' }, 'HV00M', qr/could not read the answer/ ],
 	[ '10 000 nested arrays', { text => '{"a":' . ('[' x 10_000) . (']' x 10_000) . '}' },
@@ -179,6 +180,14 @@ foreach my $status (400, 500, 502, 504)
 	row("$status whose text says so, for create_job", \%fault, call => 'create', made => 0,
 		state => $status < 500 ? 'HV000' : '08007');
 }
+# A rate limit, whatever the code is.
+foreach my $case ([ 400, 2, '', 1 ], [ 500, 1, '08007', 0 ])
+{
+	my ($status, $requests, $state, $made) = @$case;
+	row("a token bucket as $status for create_job",
+		{ kind => 'status', status => $status, message => 'The RPC token bucket limit has been exceeded.' },
+		call => 'create', requests => $requests, state => $state, made => $made, most => 4);
+}
 foreach my $code (qw(REQUEST_LIMIT_EXCEEDED RESOURCE_EXHAUSTED COULD_NOT_ACQUIRE_LOCK))
 {
 	row("$code as 400 for create_job (case 15)", { kind => 'status', status => 400, code => $code },
@@ -213,14 +222,14 @@ foreach my $case (
 	[ 'an empty message', '{"error_code":"X","message":""}', '400 X', qr/: Bad Request$/ ],
 	[ 'no code', '{"message":"m"}', '400', qr/: m$/ ],
 	[ 'null members', '{"error_code":null,"message":null}', '400', qr/: Bad Request$/ ],
-	[ 'members of other types', '{"error_code":{"a":1},"message":[1]}', '400', qr/: Bad Request$/ ],
+	[ 'members of other types', '{"error_code":{"a":1},"message":[1]}', '400', qr/: Bad Request: \{"error_code":\{"a":1\},"message":\[1\]\}$/ ],
 	[ 'an array', '["m"]', '400 UNKNOWN', qr/: \["m"\]$/ ],
 	[ 'half of it', '{"error_code":"X","mess', '400 UNKNOWN', qr/: \{"error_code":"X","mess$/ ])
 {
 	my ($shape, $body, $answered, $message, $state) = @$case;
 	row("an error, $shape", { kind => 'status', status => substr($answered, 0, 3) + 0, text => $body },
 		state => $state || 'HV000', message => $message,
-		detail => qr/answered \Q$answered\E, request id [0-9a-f-]{36}\.$/);
+		detail => qr/answered \Q$answered\E, request id [0-9a-f-]{36}\.$/m);
 }
 
 # Floods.
