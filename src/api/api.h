@@ -209,6 +209,8 @@ typedef struct DbxPageSpec
 	bool keep_pages;		 /* pages live until the pager is closed */
 	bool tell_expired;		 /* a page token that is refused ends the list, see
 								 * dbx_pager_expired(), instead of raising */
+	bool items_given;		 /* "items" is a word of the user: raise 22023 if
+							  * the elements are elsewhere */
 	bool post;				 /* the list call is a POST; see dbx_query_json() */
 	const char	 *caller;
 	DbxCallStats *stats;

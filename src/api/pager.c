@@ -5,6 +5,9 @@
  * Separate because both ends are treacherous: a token that repeats would loop
  * for ever, and a list that is cut must not look whole.  The end is a missing
  * or empty token, never a short or empty page.
+ *
+ * Two kinds of lists know no tokens: SCIM counts its elements, and so do those
+ * of the Jobs API 2.0, of which only a first page is to be had here.
  */
 #include "postgres.h"
 
@@ -22,6 +25,7 @@ struct DbxPager
 	MemoryContext		context; /* the pager's own */
 	MemoryContext		page;	 /* of the current page */
 	char			   *token;	 /* of the next page, NULL: first page or end */
+	const char		   *param;	 /* how it is sent */
 	DbxCall			   *call;	 /* for the next page; NULL: not begun */
 	DbxPages			pages;
 	bool				at_end;
@@ -49,12 +53,16 @@ too_many_pages(const char *path)
 			 errhint("Ask for less, or raise databricks.max_pages.")));
 }
 
-/* Absent and empty mean the same.  A number is unusual, but a token. */
+/* Absent, empty and false mean the same.  A number is unusual, but a token. */
 const char *
 dbx_page_token(const DbxJson *answer)
 {
-	const char *token = dbx_json_text(dbx_json_get(answer, "next_page_token"));
+	const DbxJson *member = dbx_json_get(answer, "next_page_token");
+	const char	  *token = dbx_json_text(member);
+	bool		   flag;
 
+	if (dbx_json_bool(member, &flag) && !flag)
+		return NULL;
 	return token != NULL && *token != '\0' ? token : NULL;
 }
 
@@ -113,8 +121,7 @@ dbx_pager_begin(DbxPager *pager)
 		return;
 	before = MemoryContextSwitchTo(pager->context);
 	query = pager->token != NULL
-		? dbx_query_with(pager->spec.query, pager->spec.token_param,
-						 pager->token)
+		? dbx_query_with(pager->spec.query, pager->param, pager->token)
 		: pstrdup(pager->spec.query != NULL ? pager->spec.query : "");
 	spec.method = pager->spec.post ? "POST" : "GET";
 	spec.path = pager->spec.path;
@@ -189,6 +196,81 @@ page_answer(DbxPager *pager)
 	return answer;
 }
 
+/*
+ * No elements where they should be, but others beside: their name was mistaken,
+ * and the list is not empty.
+ */
+static void
+check_items(const DbxPager *pager, const DbxJson *answer)
+{
+	StringInfoData names;
+	const DbxJson *member;
+
+	initStringInfo(&names);
+	for (member = dbx_json_first(answer); member; member = dbx_json_next(member))
+	{
+		if (dbx_json_type(member) == DBX_JSON_ARRAY &&
+			dbx_json_length(member) > 0)
+			appendStringInfo(&names, "%s\"%s\"", names.len > 0 ? ", " : "",
+							 dbx_redact(dbx_json_name(member)));
+	}
+	if (names.len > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the answer of %s has no member \"%s\"",
+						pager->spec.path, pager->spec.items),
+				 errhint("Its arrays are: %s.", names.data)));
+}
+
+static const DbxJson *
+page_rows(const DbxPager *pager, const DbxJson *answer)
+{
+	const DbxJson *rows = dbx_json_get(answer, pager->spec.items);
+
+	if (rows == NULL && pager->spec.items_given)
+		check_items(pager, answer);
+	if (rows != NULL && dbx_json_type(rows) != DBX_JSON_ARRAY &&
+		dbx_json_type(rows) != DBX_JSON_NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+				 errmsg("member \"%s\" in the answer of %s is not an array",
+						pager->spec.items, pager->spec.path)));
+	return rows;
+}
+
+/* How the next page is asked for: sets *param.  NULL: there is none. */
+static const char *
+next_page(const DbxPager *pager, const DbxJson *answer, const DbxJson *rows,
+		  const char **param)
+{
+	const char *token = dbx_page_token(answer);
+	int64		total;
+	int64		start;
+	int64		count = dbx_json_length(rows);
+	bool		more;
+
+	*param = pager->spec.token_param;
+	if (token != NULL)
+		return token;
+	if (dbx_json_int64(dbx_json_get(answer, "totalResults"), &total) &&
+		dbx_json_int64(dbx_json_get(answer, "startIndex"), &start))
+	{
+		*param = "startIndex";
+		return count > 0 && start > 0 && start <= total - count
+			? psprintf(INT64_FORMAT, start + count)
+			: NULL;
+	}
+	if (strncmp(pager->spec.path, "/api/2.0/jobs/", 14) == 0 &&
+		dbx_json_bool(dbx_json_get(answer, "has_more"), &more) && more)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("version 2.0 of %s gives no token for its next page",
+						pager->spec.path),
+				 errdetail("Only the first part of the list would be read."),
+				 errhint("Use version 2.2 of the call.")));
+	return NULL;
+}
+
 bool
 dbx_pager_next(DbxPager *pager, const DbxJson **rows)
 {
@@ -203,9 +285,9 @@ dbx_pager_next(DbxPager *pager, const DbxJson **rows)
 	dbx_pager_begin(pager);
 	before = MemoryContextSwitchTo(pager->page);
 	answer = page_answer(pager);
-	MemoryContextSwitchTo(before);
 	if (answer == NULL)
 	{
+		MemoryContextSwitchTo(before);
 		pager->at_end = true;
 		return false;
 	}
@@ -213,7 +295,9 @@ dbx_pager_next(DbxPager *pager, const DbxJson **rows)
 	pager->pages.count++;
 	if (pager->spec.stats != NULL)
 		pager->spec.stats->pages++;
-	token = dbx_page_token(answer);
+	*rows = page_rows(pager, answer);
+	token = next_page(pager, answer, *rows, &pager->param);
+	MemoryContextSwitchTo(before);
 	if (pager->token != NULL)
 		pfree(pager->token);
 	pager->token = NULL;
@@ -224,13 +308,6 @@ dbx_pager_next(DbxPager *pager, const DbxJson **rows)
 	}
 	else
 		pager->at_end = true;
-	*rows = dbx_json_get(answer, pager->spec.items);
-	if (*rows != NULL && dbx_json_type(*rows) != DBX_JSON_ARRAY &&
-		dbx_json_type(*rows) != DBX_JSON_NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
-				 errmsg("member \"%s\" in the answer of %s is not an array",
-						pager->spec.items, pager->spec.path)));
 	return true;
 }
 

@@ -160,6 +160,7 @@ databricks_api_pages(PG_FUNCTION_ARGS)
 	spec.items = dbx_arg_text(fcinfo, 1);
 	spec.query = query_of(json_argument(fcinfo, 2, "query"), "query");
 	spec.token_param = token_param(spec.path);
+	spec.items_given = true;
 	spec.caller = "api_pages";
 	workspace = dbx_arg_workspace(fcinfo, 3);
 

@@ -28,8 +28,8 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
 AS 'MODULE_PATHNAME', 'databricks_api_pages';
 
 COMMENT ON FUNCTION databricks.api_pages(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.name) IS
-'All elements of a list: GET of a path with the members of query as query string, page after page until the service gives no next_page_token; items names the member that holds the elements.
-A list of more than databricks.max_pages pages is an error (54000), as is a page token that repeats (HV00M). Other errors as api().';
+'All elements of a list: GET of a path with the members of query as query string, page after page until the service gives no next_page_token (SCIM: until all of totalResults have come); items names the member that holds the elements.
+A list of more than databricks.max_pages pages is an error (54000), as are a list of the Jobs API 2.0 that goes on, as that version has no tokens (54000), a page token that repeats (HV00M), and elements in another member than items (22023). Other errors as api().';
 
 CREATE FUNCTION databricks.api_object(
 	path pg_catalog.text,

@@ -195,6 +195,41 @@ is(sql(q{SELECT string_agg(e::text, ',') FROM databricks.api_pages('/api/2.0/rep
 	'1,2', 'repos name their token otherwise');
 $workspace->delete('faults');
 
+# Lists without tokens: SCIM counts, and of version 2.0 a part would look whole.
+sub scim
+{
+	my ($start, $total, @rows) = @_;
+	return { kind => 'replace', path => '/api/2.0/preview/scim/v2/Users', $start > 1 ? (query => "startIndex=$start") : (),
+		json => { totalResults => $total, startIndex => $start, itemsPerPage => scalar(@rows), Resources => \@rows } };
+}
+my $users = q{SELECT string_agg(e::text, ',') FROM databricks.api_pages('/api/2.0/preview/scim/v2/Users', 'Resources', '{"count": 2}') AS e};
+foreach my $case (
+	[ 'three pages', '1,2,3,4,5', scim(1, 5, 1, 2), scim(3, 5, 3, 4), scim(5, 5, 5) ],
+	[ 'pages that just fit', '1,2,3,4', scim(1, 4, 1, 2), scim(3, 4, 3, 4) ],
+	[ 'a total that was too high', '1,2', scim(1, 9, 1, 2), scim(3, 9) ],
+	[ 'none', '', scim(1, 0) ])
+{
+	my ($what, $result, @faults) = @$case;
+	my $mark = $workspace->mark;
+	$workspace->post('faults', { faults => [ reverse @faults ] });
+	is(sql($users), $result, "a SCIM list, $what");
+	my @requests = $workspace->journal(since => $mark);
+	is(scalar(@requests), scalar(@faults), '... with as many requests');
+	is(scalar(grep { ($_->{query} || '') =~ /count=2/ } @requests), scalar(@faults), '... of the size asked for');
+	$workspace->delete('faults');
+}
+my $short = sql_error($node, q{SELECT databricks.api_pages('/api/2.0/jobs/runs/list', 'runs')});
+is($short->{state}, '54000', 'a list of version 2.0 that goes on is an error, not a part of the list');
+like($short->{hint}, qr/version 2\.2/, '... whose hint says what to use');
+is(sql(q{SELECT count(*) FROM databricks.api_pages('/api/2.0/jobs/list', 'jobs')}), '53', '... one that is whole is none');
+
+# A name of the elements that is mistaken does not make the list an empty one.
+my $mistaken = sql_error($node, q{SELECT databricks.api_pages('/api/2.2/jobs/list', 'job')});
+is($mistaken->{state}, '22023', 'elements in another member than the one named are an error');
+like($mistaken->{hint}, qr/^Its arrays are: "jobs"\.$/, '... whose hint names it');
+$workspace->post('faults', { path => '/api/2.0/odd', kind => 'replace', json => { rows => [1], next_page_token => JSON::PP::false } });
+is(sql(q{SELECT count(*) FROM databricks.api_pages('/api/2.0/odd', 'rows')}), '1', 'a token that is false ends a list');
+
 # Elements are what they are.
 $workspace->post('faults', { path => '/api/2.0/odd', kind => 'replace', text => '{"rows": [9223372036854775807, null, "x", {"a": 1.50}, [1]]}' });
 is(sql(q{SELECT string_agg(e::text, ' ') FROM databricks.api_pages('/api/2.0/odd', 'rows') AS e}),
