@@ -58,6 +58,9 @@ typedef struct DbxCallSpec
 								 * User-Agent; NULL: none */
 	DbxCallStats *stats;  /* may be NULL; must outlive the call */
 
+	const char *token; /* idempotency token in the body, to be told when the
+						* call is interrupted; NULL: none */
+
 	DbxContent content; /* instead of "body" */
 
 	/*

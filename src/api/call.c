@@ -62,6 +62,7 @@ struct DbxCall
 	char				 *path;
 	char				 *query;
 	char				 *body;
+	char				 *token; /* of the spec */
 	char				 *caller;
 	DbxContent			  content; /* of the spec: these five */
 	char				 *into;
@@ -665,6 +666,7 @@ dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
 	call->path = pstrdup(spec->path);
 	call->query = spec->query && *spec->query ? pstrdup(spec->query) : NULL;
 	call->body = body ? pstrdup(body) : NULL;
+	call->token = spec->token ? pstrdup(spec->token) : NULL;
 	call->caller = spec->caller ? pstrdup(spec->caller) : NULL;
 	call->content = spec->content;
 	call->into = spec->into;
@@ -700,18 +702,50 @@ dbx_call_done(const DbxCall *call)
 	return call->state == CALL_ENDED;
 }
 
+/*
+ * Who interrupts a change has to know that it may have come about all the same.
+ * Must not raise; libcurl is not asked, as it may be in the middle of something.
+ */
+static void
+tell_interrupted(void *arg)
+{
+	dlist_iter iter;
+
+	(void) arg;
+	if (geterrcode() != ERRCODE_QUERY_CANCELED &&
+		geterrcode() != ERRCODE_ADMIN_SHUTDOWN)
+		return;
+	dlist_foreach(iter, &calls)
+	{
+		DbxCall *call = dlist_container(DbxCall, node, iter.cur);
+
+		if (call->effect == DBX_EFFECT_READ ||
+			(call->state != CALL_SENT && !call->in_doubt))
+			continue;
+		errcontext("%s %s, which workspace \"%s\" may have carried out%s%s%s",
+				   call->method, dbx_redact(call->path), call->workspace->name,
+				   call->token ? " (idempotency_token => '" : "",
+				   call->token ? call->token : "", call->token ? "')" : "");
+	}
+}
+
 bool
 dbx_calls_progress(TimestampTz deadline)
 {
-	TimestampTz	  next;
-	DbxWaitReason reason;
-	bool		  passed;
+	ErrorContextCallback callback = {0};
+	TimestampTz			 next;
+	DbxWaitReason		 reason;
+	bool				 passed;
 
 	if (advance_calls(&next, &reason))
 		return false;
 	if (next == 0 || (deadline != 0 && deadline < next))
 		next = deadline;
+	callback.callback = tell_interrupted;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
 	passed = dbx_http_wait_for(next, reason);
+	error_context_stack = callback.previous;
 	if (advance_calls(&next, &reason))
 		return false;
 	return passed && deadline != 0 && GetCurrentTimestamp() >= deadline;

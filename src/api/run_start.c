@@ -338,6 +338,7 @@ dbx_run_start(const DbxWorkspace *workspace, const char *call_name,
 	spec.method = "POST";
 	spec.path = dbx_api_jobs_path(workspace, call_name);
 	spec.body = body;
+	spec.token = token;
 	spec.caller = caller;
 	call = dbx_call_start(workspace, &spec);
 	dbx_call_wait(call);

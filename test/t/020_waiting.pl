@@ -79,6 +79,26 @@ foreach my $case (
 	is($error->{state}, '57014', "... as a cancelled query");
 }
 
+# Whoever ends a change has to know that it may come about all the same.
+foreach my $case (
+	[ q{SELECT databricks.create_job('{"name": "x", "tasks": []}')},
+		qr{^CONTEXT:  POST /api/2\.2/jobs/create, which workspace "prod" may have carried out$}m ],
+	[ q{SELECT databricks.run_now(1, idempotency_token => 'mine')},
+		qr{^CONTEXT:  POST /api/2\.2/jobs/run-now, which .* carried out \(idempotency_token => 'mine'\)$}m ],
+	[ q{SELECT databricks.api_many('[{"method": "GET", "path": "/api/2.2/jobs/get"},
+			{"method": "POST", "path": "/api/2.2/jobs/update", "body": {}}]')},
+		qr{^CONTEXT:  POST /api/2\.2/jobs/update, which .* carried out$}m ],
+	[ 'SELECT databricks.get_job(1)', undef ])
+{
+	my ($sql, $context) = @$case;
+	my $session = finish_sql(start_sql($node, "SET statement_timeout = '300ms'", $sql));
+
+	is($session->{state}, '57014', "cancelled: $sql");
+	$context
+	  ? like($session->{err}, $context, '... with what may have been done')
+	  : unlike($session->{err}, qr/carried out/, '... with nothing to tell, as it only asks');
+}
+
 # A request that waits in one database must not hold up DROP DATABASE of another:
 # that needs an answer from every backend.
 {
