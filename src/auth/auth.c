@@ -113,6 +113,36 @@ choose(const DbxWorkspace *workspace, Trouble *trouble)
 	return NULL;
 }
 
+/* What became of the ways that were not chosen, as the end of a sentence. */
+static char *
+others(const DbxWorkspace *workspace, const DbxAuthProvider *chosen)
+{
+	StringInfoData passed_over;
+	StringInfoData missing;
+	int			   i;
+
+	initStringInfo(&passed_over);
+	initStringInfo(&missing);
+	for (i = 0; i < (int) lengthof(providers); i++)
+	{
+		const char *name = providers[i]->name;
+		const char *why;
+
+		if (providers[i] == chosen)
+			continue;
+		if (!providers[i]->configured(workspace, &why))
+			appendStringInfo(&missing, "%s %s", missing.len ? "," : "", name);
+		else if (workspace->auth_type != NULL)
+			appendStringInfo(&passed_over, "; not by %s, since auth_type is %s",
+							 name, workspace->auth_type);
+		else
+			appendStringInfo(&passed_over, "; not by %s, since %s comes first",
+							 name, chosen->name);
+	}
+	return psprintf("by %s%s; not configured:%s", chosen->name,
+					passed_over.data, missing.data);
+}
+
 const char *
 dbx_auth_choice(const DbxWorkspace *workspace, const char **why)
 {
@@ -120,7 +150,10 @@ dbx_auth_choice(const DbxWorkspace *workspace, const char **why)
 	const DbxAuthProvider *provider = choose(workspace, &trouble);
 
 	if (provider != NULL)
+	{
+		*why = others(workspace, provider);
 		return provider->name;
+	}
 	*why = psprintf("%s%s%s. %s", trouble.message, trouble.detail ? ": " : "",
 					trouble.detail ? trouble.detail : "", trouble.hint);
 	return NULL;

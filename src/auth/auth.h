@@ -45,8 +45,9 @@ typedef struct DbxAuthError
 extern DbxAuth *dbx_auth_open(const DbxWorkspace *workspace);
 
 /*
- * The name of the provider that dbx_auth_open() would choose; NULL, with the
- * reason in one line, where it would raise.
+ * The name of the provider that dbx_auth_open() would choose, with why it is none
+ * of the others ("by pat; not configured: ...") in *why; NULL, with the reason in
+ * one line, where it would raise.
  */
 extern const char *dbx_auth_choice(const DbxWorkspace *workspace,
 								   const char		 **why);

@@ -95,13 +95,17 @@ check(DbxWorkspace *workspace)
 	DbxCallSpec	 spec = {0};
 	DbxCall		*call;
 	DbxJson		*answer;
+	const char	*choice;
 	char		*why = NULL;
 
 	workspace->retry_timeout = 0;
 	result.latency_ms = -1;
-	result.auth_type = dbx_auth_choice(workspace, &result.message);
+	result.auth_type = dbx_auth_choice(workspace, &choice);
 	if (result.auth_type == NULL)
+	{
+		result.message = choice;
 		return result;
+	}
 	spec.method = "GET";
 	spec.path = ME_PATH;
 	spec.caller = "check_connection";
@@ -119,7 +123,8 @@ check(DbxWorkspace *workspace)
 	result.user_name = dbx_json_string(dbx_json_get(answer, "userName"));
 	result.ok = result.user_name != NULL;
 	result.message = result.ok
-		? psprintf("connected to %s as %s", workspace->host, result.user_name)
+		? psprintf("connected to %s as %s %s", workspace->host,
+				   result.user_name, choice)
 		: psprintf("%s did not answer as a workspace does", workspace->host);
 	return result;
 }

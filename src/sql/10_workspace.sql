@@ -41,7 +41,7 @@ AS 'MODULE_PATHNAME', 'databricks_check_connection';
 COMMENT ON FUNCTION databricks.check_connection(pg_catalog.name) IS
 'Can this workspace be reached, and as whom? One row; a failure of the service or the network is told in it, never raised.
 Asks GET /api/2.0/preview/scim/v2/Me, once, without retries. latency is the time of that call.
-auth_type is how it was tried, as the server option of that name; null, with the reason in message, when nothing that could be tried is configured.
+auth_type is how it was tried, as the server option of that name, and message why by none of the other ways; null, with the reasons in message, when nothing that could be tried is configured.
 Errors: 42704 no such workspace, 42501 no USAGE on it or no right to what of this server it needs (files, environment, identity), 28000 no user mapping for it.';
 
 CREATE FUNCTION databricks.connect(

@@ -213,7 +213,13 @@ foreach my $case ([ 'pat', 'etl' ], [ 'oauth-m2m', 'robot' ])
 	$row = check('choice');
 	is("$row->{auth_type} $row->{user_name}", "$case->[0] $case->[1]\@example.com",
 		"auth_type chooses $case->[0]");
+	like($row->{message}, qr/^connected to \S+ as \S+ by $case->[0]; not by @{[ $case->[0] eq 'pat' ? 'oauth-m2m' : 'pat' ]}, since auth_type is $case->[0]; not configured: /,
+		'... and the message says why not the other one');
 }
+define('choice', "$host, auth_type 'env'", "token '$etl'");
+is(check('choice')->{message},
+	"connected to $url as etl\@example.com by pat; not configured: oauth-m2m, env-oidc, file-oidc, azure-msi, azure-client-secret, token-file",
+	'of what is not configured the message has the names');
 define('choice', "$host, auth_type 'azure-client-secret'", "token '$etl'");
 like(check('choice')->{message},
 	qr/azure-client-secret: the user mapping has no options "azure_client_id" and "azure_client_secret"/,
@@ -399,6 +405,10 @@ $row = check('env');
 is("$row->{auth_type} $row->{user_name}", 'env-oidc robot@example.com', 'a signed token');
 restart_with(DATABRICKS_OIDC_TOKEN_ENV => 'MY_TOKEN', MY_TOKEN => 'standin.jwt.robot');
 is(check('env')->{user_name}, 'robot@example.com', '... in another variable');
+restart_with(DATABRICKS_OIDC_TOKEN_FILEPATH => $jwt_file, DATABRICKS_OIDC_TOKEN => 'standin.jwt.robot');
+define('env', "$host, auth_type 'env'", '');
+like(check('env')->{message}, qr/ by env-oidc; not by file-oidc, since env-oidc comes first; not configured: pat, /,
+	'... which comes before a file');
 restart_with(DATABRICKS_OIDC_TOKEN_FILEPATH => $jwt_file);
 define('env', $host, '');
 is(check('env')->{auth_type}, 'file-oidc', '... or in a file');
