@@ -554,10 +554,16 @@ network_error(const DbxWorkspace *workspace, const DbxHttpResponse *response)
 			/* a typing error would be retried for minutes */
 			error->passing = false;
 			error->hint = pstrdup(
-				"Check option \"host\" of the server and the name service of this machine.");
+				"Check options \"host\" and \"proxy\" of the server, and the name service of this machine.");
 			break;
 		case DBX_HTTP_REFUSED:
 			what = "the host cannot be reached";
+			break;
+		case DBX_HTTP_PROXY:
+			what = "the proxy refused";
+			error->passing = false;
+			error->hint = pstrdup(
+				"Check option \"proxy\" of the server, and what that proxy allows.");
 			break;
 		case DBX_HTTP_CONNECT_TIMEOUT:
 			what = "the host did not answer in time";

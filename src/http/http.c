@@ -244,14 +244,17 @@ close_socket(void *private_data, curl_socket_t fd)
 	return rc;
 }
 
-/* What became of a transfer of which libcurl has sent so many bytes. */
+/*
+ * What became of a transfer of which so many bytes were sent, and what a proxy
+ * said to the connection, if there is one.
+ */
 static DbxHttpFailure
-classify(const DbxTransfer *transfer, CURLcode result, long sent)
+classify(const DbxTransfer *transfer, CURLcode result, long sent, long proxy)
 {
-	curl_off_t connected = 0;
-
 	if (transfer->refused != DBX_HTTP_OK)
 		return transfer->refused;
+	if (proxy >= 300)
+		return proxy >= 500 || proxy == 429 ? DBX_HTTP_REFUSED : DBX_HTTP_PROXY;
 	switch (result)
 	{
 		case CURLE_OK:
@@ -271,14 +274,7 @@ classify(const DbxTransfer *transfer, CURLcode result, long sent)
 		case CURLE_COULDNT_CONNECT:
 			return DBX_HTTP_REFUSED;
 		case CURLE_OPERATION_TIMEDOUT:
-			/*
-			 * What was sent may have been for a proxy; and libcurl 8.22 gives
-			 * a time for a connection that did not come about too.
-			 */
-			curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T,
-							  &connected);
-			return sent == 0 || connected == 0 ? DBX_HTTP_CONNECT_TIMEOUT
-											   : DBX_HTTP_TIMEOUT;
+			return sent == 0 ? DBX_HTTP_CONNECT_TIMEOUT : DBX_HTTP_TIMEOUT;
 		case CURLE_SSL_CONNECT_ERROR:
 		case CURLE_PEER_FAILED_VERIFICATION:
 		case CURLE_SSL_CERTPROBLEM:
@@ -309,6 +305,8 @@ finish(void *private_data, CURLcode result)
 	long			 status = 0;
 	long			 sent = 0;
 	long			 head = 0;
+	long			 proxy = 0;
+	curl_off_t		 begun = 0;
 	curl_off_t		 down = 0;
 	curl_off_t		 up = 0;
 	curl_off_t		 total = 0;
@@ -317,12 +315,20 @@ finish(void *private_data, CURLcode result)
 	transfer->over = true;
 	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &sent);
+	/*
+	 * What went to a proxy was not the request.  (libcurl 8.22 gives this time
+	 * for a connection that did not come about, too.)
+	 */
+	curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &begun);
+	curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_CONNECTCODE, &proxy);
+	if (begun == 0 || proxy >= 300)
+		sent = 0;
 	curl_easy_getinfo(transfer->easy, CURLINFO_HEADER_SIZE, &head);
 	curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
 	curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &up);
 	curl_easy_getinfo(transfer->easy, CURLINFO_TOTAL_TIME_T, &total);
 
-	response->failure = classify(transfer, result, sent);
+	response->failure = classify(transfer, result, sent, proxy);
 	if (response->failure != DBX_HTTP_OK)
 		strlcpy(response->error,
 				transfer->message[0]	 ? transfer->message

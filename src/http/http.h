@@ -68,6 +68,7 @@ typedef enum DbxHttpFailure
 	DBX_HTTP_OK,		 /* a response arrived, whatever its status */
 	DBX_HTTP_UNRESOLVED, /* name not found */
 	DBX_HTTP_REFUSED,	 /* no connection */
+	DBX_HTTP_PROXY,		 /* the proxy makes none */
 	DBX_HTTP_CONNECT_TIMEOUT,
 	DBX_HTTP_TLS,		 /* handshake or certificate */
 	DBX_HTTP_TIMEOUT,	 /* connected, but not answered in time */

@@ -215,9 +215,18 @@ $workspace->delete('faults');
 
 # A proxy only passes bytes on: what it sees is where to, and TLS is verified
 # through it.
+my $refusal = "$dir/refusal"; # a status, and whether it is meant once
 my $proxy = Databricks::RawServer->start(sub {
 		my ($client, $request) = @_;
 		my ($to) = $request->{target} =~ /^localhost:(\d+)$/;
+		my ($status, $once) = -e $refusal ? split ' ', PostgreSQL::Test::Utils::slurp_file($refusal) : ();
+
+		unlink($refusal) if $once;
+		if ($status)
+		{
+			print $client "HTTP/1.1 $status No\r\nContent-Length: 0\r\n\r\n" if $status ne 'close';
+			return 0;
+		}
 		my $there = $request->{method} eq 'CONNECT' && $to
 		  && IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $to);
 
@@ -240,6 +249,28 @@ is(join(' ', map { $_->{method} . ' ' . $_->{target} } @through), "CONNECT local
 unlike(json(\@through), qr/\Q$token\E/, '... and no token');
 like($connect_door->('stranger', proxy => $proxy->url), qr/^f\|.*(subject name|host name)/,
 	'a certificate for another host is refused through it too');
+
+# What a proxy refuses was never sent: nothing is in doubt, and a change is tried
+# again if the proxy may come round.
+$connect_door->('good', proxy => $proxy->url, retry_timeout => '20s');
+foreach my $case (
+	[ '503 once', '', 2 ], [ '429 once', '', 2 ], [ 'close once', '', 2 ],
+	[ '407', 'HV00N', 1, qr/the proxy refused: .*407/, qr/option "proxy"/ ],
+	[ '403', 'HV00N', 1, qr/the proxy refused: .*403/, qr/option "proxy"/ ])
+{
+	my ($how, $state, $connects, $message, $hint) = @$case;
+	my $before = $proxy->journal;
+	my $made = $behind->calls(path => '/api/2.2/jobs/create');
+
+	append_to_file($refusal, $how);
+	my $session = finish_sql(start_sql($node, q{SELECT databricks.create_job('{"name": "x", "tasks": []}', workspace => 'door') > 0}));
+	unlink($refusal);
+	is($session->{state}, $state, "a proxy that answers $how: result of create_job") or diag($session->{err});
+	like($session->{message}, $message, '... message') if $message;
+	like($session->{hint}, $hint, '... hint') if $hint;
+	is($proxy->journal - $before, $connects, '... attempts');
+	is($behind->calls(path => '/api/2.2/jobs/create') - $made, $state ? 0 : 1, '... jobs made');
+}
 $connect_door->('good', proxy => undef);
 
 # A proxy named in the environment of the server is not used, one in the option is.
