@@ -34,6 +34,7 @@
 #include "worker/history.h"
 #include "worker/hook.h"
 #include "worker/pause.h"
+#include "worker/queue.h"
 #include "worker/record.h"
 #include "worker/retention.h"
 #include "worker/sending.h"
@@ -82,7 +83,6 @@ static void		   resend_due(void);
 static void		   resolve_due(void *arg);
 static bool		   refill_wanted(void);
 static void		   refill(void *arg);
-static void		   tidy_queue(void);
 static void		   read_sites(void);
 static void		   publish_depth(bool everything, int claims);
 static int		   take_back(const char *site);
@@ -90,6 +90,7 @@ static void		   take_cancels(const char *site);
 static int		   claim_site(DbxSite *site);
 static bool		   due_and_locked(const DbxSite *site);
 static bool		   claim(DbxSending *sending);
+static void		   write_claim(void *arg);
 static DbxSending *new_sending(HeapTuple tuple, TupleDesc desc);
 static void		   start_claimed(void);
 static Datum	   ids_in_hand(void);
@@ -442,7 +443,7 @@ refill(void *arg)
 	look_again = false;
 	if (everything)
 	{
-		tidy_queue();
+		dbx_queue_tidy();
 		read_sites();
 	}
 	foreach(cell, dbx_site_all())
@@ -478,109 +479,6 @@ refill(void *arg)
 		dbx_record_hasty();
 	dbx_session_commit();
 	CHECK_FOR_INTERRUPTS();
-}
-
-/* What can be decided without a call. */
-static void
-tidy_queue(void)
-{
-	static const char *const ended =
-		"SELECT r.request_id FROM databricks.run_requests AS r"
-		" WHERE r.state = 'queued' AND r.expires_at <= clock_timestamp()"
-		"  AND r.triggered_at IS NULL";
-	static const char *const lost =
-		"SELECT r.request_id, min(d.request_id), min(d.state)"
-		" FROM databricks.run_requests AS r"
-		" CROSS JOIN LATERAL unnest(r.depends_on) AS i"
-		" LEFT JOIN databricks.run_requests AS d ON d.request_id = i"
-		" WHERE r.state = 'queued' AND NOT r.ready"
-		"  AND d.state IN ('failed', 'rejected', 'expired', 'skipped', 'canceled')"
-		" GROUP BY r.request_id";
-	static const char *const ready =
-		"UPDATE databricks.run_requests AS r SET ready = true,"
-		" next_attempt_at = greatest(r.next_attempt_at, clock_timestamp())"
-		" FROM (SELECT q.request_id FROM databricks.run_requests AS q"
-		"  WHERE q.state = 'queued' AND NOT q.ready"
-		"   AND NOT EXISTS (SELECT FROM unnest(q.depends_on) AS i"
-		"    LEFT JOIN databricks.run_requests AS d ON d.request_id = i"
-		"    WHERE d.state <> 'succeeded')"
-		"   AND NOT EXISTS (SELECT FROM unnest(q.after_requests) AS i"
-		"    LEFT JOIN databricks.run_requests AS d ON d.request_id = i"
-		"    WHERE d.finished_at IS NULL AND d.state IS NOT NULL)"
-		"  FOR UPDATE SKIP LOCKED) AS s"
-		" WHERE r.request_id = s.request_id";
-	/* Of those that wait for others like them, the first one stands for all. */
-	static const char *const merge =
-		"UPDATE databricks.run_requests AS r SET state = 'skipped',"
-		" finished_at = clock_timestamp(), next_attempt_at = NULL,"
-		" announce = true,"
-		" last_error = format('merged with request %s', m.first)"
-		" FROM (SELECT q.request_id, first_value(q.request_id) OVER"
-		"   (PARTITION BY q.workspace, q.requested_by,"
-		"     coalesce(q.job_name, q.job_id::text), q.body"
-		"    ORDER BY q.next_attempt_at, q.request_id) AS first"
-		"  FROM (SELECT l.* FROM databricks.run_requests AS l"
-		"   WHERE l.state = 'queued' AND l.debounce IS NOT NULL"
-		"    AND l.triggered_at IS NULL FOR UPDATE SKIP LOCKED) AS q) AS m"
-		" WHERE r.request_id = m.request_id AND m.first <> m.request_id";
-	static const char *const announce =
-		"UPDATE databricks.run_requests AS r SET announce = false"
-		" FROM (SELECT a.request_id FROM databricks.run_requests AS a"
-		"  WHERE a.announce FOR UPDATE SKIP LOCKED) AS s"
-		" WHERE r.request_id = s.request_id"
-		" RETURNING r.workspace, r.run_id, r.job_id::text, r.request_id, r.state,"
-		"  r.result_state";
-	SPITupleTable *rows;
-	uint64		   count;
-	bool		   isnull;
-
-	if (execute(ended, 0, NULL, NULL))
-	{
-		rows = SPI_tuptable;
-		count = SPI_processed;
-		for (uint64 i = 0; i < count; i++)
-			(void) dbx_record_ended(DatumGetInt64(SPI_getbinval(rows->vals[i],
-																rows->tupdesc,
-																1, &isnull)),
-									"expired", "not sent before expires_at");
-	}
-	while (execute(lost, 0, NULL, NULL))
-	{
-		bool changed = false;
-
-		rows = SPI_tuptable;
-		count = SPI_processed;
-		for (uint64 i = 0; i < count; i++)
-			changed |= dbx_record_ended(
-				DatumGetInt64(
-					SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull)),
-				"canceled",
-				psprintf("request %s, which it depends on, ended %s",
-						 SPI_getvalue(rows->vals[i], rows->tupdesc, 2),
-						 SPI_getvalue(rows->vals[i], rows->tupdesc, 3)));
-		if (!changed)
-			break;
-	}
-	(void) execute(ready, 0, NULL, NULL);
-	(void) execute(merge, 0, NULL, NULL);
-	if (execute(announce, 0, NULL, NULL))
-	{
-		rows = SPI_tuptable;
-		count = SPI_processed;
-		for (uint64 i = 0; i < count; i++)
-		{
-			HeapTuple tuple = rows->vals[i];
-			int64	  run_id = DatumGetInt64(
-					SPI_getbinval(tuple, rows->tupdesc, 2, &isnull));
-
-			dbx_history_notify(
-				SPI_getvalue(tuple, rows->tupdesc, 1), isnull ? 0 : run_id,
-				SPI_getvalue(tuple, rows->tupdesc, 3),
-				DatumGetInt64(SPI_getbinval(tuple, rows->tupdesc, 4, &isnull)),
-				SPI_getvalue(tuple, rows->tupdesc, 5),
-				SPI_getvalue(tuple, rows->tupdesc, 6), GetCurrentTimestamp());
-		}
-	}
 }
 
 static void
@@ -704,28 +602,25 @@ claim_site(DbxSite *site)
 	Datum		   values[5];
 	List		  *sated = sated_roles(site);
 	List		  *probing = NIL;
+	List		  *found;
 	SPITupleTable *rows;
 	uint64		   count;
 	int			   claims = 0;
 	int			   room;
 	ListCell	  *cell;
 
-	foreach(cell, in_hand)
+	/* A copy, since claims may take out of hand; rights may have gone meanwhile. */
+	found = list_copy(in_hand);
+	foreach(cell, found)
 	{
 		DbxSending *sending = lfirst(cell);
 
 		if (sending->phase == DBX_SENDING_FOUND &&
-			strcmp(sending->site, site->name) == 0)
-		{
-			if (claim(sending))
-				claims++;
-			else
-			{
-				in_hand = foreach_delete_current(in_hand, cell);
-				drop(sending);
-			}
-		}
+			strcmp(sending->site, site->name) == 0 &&
+			dbx_sending_resolve(sending) && claim(sending))
+			claims++;
 	}
+	list_free(found);
 
 	room = Min(site->parallel * WINDOW_FACTOR - count_in_hand(site->name, NULL),
 			   site->parallel * WINDOW_FACTOR / 2);
@@ -769,11 +664,6 @@ claim_site(DbxSite *site)
 			sending->phase = DBX_SENDING_LOOKUP;
 		else if (claim(sending))
 			claims++;
-		else
-		{
-			in_hand = list_delete_ptr(in_hand, sending);
-			drop(sending);
-		}
 	}
 	site->locked = !site->backlog && due_and_locked(site);
 	return claims;
@@ -799,12 +689,31 @@ due_and_locked(const DbxSite *site)
 }
 
 /*
- * Write down that this row is being sent, and under which token.  False: it is
- * not to be sent any more, or somebody is about to withdraw it.
+ * Claim a row, whose errors concern it alone.  What is not to be sent any more, or
+ * is about to be withdrawn, is not in hand then.  Returns whether it was claimed.
  */
 static bool
 claim(DbxSending *sending)
 {
+	ErrorData *error = dbx_session_apart(write_claim, sending);
+
+	if (error != NULL)
+		dbx_sending_postpone(sending, error);
+	else if (sending->phase != DBX_SENDING_CALL)
+	{
+		look_again = true;
+		in_hand = list_delete_ptr(in_hand, sending);
+		drop(sending);
+		return false;
+	}
+	return error == NULL;
+}
+
+/* Write down that this row is being sent, and under which token. */
+static void
+write_claim(void *arg)
+{
+	DbxSending	 *sending = arg;
 	Oid			  types[] = {INT8OID, INT8OID};
 	Datum		  values[2];
 	MemoryContext before;
@@ -826,20 +735,16 @@ claim(DbxSending *sending)
 				 " WHERE r.request_id = s.request_id"
 				 " RETURNING r.token, r.job_id::text",
 				 2, types, values))
-	{
-		look_again = true;
-		return false;
-	}
+		return;
 	tuple = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;
 	before = MemoryContextSwitchTo(sending->context);
 	sending->token = SPI_getvalue(tuple, desc, 1);
 	MemoryContextSwitchTo(before);
-	sending->phase = DBX_SENDING_CALL;
 	dbx_history_notify(sending->site, 0, SPI_getvalue(tuple, desc, 2),
 					   sending->request_id, "sending", NULL,
 					   GetCurrentTimestamp());
-	return true;
+	sending->phase = DBX_SENDING_CALL;
 }
 
 /* A row of SENDING_COLUMNS, put in hand. */

@@ -21,7 +21,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type_d.h"
 #include "commands/async.h"
 #include "executor/spi.h"
@@ -32,13 +31,13 @@
 #include "utils/datetime.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "api/resource.h"
 #include "worker/history.h"
 #include "worker/history_tasks.h"
 #include "worker/rows.h"
+#include "worker/session.h"
 
 #define CHANNEL "databricks"
 
@@ -76,6 +75,13 @@ typedef struct RunPage
 	PageRun		runs[PAGE_RUNS];
 	DbxTaskRows tasks;
 } RunPage;
+
+/* The run of a batch that is written by itself. */
+typedef struct Alone
+{
+	DbxHistoryBatch *batch;
+	int				 place;
+} Alone;
 
 /* The columns of the descriptor, and behind them the repairs. */
 static DbxRowType row_type;
@@ -120,6 +126,7 @@ static void	 compare_run(const DbxHistoryBatch *batch, RunPage *page,
 static void	 settle_run(DbxHistoryBatch *batch, const PageRun *run,
 						TimestampTz now);
 static void	 write_alone(DbxHistoryBatch *batch, int place);
+static void	 write_one(void *arg);
 static bool	 write_gone(DbxHistoryBatch *batch, const DbxSeenRun *run);
 static void	 log_unknown_state(const char *what, const char *value,
 							   const char *const *known);
@@ -603,41 +610,26 @@ write_alone(DbxHistoryBatch *batch, int place)
 {
 	const DbxSeenRun *run = list_nth(batch->runs, place);
 	MemoryContext	  row_context = CurrentMemoryContext;
-	ResourceOwner	  owner = CurrentResourceOwner;
+	Alone			  alone = {batch, place};
+	ErrorData		 *error = dbx_session_apart(write_one, &alone);
+	DbxBadRun		 *bad;
 
-	BeginInternalSubTransaction(NULL);
+	if (error == NULL)
+		return;
+	MemoryContextSwitchTo(batch->context);
+	bad = palloc(sizeof(DbxBadRun));
+	bad->run_id = run->run_id;
+	bad->message = pstrdup(error->message);
+	batch->bad = lappend(batch->bad, bad);
 	MemoryContextSwitchTo(row_context);
-	PG_TRY();
-	{
-		(void) write_page(batch, place, 1);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(row_context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-		DbxBadRun *bad;
+}
 
-		MemoryContextSwitchTo(batch->context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(batch->context);
-		CurrentResourceOwner = owner;
+static void
+write_one(void *arg)
+{
+	Alone *alone = arg;
 
-		/* Whoever cancels or stops the worker means all of the batch. */
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-			error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
-			ReThrowError(error);
-		bad = palloc(sizeof(DbxBadRun));
-		bad->run_id = run->run_id;
-		bad->message = pstrdup(error->message);
-		batch->bad = lappend(batch->bad, bad);
-		FreeErrorData(error);
-		MemoryContextSwitchTo(row_context);
-	}
-	PG_END_TRY();
+	(void) write_page(alone->batch, alone->place, 1);
 }
 
 /*

@@ -20,8 +20,6 @@
 #include "utils/acl.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
-#include "access/xact.h"
 #include "utils/timestamp.h"
 
 #include "api/repair.h"
@@ -45,6 +43,7 @@
 
 #define CALLER "enqueue_run_now"
 
+static void resolve(void *arg);
 static void start_call(void *arg);
 static void ask_for_job(DbxSending *sending);
 static void send_run(DbxSending *sending);
@@ -67,46 +66,29 @@ static void record_answer(void *arg);
 bool
 dbx_sending_resolve(DbxSending *sending)
 {
-	MemoryContext before = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool result = true;
+	MemoryContext before = MemoryContextSwitchTo(sending->context);
+	ErrorData	 *error = dbx_session_apart(resolve, sending);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(sending->context);
-	PG_TRY();
-	{
-		Oid roleid = get_role_oid(sending->requested_by, true);
-
-		if (!OidIsValid(roleid))
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_OBJECT),
-					 errmsg("role \"%s\", which made the request, does not exist",
-							sending->requested_by)));
-		sending->workspace = dbx_workspace_resolve(sending->site, roleid);
-		sending->workspace->retry_timeout = Min(sending->workspace->retry_timeout,
-												CALL_PATIENCE_MS);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(before);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(sending->context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(before);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-			error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
-			ReThrowError(error);
+	if (error != NULL)
 		take_raised(sending, error);
-		result = false;
-	}
-	PG_END_TRY();
-	return result;
+	MemoryContextSwitchTo(before);
+	return error == NULL;
+}
+
+static void
+resolve(void *arg)
+{
+	DbxSending *sending = arg;
+	Oid			roleid = get_role_oid(sending->requested_by, true);
+
+	if (!OidIsValid(roleid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("role \"%s\", which made the request, does not exist",
+						sending->requested_by)));
+	sending->workspace = dbx_workspace_resolve(sending->site, roleid);
+	sending->workspace->retry_timeout = Min(sending->workspace->retry_timeout,
+											CALL_PATIENCE_MS);
 }
 
 void
@@ -167,8 +149,12 @@ send_run(DbxSending *sending)
 {
 	DbxCallSpec	   spec = {0};
 	StringInfoData body;
-	const char	  *members = strchr(sending->body, '{') + 1;
+	const char	  *members = sending->body + 1;
 
+	if (*sending->body != '{')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("body of the request is no JSON object")));
 	initStringInfo(&body);
 	appendStringInfoChar(&body, '{');
 	if (!sending->submit)
@@ -277,6 +263,12 @@ send_cancel(DbxSending *sending)
 }
 
 /* ---- answers ---- */
+
+void
+dbx_sending_postpone(DbxSending *sending, const ErrorData *error)
+{
+	set_answer(sending, DBX_ANSWER_POSTPONED, dbx_session_error_text(error));
+}
 
 bool
 dbx_sending_advance(DbxSending *sending)

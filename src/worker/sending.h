@@ -73,6 +73,9 @@ typedef struct DbxSending
  */
 extern bool dbx_sending_resolve(DbxSending *sending);
 
+/* It could not be claimed for this reason: back into the queue, for a while. */
+extern void dbx_sending_postpone(DbxSending *sending, const ErrorData *error);
+
 /* Begin its call; outside of transactions. */
 extern void dbx_sending_start(DbxSending *sending);
 

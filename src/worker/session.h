@@ -28,6 +28,12 @@ extern void dbx_session_commit(void);
 extern ErrorData *dbx_session_try(void (*work)(void *), void *arg);
 
 /*
+ * The same within a transaction, of which only what work(arg) did is rolled back:
+ * for rows that must not stop others.  That the process is to end is raised.
+ */
+extern ErrorData *dbx_session_apart(void (*work)(void *), void *arg);
+
+/*
  * One text of an error for the views and the log, without secrets, in the
  * current memory context.
  */

@@ -99,6 +99,26 @@ $session->query_safe('ROLLBACK');
 ends_within($id, 5, 'which is sent soon after the cancel was rolled back');
 $session->quit;
 
+# --- rows that cannot be written, or cannot be meant -------------------------------------------------
+
+value(q{
+	CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS
+		$$ BEGIN IF NEW.request_key ~ 'spoilt' THEN RAISE EXCEPTION 'spoilt'; END IF; RETURN NEW; END $$;
+	CREATE TRIGGER spoil BEFORE UPDATE ON databricks.run_requests FOR EACH ROW EXECUTE FUNCTION spoil()});
+my $log = log_position($node);
+my $spoilt = value("SELECT databricks.enqueue_run_now($job, request_key => 'spoilt')");
+value("SELECT databricks.enqueue_run_now($job, request_key => 'spoilt and late', not_before => now() + interval '0.5 s', expires_at => now() + interval '1 s')");
+ends_within(value("SELECT databricks.enqueue_run_now($job)"), 5, 'a request beside one that cannot be claimed');
+$node->wait_for_log(qr/WARNING: .*could not be looked through: spoilt/, $log);
+ends_within(value("SELECT databricks.enqueue_run_now('job')"), 5, 'and one beside one that cannot be expired');
+is(state_of($spoilt), 'queued', 'which waits');
+value('DROP TRIGGER spoil ON databricks.run_requests');
+ends_within($spoilt, 60, 'until it can be claimed');
+$spoilt = value("SELECT databricks.enqueue_run_now($job, not_before => now() + interval '1 s')");
+value(qq{UPDATE databricks.run_requests SET body = '"text"' WHERE request_id = $spoilt});
+poll_until('it ends', sub { state_of($spoilt) eq 'rejected' });
+like(value("SELECT last_error FROM databricks.run_requests WHERE request_id = $spoilt"), qr/no JSON object/, 'a body that is no object is rejected');
+
 # --- much of it --------------------------------------------------------------------------------------
 
 # The service takes bodies of 10 MB; what is larger must fail alone.
