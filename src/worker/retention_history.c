@@ -3,21 +3,18 @@
  *	  Removing runs that are older than the retention of their workspace.
  *
  * In batches, each a transaction, so that none is long and other things are done
- * in between.  Rows that foreign keys of the user hold stay, with their tasks:
- * a batch that cannot be removed whole is halved until those are found.
+ * in between.  Rows that foreign keys of the user hold stay, with their tasks
+ * (retention.c).
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type_d.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "worker/retention.h"
 #include "worker/session.h"
 #include "worker/tracked.h"
 
@@ -27,11 +24,7 @@
 #define PERIODS_OF_A_TERM 24
 
 static int	load_batch(DbxTracked *tracked, Datum **ids);
-static int	remove_runs(const char *workspace, Datum *ids, int count);
-static bool try_remove(const char *workspace, Datum *ids, int count);
-static void remove_rest(const char *workspace, Datum *ids, int count);
-static int	execute_for_ids(const char *sql, const char *workspace, Datum *ids,
-							int count);
+static void remove_runs(void *arg, Datum *ids, int count);
 
 /* All of it at once, no call is needed. */
 void
@@ -48,14 +41,7 @@ dbx_expiry_begin(DbxTracked *tracked)
 	if (tracked->retention == 0 || !dbx_session_begin())
 		return;
 	count = load_batch(tracked, &ids);
-	if (count > 0)
-	{
-		/* Keys that are checked at the end would end all of it. */
-		if (SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0) !=
-			SPI_OK_UTILITY)
-			elog(ERROR, "constraints could not be made immediate");
-		(void) remove_runs(tracked->name, ids, count);
-	}
+	(void) dbx_retention_remove(remove_runs, tracked->name, ids, count);
 	dbx_session_commit();
 	MemoryContextSwitchTo(before);
 
@@ -133,90 +119,30 @@ load_batch(DbxTracked *tracked, Datum **ids)
 	return count;
 }
 
-/* Returns how many went. */
-static int
-remove_runs(const char *workspace, Datum *ids, int count)
-{
-	int half = count / 2;
-
-	CHECK_FOR_INTERRUPTS();
-	if (try_remove(workspace, ids, count))
-	{
-		remove_rest(workspace, ids, count);
-		return count;
-	}
-	if (count == 1)
-		return 0;
-	return remove_runs(workspace, ids, half) +
-		remove_runs(workspace, ids + half, count - half);
-}
-
-/* False: a foreign key holds at least one of them. */
-static bool
-try_remove(const char *workspace, Datum *ids, int count)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool removed = true;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		(void) execute_for_ids("DELETE FROM databricks.run_history AS h"
-							   " WHERE h.workspace = $1 AND h.run_id = ANY ($2)",
-							   workspace, ids, count);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode != ERRCODE_FOREIGN_KEY_VIOLATION &&
-			error->sqlerrcode != ERRCODE_RESTRICT_VIOLATION)
-			ReThrowError(error);
-		FreeErrorData(error);
-		removed = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return removed;
-}
-
+/* DbxRemove; arg: the workspace. */
 static void
-remove_rest(const char *workspace, Datum *ids, int count)
+remove_runs(void *arg, Datum *ids, int count)
 {
 	static const char *const statements[] = {
+		"DELETE FROM databricks.run_history AS h"
+		" WHERE h.workspace = $1 AND h.run_id = ANY ($2)",
 		"DELETE FROM databricks.task_history AS t"
 		" WHERE t.workspace = $1 AND t.run_id = ANY ($2)",
 		"DELETE FROM databricks.run_transitions AS t"
 		" WHERE t.workspace = $1 AND t.run_id = ANY ($2)",
 		"DELETE FROM databricks.history_fetches AS f"
 		" WHERE f.workspace = $1 AND f.run_id = ANY ($2)"};
-
-	for (int i = 0; i < lengthof(statements); i++)
-		(void) execute_for_ids(statements[i], workspace, ids, count);
-}
-
-static int
-execute_for_ids(const char *sql, const char *workspace, Datum *ids, int count)
-{
 	Oid	  types[] = {TEXTOID, INT8ARRAYOID};
 	Datum values[2];
 
-	values[0] = CStringGetTextDatum(workspace);
+	values[0] = CStringGetTextDatum(arg);
 	values[1] = PointerGetDatum(construct_array(ids, count, INT8OID, 8,
 												FLOAT8PASSBYVAL,
 												TYPALIGN_DOUBLE));
-	if (SPI_execute_with_args(sql, 2, types, values, NULL, false, 0) !=
-		SPI_OK_DELETE)
-		elog(ERROR, "old runs could not be removed");
-	return (int) SPI_processed;
+	for (int i = 0; i < lengthof(statements); i++)
+	{
+		if (SPI_execute_with_args(statements[i], 2, types, values, NULL, false,
+								  0) != SPI_OK_DELETE)
+			elog(ERROR, "old runs could not be removed");
+	}
 }

@@ -125,13 +125,18 @@ is(value(q{SELECT pause_reason FROM databricks.workspaces WHERE name = 'other'})
 
 value(q{SELECT databricks.resume_workspace('prod')});
 wait_for_value('all requests end', 'SELECT count(*) FROM databricks.run_requests WHERE finished_at IS NULL', '0');
-value(q{UPDATE databricks.run_requests SET finished_at = finished_at - interval '31 days' WHERE request_id < (SELECT max(request_id) FROM databricks.run_requests)});
+my $held = value('SELECT min(request_id) FROM databricks.run_requests');
+value(qq{
+	CREATE TABLE batch (request_id bigint REFERENCES databricks.run_requests DEFERRABLE INITIALLY DEFERRED);
+	INSERT INTO batch VALUES ($held);
+	UPDATE databricks.run_requests SET finished_at = finished_at - interval '31 days' WHERE request_id < (SELECT max(request_id) FROM databricks.run_requests)});
 value(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'databricks worker' AND datname = 'postgres'});
 my $last = enqueue();
-wait_for_value('what ended long ago is removed',
-	"SELECT count(*) FILTER (WHERE request_id = $last), count(*) FROM databricks.run_requests", '1|2');
+wait_for_value('what ended long ago is removed, but for what a foreign key of the user holds',
+	"SELECT count(*) FILTER (WHERE request_id = $last), count(*) FILTER (WHERE request_id = $held), count(*) FROM databricks.run_requests", '1|1|3');
 is(value('SELECT count(*) FROM databricks.run_request_attempts a WHERE NOT EXISTS (SELECT FROM databricks.run_requests r WHERE r.request_id = a.request_id)'),
 	'0', 'with its attempts');
+wait_for_value('and requests are sent as before', "SELECT state FROM databricks.run_requests WHERE request_id = $last", 'succeeded');
 
 log_lacks($node, 'no token in the log', $workspace->token);
 $node->stop;
