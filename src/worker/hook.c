@@ -9,7 +9,8 @@
  *
  * The row is marked in the same transaction, before the SQL: so it takes effect
  * exactly once, and whoever dies in between has done nothing.  An error becomes
- * the end of the request, in a transaction after it.
+ * the end of the request, in a transaction after it; unless others were in the
+ * way, then it is run again.
  */
 #include "postgres.h"
 
@@ -20,6 +21,7 @@
 #include "catalog/pg_type_d.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "parser/parser.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
@@ -46,8 +48,12 @@
 #include "worker/shared.h"
 #include "worker/worker.h"
 
-/* Processes at a time: background worker slots are scarce. */
-#define MOST_PROCESSES 3
+/*
+ * Processes at a time, and for one role: background worker slots are scarce, and
+ * one role's slow SQL must not keep that of others waiting.
+ */
+#define MOST_PROCESSES	  3
+#define MOST_FOR_ONE_ROLE 2
 
 /* When there was no slot, or the process ended without a word. */
 #define RETRY_USECS	  (2 * USECS_PER_SEC)
@@ -66,9 +72,19 @@ typedef struct Hook
 
 static List *hooks = NIL; /* of Hook *, in TopMemoryContext */
 
+/* What is checked when a request is made. */
+typedef struct Argument
+{
+	const char *what;
+	const char *sql;
+} Argument;
+
+static void	 argument_error_callback(void *arg);
 static bool	 still_running(Hook *hook);
+static bool	 has_its_share(Oid roleid);
 static bool	 start_process(const Hook *hook, BackgroundWorkerHandle **handle);
 static void	 give_up(void *arg);
+static void	 begin_transaction(void);
 static void	 run_sql(void *arg);
 static void	 mark_failed(void *arg);
 static char *begin_hook(int64 request_id, int64 *run_id,
@@ -98,6 +114,59 @@ dbx_hook_check_role(Oid roleid)
 				 "Make the request as a role with LOGIN, without on_success and on_failure, or use PostgreSQL 17 or newer.")));
 }
 
+void
+dbx_hook_check_sql(const char *what, const char *sql)
+{
+	Argument			 argument = {what, sql};
+	ErrorContextCallback callback;
+	List				*statements;
+	ListCell			*cell;
+
+	callback.callback = argument_error_callback;
+	callback.arg = &argument;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	statements = raw_parser(sql, RAW_PARSE_DEFAULT);
+	error_context_stack = callback.previous;
+
+	foreach(cell, statements)
+	{
+		Node	   *statement = lfirst_node(RawStmt, cell)->stmt;
+		const char *problem = NULL;
+
+		if (IsA(statement, TransactionStmt))
+			problem = "It is run in a transaction of its own, as a whole.";
+		else if (IsA(statement, CopyStmt) &&
+				 ((CopyStmt *) statement)->filename == NULL)
+			problem = "There is no client to copy from or to.";
+		if (problem != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("%s cannot be used in %s",
+							IsA(statement, CopyStmt)
+								? "COPY FROM STDIN and COPY TO STDOUT"
+								: "commands of transactions",
+							what),
+					 errdetail("%s", problem)));
+	}
+}
+
+/* The place of a syntax error is one in the argument, not in the query. */
+static void
+argument_error_callback(void *arg)
+{
+	Argument *argument = arg;
+	int		  place = geterrposition();
+
+	if (place > 0)
+	{
+		errposition(0);
+		internalerrposition(place);
+		internalerrquery(argument->sql);
+	}
+	errcontext("SQL of %s", argument->what);
+}
+
 /* ---- in the worker ---- */
 
 void
@@ -109,7 +178,8 @@ dbx_hook_load(void)
 		((Hook *) lfirst(cell))->listed = false;
 	if (execute("SELECT r.request_id, r.requested_by, r.workspace"
 				" FROM databricks.run_requests AS r WHERE r.hook IS NOT NULL"
-				" ORDER BY r.request_id LIMIT 100",
+				" ORDER BY row_number() OVER (PARTITION BY r.requested_by"
+				"  ORDER BY r.request_id), r.request_id LIMIT 100",
 				0, NULL, NULL, NULL))
 	{
 		SPITupleTable *rows = SPI_tuptable;
@@ -172,7 +242,8 @@ dbx_hook_run(void)
 	{
 		Hook *hook = lfirst(cell);
 
-		if (hook->handle != NULL || running >= MOST_PROCESSES)
+		if (hook->handle != NULL || running >= MOST_PROCESSES ||
+			has_its_share(hook->roleid))
 			continue;
 		if (hook->retry_at <= now)
 		{
@@ -199,6 +270,22 @@ dbx_hook_run(void)
 			next = hook->retry_at;
 	}
 	return next;
+}
+
+static bool
+has_its_share(Oid roleid)
+{
+	int		  running = 0;
+	ListCell *cell;
+
+	foreach(cell, hooks)
+	{
+		Hook *hook = lfirst(cell);
+
+		if (hook->handle != NULL && hook->roleid == roleid)
+			running++;
+	}
+	return running >= MOST_FOR_ONE_ROLE;
 }
 
 bool
@@ -258,7 +345,9 @@ give_up(void *arg)
 	if (dbx_extension_find(&extension))
 		settle(hook->request_id,
 			   OidIsValid(hook->roleid)
-				   ? "its process could not be started, see the log of the server"
+				   ? psprintf(
+						 "%d processes for it came to nothing, see the log of the server",
+						 MOST_FAILURES)
 				   : "the role that made the request does not exist",
 			   &extension);
 	dbx_session_commit();
@@ -289,7 +378,14 @@ dbx_hook_main(Datum arg)
 	work.request_id = DatumGetInt64(arg);
 	error = dbx_session_try(run_sql, &work);
 	disable_all_timeouts(false);
-	if (error != NULL && error->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN)
+	if (error != NULL &&
+		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK)
+		/* Others were in the way: the worker starts another process. */
+		ereport(LOG,
+				(errcode(error->sqlerrcode),
+				 errmsg("SQL of request " INT64_FORMAT " is to be run again: %s",
+						work.request_id, dbx_session_error_text(error))));
+	else if (error != NULL && error->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN)
 	{
 		work.error = dbx_session_error_text(error);
 		ereport(LOG,
@@ -307,6 +403,20 @@ dbx_hook_main(Datum arg)
 	proc_exit(0);
 }
 
+/* In which the row can be marked, whatever is set for the role. */
+static void
+begin_transaction(void)
+{
+	bool read_only = DefaultXactReadOnly;
+
+	SetCurrentStatementStartTimestamp();
+	DefaultXactReadOnly = false;
+	StartTransactionCommand();
+	DefaultXactReadOnly = read_only;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+}
+
 static void
 run_sql(void *arg)
 {
@@ -315,10 +425,7 @@ run_sql(void *arg)
 	char		*sql;
 	int64		 run_id;
 
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
+	begin_transaction();
 	if (dbx_extension_find(&extension) && dbx_data_exists(&extension))
 	{
 		sql = begin_hook(work->request_id, &run_id, &extension);
@@ -334,6 +441,7 @@ run_sql(void *arg)
 				nulls[1] = 'n';
 			pgstat_report_activity(STATE_RUNNING, sql);
 			dbx_api_forbidden = "on_success or on_failure of a request";
+			XactReadOnly = DefaultXactReadOnly;
 			if (dbx_guc_hook_timeout > 0)
 				enable_timeout_after(STATEMENT_TIMEOUT, dbx_guc_hook_timeout);
 			(void) execute(sql, 2, types, values, nulls);
@@ -351,10 +459,7 @@ mark_failed(void *arg)
 	Work		*work = arg;
 	DbxExtension extension;
 
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
+	begin_transaction();
 	if (dbx_extension_find(&extension) && dbx_data_exists(&extension))
 		settle(work->request_id, work->error, &extension);
 	SPI_finish();

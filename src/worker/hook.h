@@ -21,6 +21,12 @@ extern bool dbx_hook_busy(void);
 /* Raise if SQL cannot be run as this role. */
 extern void dbx_hook_check_role(Oid roleid);
 
+/*
+ * Raise if this text is no SQL, or SQL that could never be run; "what" is the name
+ * of the argument.  What it names may be made later, so that is not looked at.
+ */
+extern void dbx_hook_check_sql(const char *what, const char *sql);
+
 extern PGDLLEXPORT void dbx_hook_main(Datum arg);
 
 #endif /* DBX_WORKER_HOOK_H */

@@ -108,6 +108,10 @@ dbx_outbox_enqueue(const DbxEnqueue *request)
 		(void) dbx_workspace_resolve(workspace, request->requester);
 	if (request->on_success != NULL || request->on_failure != NULL)
 		dbx_hook_check_role(request->requester);
+	if (request->on_success != NULL)
+		dbx_hook_check_sql("on_success", request->on_success);
+	if (request->on_failure != NULL)
+		dbx_hook_check_sql("on_failure", request->on_failure);
 	body = checked_body(request);
 
 	dbx_data_migrate();
@@ -490,11 +494,12 @@ dbx_outbox_cancel(int64 request_id)
 				 " WHERE r.request_id = $1 AND r.state = 'queued'",
 				 2, types, values, SPI_OK_UPDATE))
 	{
-		/* The worker has it in hand, or it has ended. */
+		/* The worker has it in hand, or its run or itself has ended. */
 		execute("INSERT INTO databricks.run_request_cancels AS c"
 				" (request_id, canceled_by)"
 				" SELECT r.request_id, $2 FROM databricks.run_requests AS r"
 				" WHERE r.request_id = $1 AND r.state IN ('sending', 'running')"
+				"  AND r.hook IS NULL"
 				" ON CONFLICT DO NOTHING",
 				2, types, values, SPI_OK_INSERT);
 		execute("SELECT r.state FROM databricks.run_requests AS r"

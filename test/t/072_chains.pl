@@ -108,7 +108,7 @@ $a = as_alice("SELECT databricks.enqueue_run_now($good, on_success => 'INSERT IN
 end_of($a, 'succeeded', 'deferred triggers');
 is(value("SELECT role, login FROM work.log WHERE what = 'deferred'"), 'alice|alice', 'fire as the role');
 foreach my $sql ('SET ROLE postgres; INSERT INTO secret VALUES (1)', 'RESET SESSION AUTHORIZATION; INSERT INTO secret VALUES (1)',
-	'SET SESSION AUTHORIZATION postgres', 'RESET ROLE; INSERT INTO secret VALUES (1)', 'COMMIT; INSERT INTO secret VALUES (1)',
+	'SET SESSION AUTHORIZATION postgres', 'RESET ROLE; INSERT INTO secret VALUES (1)', "DO 'BEGIN COMMIT; INSERT INTO public.secret VALUES (1); END'",
 	"UPDATE databricks.run_requests SET requested_by = 'postgres'",
 	"CREATE OR REPLACE FUNCTION databricks.run_worker_once() RETURNS void LANGUAGE sql AS ''",
 	'SET SESSION AUTHORIZATION DEFAULT; INSERT INTO secret VALUES (1)', 'ALTER ROLE alice SUPERUSER',
@@ -131,8 +131,10 @@ end_of($a, 'succeeded', 'a cursor that is filled at the commit');
 is(value("SELECT role, login FROM work.log WHERE what = 'held'"), 'alice|alice', 'is filled as the role, with its settings');
 as_alice('ALTER ROLE alice SET default_transaction_read_only = on');
 $a = as_alice("BEGIN READ WRITE; SELECT databricks.enqueue_run_now($good, on_success => 'SELECT 1'); COMMIT");
+end_of($a, 'succeeded', 'a role whose transactions only read');
+$a = as_alice("BEGIN READ WRITE; SELECT databricks.enqueue_run_now($good, on_success => 'SELECT work.note(''read'', \$1, \$2)'); COMMIT");
+like(end_of($a, 'failed', 'has SQL that only reads'), qr/in a read-only transaction/, 'and cannot write');
 value('ALTER ROLE alice RESET ALL');
-end_of($a, 'succeeded', 'settings that a role has and loses again do no lasting harm');
 $a = as_alice("SELECT databricks.enqueue_run_now($good, on_success => 'SELECT databricks.run_now($good)')");
 like(end_of($a, 'failed', 'no calls of the service in it'), qr/cannot call a workspace/, 'with the reason');
 my $of_nologin = "SET ROLE nologin; SELECT databricks.enqueue_run_now($good, on_success => 'SELECT work.note(''nologin'', \$1, \$2)')";
@@ -145,6 +147,49 @@ else
 	end_of(value($of_nologin), 'succeeded', 'the SQL of a role that cannot log in is run from version 17 on');
 	is(value("SELECT role FROM work.log WHERE what = 'nologin'"), 'nologin', '... in a process of that role');
 }
+
+# --- SQL that could never be run ------------------------------------------------------------------
+
+foreach my $sql ('selec 1', 'SELECT 1; SELECT (2', '$')
+{
+	$error = sql_error($node, "SET ROLE alice; SELECT databricks.enqueue_run_now($good, on_success => '$sql')");
+	is($error->{state}, '42601', "refused when it is asked for: $sql");
+}
+foreach my $sql ('COMMIT', 'SELECT 1; ROLLBACK', 'COPY work.log FROM STDIN', 'COPY work.log TO STDOUT')
+{
+	$error = sql_error($node, "SET ROLE alice; SELECT databricks.enqueue_run_now($good, on_failure => '$sql')");
+	is($error->{state}, '0A000', "refused when it is asked for: $sql");
+}
+$a = as_alice("SELECT databricks.enqueue_run_now($good, on_success => '-- nothing')");
+end_of($a, 'succeeded', 'SQL of nothing at all');
+
+# --- others in the way ---------------------------------------------------------------------------
+
+# The SQL and a session wait for each other; the session is the more patient one.
+my $session = $node->background_psql('postgres');
+$session->query_safe(q{SET deadlock_timeout = '1 min'; CREATE TABLE work.x (); CREATE TABLE work.y (); GRANT ALL ON work.x, work.y TO alice});
+$session->query_safe('BEGIN; LOCK work.x');
+$a = as_alice("SELECT databricks.enqueue_run_now($good, on_success => 'LOCK work.y; LOCK work.x; SELECT work.note(''deadlock'', \$1, \$2)')");
+poll_until('the SQL waits', sub { value(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'databricks request' AND wait_event_type = 'Lock'}) eq '1' });
+$session->query_safe('LOCK work.y');
+$session->query_safe('COMMIT');
+end_of($a, 'succeeded', 'SQL that is the victim of a deadlock is run again');
+is(value(q{SELECT count(*) FROM work.log WHERE what = 'deadlock'}), '1', 'and takes effect once');
+
+# One role's slow SQL.
+value(qq{
+	CREATE ROLE bob LOGIN;
+	GRANT USAGE ON FOREIGN SERVER prod TO bob;
+	CREATE USER MAPPING FOR bob SERVER prod OPTIONS (token '$token')});
+$session->query_safe('BEGIN; LOCK work.x');
+as_alice("SELECT databricks.enqueue_run_now($good, on_success => 'LOCK work.x') FROM generate_series(1, 4)");
+my $waiting = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'databricks request' AND wait_event_type = 'Lock'};
+poll_until('slow SQL runs', sub { value($waiting) eq '2' });
+end_of(value("SET ROLE bob; SELECT databricks.enqueue_run_now($good, on_success => 'SELECT 1')"), 'succeeded', 'the slow SQL of one role leaves room for that of others');
+is(value($waiting), '2', 'while it goes on');
+$session->query_safe('COMMIT');
+$session->quit;
+wait_for_value('and ends', q{SELECT count(*) FROM databricks.run_requests WHERE finished_at IS NULL OR hook IS NOT NULL}, '0');
 
 # --- exactly once, whatever dies ---------------------------------------------------------------
 
