@@ -55,6 +55,7 @@ typedef struct Parser
 	int			field;
 } Parser;
 
+static void	  refuse_seconds(const Parser *parser);
 static void	  parse_word(const Parser *parser, const char **meaning);
 static uint64 parse_field(Parser *parser);
 static uint64 parse_part(Parser *parser);
@@ -76,6 +77,7 @@ dbx_cron_parse(const char *text)
 	Parser		word;
 
 	skip_blanks(&parser);
+	refuse_seconds(&parser);
 	word = parser;
 	if (*parser.at == '@')
 	{
@@ -115,6 +117,21 @@ dbx_cron_parse(const char *text)
 								   end[FIELD_WEEKDAYS] - begin[FIELD_WEEKDAYS]);
 	check_possible(&parser, cron);
 	return cron;
+}
+
+/* "30 seconds", which pg_cron takes from 1.5 on. */
+static void
+refuse_seconds(const Parser *parser)
+{
+	Parser here = *parser;
+	Size   digits = strspn(here.at, "0123456789");
+
+	here.at += digits;
+	skip_blanks(&here);
+	if (digits == 0 || pg_strncasecmp(here.at, "second", 6) != 0)
+		return;
+	here.field = -1;
+	fail(&here, "a schedule ticks in whole minutes, not every few seconds");
 }
 
 /* parser->at is at "@". */

@@ -240,7 +240,7 @@ evaluate(TriggerData *trigger, const char *expression)
 		PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	SPI_connect();
 	SPI_register_trigger_data(trigger);
-	if (SPI_execute_with_args(psprintf("SELECT (%s)::pg_catalog.jsonb",
+	if (SPI_execute_with_args(psprintf("SELECT (\n%s\n)::pg_catalog.jsonb",
 									   expression),
 							  2, types, values, nulls, false,
 							  0) != SPI_OK_SELECT ||

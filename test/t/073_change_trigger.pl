@@ -58,7 +58,7 @@ value(qq{
 	CREATE TRIGGER run AFTER INSERT OR UPDATE OR DELETE ON work.plain
 		FOR EACH STATEMENT EXECUTE FUNCTION databricks.run_job_on_change('load');
 	CREATE TRIGGER run AFTER INSERT ON work.moved REFERENCING NEW TABLE AS fresh
-		FOR EACH STATEMENT EXECUTE FUNCTION databricks.run_job_on_change('load', 'prod', 'jsonb_build_object(''rows'', (SELECT count(*) FROM fresh))');
+		FOR EACH STATEMENT EXECUTE FUNCTION databricks.run_job_on_change('load', 'prod', 'jsonb_build_object(''rows'', (SELECT count(*) FROM fresh)) -- of all');
 	CREATE TRIGGER run AFTER INSERT OR UPDATE OR DELETE ON work.each
 		FOR EACH ROW EXECUTE FUNCTION databricks.run_job_on_change('load', '', 'jsonb_build_object(''n'', coalesce((\$1).n, -(\$2).n))')});
 
