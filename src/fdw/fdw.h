@@ -281,7 +281,7 @@ typedef struct DbxScanInfo
 
 extern const DbxScanInfo *dbx_fdw_scan_info(ForeignScanState *node);
 
-/* share.c */
+/* cache.c */
 extern void dbx_cache_forget_server(Oid serverid);
 
 /* write.c */

@@ -5,10 +5,9 @@
  * Separate because it owns what a scan keeps in memory.  Who asks is settled
  * when the scan begins; nothing is asked before the first row is wanted.
  *
- * A rescan must see the same rows and make no call a second time, so rows are
- * kept where a rescan may come: in a tuplestore for the request in hand, by key
- * for look-ups.  Rows are kept as they were before local conditions, and
- * only within one scan of one statement, hence for one identity.
+ * A rescan must see the same rows and make no call a second time, nor must another
+ * node of the statement that asks the same.  So rows are kept where either may come
+ * (share.c), as they were before local conditions.
  *
  * Iteration runs in the executor's memory for one row, which holds the values
  * of the row handed out; everything that lasts longer has its own context.
@@ -21,18 +20,9 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "utils/memutils.h"
-#include "utils/tuplestore.h"
 
 #include "compat.h"
 #include "fdw/share.h"
-
-#define KNOWN_KEY_SIZE 64
-
-typedef struct KnownRow
-{
-	char		 key[KNOWN_KEY_SIZE];
-	MinimalTuple tuple; /* NULL: there is nothing of that key */
-} KnownRow;
 
 typedef struct DbxScan
 {
@@ -41,45 +31,44 @@ typedef struct DbxScan
 	DbxManner	  manner;
 	List		 *value_states; /* ExprStates of the conditions' values */
 	Bitmapset	 *params;		/* what those values depend on */
+	bool		  settle; /* what to ask is not known, or may have changed */
 
-	bool		  started;
-	bool		  check_request;   /* values may have changed since */
-	MemoryContext request_context; /* request, fetch, pending rows */
-	DbxRequest	 *request;
+	/* rows that nobody will ask for again are not kept */
+	MemoryContext request_context; /* request and fetch */
 	DbxFetch	 *fetch;
-	List		 *pending; /* MinimalTuples known from earlier look-ups */
-	int			  next_pending;
 
-	bool	  shared; /* other nodes, or statements, read what this one reads */
-	DbxShare *share;  /* NULL: not joined yet */
-	int		  pointer; /* into it */
-
-	bool			 storing; /* keep rows for a rescan */
-	Tuplestorestate *store;	  /* rows of the request so far */
-	bool			 reading; /* rows come out of the store */
-	TupleTableSlot	*stored_slot;
-
-	HTAB		 *known; /* rows by key; NULL: none kept yet */
-	MemoryContext known_context;
+	/* others are shared with whoever asks the same */
+	bool			keeping;
+	DbxShares	   *shares;
+	DbxShare	   *share;	 /* NULL: not joined yet */
+	int				pointer; /* into it */
+	TupleTableSlot *stored_slot;
 } DbxScan;
 
-static void	 read_shared(ForeignScanState *node, TupleTableSlot *slot);
-static List *find_twins(Plan *plan, const ForeignScan *scan, List *twins);
-static bool	 unite_twins(ForeignScanState *node);
-static void	 load_manner(DbxScan *scan, List *saved);
-static bool	 may_be_rescanned(ForeignScanState *node, int eflags);
-static bool	 is_rescanned(Plan *plan, const Plan *scan, bool repeated);
-static bool	 any_is_rescanned(List *plans, const Plan *scan, bool repeated);
-static void	 start_request(ForeignScanState *node);
-static void	 open_request(DbxScan *scan, DbxRequest *request,
-						  MemoryContext context);
+/* The scans of a statement that may ask the same as one of them. */
+typedef struct Twins
+{
+	const ForeignScan *scan;
+	List			  *same; /* they certainly do, and the scan itself */
+	List			  *like; /* it depends on values */
+} Twins;
+
+static void read_shared(ForeignScanState *node, TupleTableSlot *slot);
+static void find_twins(Plan *plan, Twins *twins);
+static bool unite_twins(ForeignScanState *node);
+static void load_manner(DbxScan *scan, List *saved);
+static bool may_be_rescanned(ForeignScanState *node, int eflags);
+static bool is_rescanned(Plan *plan, const Plan *scan, bool repeated);
+static bool any_is_rescanned(List *plans, const Plan *scan, bool repeated);
+static void settle_request(ForeignScanState *node);
+static void join_share(ForeignScanState *node, DbxRequest *request,
+					   MemoryContext context);
 static DbxRequest *evaluate_request(ForeignScanState *node,
 									MemoryContext	  context);
-static DbxRequest *leave_out_known(DbxScan *scan, DbxRequest *request);
-static void remember_row(DbxScan *scan, const char *key, TupleTableSlot *slot);
-static void check_required(const DbxScan *scan);
-static void fill_slot(DbxScan *scan, const DbxRow *row, TupleTableSlot *slot);
-static void take_stored(DbxScan *scan, TupleTableSlot *slot);
+static void		   check_required(const DbxScan *scan);
+static void		   fill_slot(const DbxScan *scan, const bool *needed,
+							 const DbxRow *row, TupleTableSlot *slot);
+static void		   take_stored(DbxScan *scan, TupleTableSlot *slot);
 
 void
 databricksBeginForeignScan(ForeignScanState *node, int eflags)
@@ -113,9 +102,10 @@ databricksBeginForeignScan(ForeignScanState *node, int eflags)
 	foreach(cell, plan->fdw_exprs)
 		scan->params = bms_join(scan->params,
 								pull_paramids((Expr *) lfirst(cell)));
-	scan->storing = may_be_rescanned(node, eflags);
-	scan->shared = bms_is_empty(scan->params) &&
-		(scan->info.table->cache_ttl > 0 || unite_twins(node));
+	scan->settle = true;
+	scan->keeping = unite_twins(node) || may_be_rescanned(node, eflags) ||
+		(scan->info.table->cache_ttl > 0 && bms_is_empty(scan->params));
+	scan->shares = dbx_shares_enter(estate);
 	scan->stored_slot = MakeSingleTupleTableSlot(
 		RelationGetDescr(node->ss.ss_currentRelation), &TTSOpsMinimalTuple);
 }
@@ -139,47 +129,19 @@ databricksIterateForeignScan(ForeignScanState *node)
 	const char	   *key;
 
 	ExecClearTuple(slot);
-	if (scan->shared)
+	if (scan->settle)
+		settle_request(node);
+	if (scan->keeping)
 	{
 		read_shared(node, slot);
 		return slot;
 	}
-	if (!scan->started || scan->check_request)
-		start_request(node);
-
-	if (scan->reading)
-	{
-		if (tuplestore_gettupleslot(scan->store, true, false, scan->stored_slot))
-		{
-			take_stored(scan, slot);
-			return slot;
-		}
-		scan->reading = false;
-	}
-
-	if (scan->next_pending < list_length(scan->pending))
-	{
-		ExecStoreMinimalTuple(list_nth(scan->pending, scan->next_pending++),
-							  scan->stored_slot, false);
-		take_stored(scan, slot);
-		if (scan->store != NULL)
-			tuplestore_puttupleslot(scan->store, slot);
-		return slot;
-	}
-
 	while (dbx_fetch_next(scan->fetch, &row, &key))
 	{
 		if (row.element == NULL)
-		{
-			remember_row(scan, key, NULL);
 			continue;
-		}
-		fill_slot(scan, &row, slot);
-		if (key != NULL)
-			remember_row(scan, key, slot);
-		if (scan->store != NULL)
-			tuplestore_puttupleslot(scan->store, slot);
-		return slot;
+		fill_slot(scan, scan->info.needed, &row, slot);
+		break;
 	}
 	return slot;
 }
@@ -189,28 +151,19 @@ databricksReScanForeignScan(ForeignScanState *node)
 {
 	DbxScan *scan = (DbxScan *) node->fdw_state;
 
-	if (scan->share != NULL)
+	if (scan->settle)
+		return;
+	scan->settle = bms_overlap(node->ss.ps.chgParam, scan->params);
+	if (scan->keeping)
 	{
-		tuplestore_select_read_pointer(scan->share->store, scan->pointer);
-		tuplestore_rescan(scan->share->store);
+		dbx_share_rewind(scan->share, scan->pointer);
 		return;
 	}
-	if (!scan->started)
-		return;
-	if (bms_overlap(node->ss.ps.chgParam, scan->params))
-		scan->check_request = true;
 
-	if (scan->store != NULL)
-	{
-		tuplestore_rescan(scan->store);
-		scan->reading = true;
-	}
-	else
-	{
-		/* not foreseen: ask once more, and keep the rows from now on */
-		scan->started = false;
-		scan->storing = true;
-	}
+	/* not foreseen: ask once more, and keep the rows from now on */
+	MemoryContextDelete(scan->request_context);
+	scan->request_context = NULL;
+	scan->settle = scan->keeping = true;
 }
 
 void
@@ -218,18 +171,12 @@ databricksEndForeignScan(ForeignScanState *node)
 {
 	DbxScan *scan = (DbxScan *) node->fdw_state;
 
-	if (scan == NULL)
+	if (scan == NULL || scan->shares == NULL)
 		return;
-	if (scan->share != NULL)
-		dbx_share_leave(scan->share);
-	if (scan->stored_slot != NULL)
-		ExecDropSingleTupleTableSlot(scan->stored_slot);
-	if (scan->store != NULL)
-		tuplestore_end(scan->store);
+	dbx_shares_leave(scan->shares);
+	ExecDropSingleTupleTableSlot(scan->stored_slot);
 	if (scan->request_context != NULL)
 		MemoryContextDelete(scan->request_context);
-	if (scan->known_context != NULL)
-		MemoryContextDelete(scan->known_context);
 }
 
 const DbxScanInfo *
@@ -238,74 +185,71 @@ dbx_fdw_scan_info(ForeignScanState *node)
 	return (const DbxScanInfo *) node->fdw_state;
 }
 
-/* The next row of what several read. */
+/* The next row of what was asked, by this scan or by another. */
 static void
 read_shared(ForeignScanState *node, TupleTableSlot *slot)
 {
 	DbxScan	   *scan = (DbxScan *) node->fdw_state;
+	DbxShare   *share = scan->share;
 	DbxRow		row;
 	const char *key;
 
-	if (scan->share == NULL)
-	{
-		MemoryContext context;
-
-		check_required(scan);
-		context = AllocSetContextCreate(node->ss.ps.state->es_query_cxt,
-										"databricks request",
-										ALLOCSET_SMALL_SIZES);
-		scan->share = dbx_share_open(node->ss.ps.state, scan->info.table,
-									 scan->workspace,
-									 evaluate_request(node, context),
-									 scan->info.needed, &scan->manner,
-									 &scan->info.stats);
-		scan->pointer = dbx_share_join(scan->share);
-	}
-
-	if (dbx_share_next(scan->share, scan->pointer, scan->stored_slot))
+	if (dbx_share_next(share, scan->pointer, scan->stored_slot))
 	{
 		take_stored(scan, slot);
 		return;
 	}
-	while (!scan->share->done)
+	while (!share->done && dbx_share_fetch(share, &row, &key))
 	{
-		if (!dbx_fetch_next(scan->share->fetch, &row, &key))
-			dbx_share_finish(scan->share);
-		else if (row.element != NULL)
+		if (row.element == NULL)
 		{
-			fill_slot(scan, &row, slot);
-			dbx_share_add(scan->share, slot);
-			return;
+			dbx_share_add(share, key, NULL);
+			continue;
 		}
+		fill_slot(scan, share->needed, &row, slot);
+		dbx_share_add(share, key, slot);
+		return;
 	}
 }
 
-/* The scans of a plan tree that would ask the same as this one. */
-static List *
-find_twins(Plan *plan, const ForeignScan *scan, List *twins)
+/* Gather the scans of a plan tree that may ask the same. */
+static void
+find_twins(Plan *plan, Twins *twins)
 {
-	List	 *plans = NIL;
-	ListCell *cell;
+	const ForeignScan *scan = twins->scan;
+	ForeignScan		  *other;
+	List			  *plans = NIL;
+	ListCell		  *cell;
+	ListCell		  *value;
 
 	if (plan == NULL)
-		return twins;
+		return;
 	check_stack_depth();
 	switch (nodeTag(plan))
 	{
 		case T_ForeignScan:
-		{
-			ForeignScan *other = (ForeignScan *) plan;
-
-			if (other->fs_server == scan->fs_server &&
-				other->scan.scanrelid > 0 &&
-				equal(list_nth(other->fdw_private, DBX_PLAN_CONDITIONS),
-					  list_nth(scan->fdw_private, DBX_PLAN_CONDITIONS)) &&
-				equal(list_nth(other->fdw_private, DBX_PLAN_TABLE),
-					  list_nth(scan->fdw_private, DBX_PLAN_TABLE)) &&
-				equal(other->fdw_exprs, scan->fdw_exprs))
-				twins = lappend(twins, other);
+			other = (ForeignScan *) plan;
+			if (other->fs_server != scan->fs_server ||
+				other->scan.scanrelid == 0 ||
+				!equal(list_nth(other->fdw_private, DBX_PLAN_CONDITIONS),
+					   list_nth(scan->fdw_private, DBX_PLAN_CONDITIONS)) ||
+				!equal(list_nth(other->fdw_private, DBX_PLAN_TABLE),
+					   list_nth(scan->fdw_private, DBX_PLAN_TABLE)))
+				break;
+			if (equal(other->fdw_exprs, scan->fdw_exprs))
+			{
+				twins->same = lappend(twins->same, other);
+				break;
+			}
+			forboth(cell, other->fdw_exprs, value, scan->fdw_exprs)
+			{
+				if (IsA(lfirst(cell), Const) && IsA(lfirst(value), Const) &&
+					!equal(lfirst(cell), lfirst(value)))
+					break;
+			}
+			if (cell == NULL)
+				twins->like = lappend(twins->like, other);
 			break;
-		}
 		case T_Append:
 			plans = ((Append *) plan)->appendplans;
 			break;
@@ -313,7 +257,7 @@ find_twins(Plan *plan, const ForeignScan *scan, List *twins)
 			plans = ((MergeAppend *) plan)->mergeplans;
 			break;
 		case T_SubqueryScan:
-			twins = find_twins(((SubqueryScan *) plan)->subplan, scan, twins);
+			find_twins(((SubqueryScan *) plan)->subplan, twins);
 			break;
 		case T_CustomScan:
 			plans = ((CustomScan *) plan)->custom_plans;
@@ -322,40 +266,46 @@ find_twins(Plan *plan, const ForeignScan *scan, List *twins)
 			break;
 	}
 	foreach(cell, plans)
-		twins = find_twins((Plan *) lfirst(cell), scan, twins);
-	twins = find_twins(plan->lefttree, scan, twins);
-	return find_twins(plan->righttree, scan, twins);
+		find_twins((Plan *) lfirst(cell), twins);
+	find_twins(plan->lefttree, twins);
+	find_twins(plan->righttree, twins);
 }
 
 /*
- * Does another node of the statement ask the same?  Then both read the columns
- * that either needs.
+ * May another node of the statement ask the same?  Then both read the columns that
+ * either needs, but for those that cost calls where it is not certain.
  */
 static bool
 unite_twins(ForeignScanState *node)
 {
-	DbxScan		*scan = (DbxScan *) node->fdw_state;
-	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
-	PlannedStmt *statement = node->ss.ps.state->es_plannedstmt;
-	List		*twins = find_twins(statement->planTree, plan, NIL);
-	ListCell	*cell;
-	int			 i;
+	DbxScan			  *scan = (DbxScan *) node->fdw_state;
+	const DbxResource *res = scan->info.table->res;
+	PlannedStmt		  *statement = node->ss.ps.state->es_plannedstmt;
+	Twins			   twins = {(ForeignScan *) node->ss.ps.plan, NIL, NIL};
+	bool			   by_key;
+	int				   nsame;
+	int				   n = 0;
+	ListCell		  *cell;
+	int				   i;
 
+	find_twins(statement->planTree, &twins);
 	foreach(cell, statement->subplans)
-		twins = find_twins((Plan *) lfirst(cell), plan, twins);
-	if (list_length(twins) < 2)
-		return false;
-	foreach(cell, twins)
+		find_twins((Plan *) lfirst(cell), &twins);
+	nsame = list_length(twins.same);
+	by_key = dbx_fdw_key_filter(scan->info.table, scan->info.conditions) != NULL;
+	foreach(cell, list_concat(twins.same, twins.like))
 	{
 		bool *needed = dbx_fdw_needed_columns(
 			scan->info.table,
 			list_nth(((ForeignScan *) lfirst(cell))->fdw_private,
 					 DBX_PLAN_COLUMNS));
 
-		for (i = 0; i < scan->info.table->res->ncolumns; i++)
-			scan->info.needed[i] |= needed[i];
+		for (i = 0; i < res->ncolumns; i++)
+			scan->info.needed[i] |= needed[i] &&
+				(n < nsame || by_key || res->columns[i].flags == 0);
+		n++;
 	}
-	return true;
+	return n > 1;
 }
 
 /*
@@ -422,60 +372,60 @@ any_is_rescanned(List *plans, const Plan *scan, bool repeated)
 	return false;
 }
 
-/*
- * Settle what to ask, from the present values of the conditions.  If that is
- * what was asked before, the rows kept are as good as new ones.
- */
+/* Settle what to ask, from the present values of the conditions. */
 static void
-start_request(ForeignScanState *node)
+settle_request(ForeignScanState *node)
 {
 	DbxScan		 *scan = (DbxScan *) node->fdw_state;
 	MemoryContext context;
 	DbxRequest	 *request;
-	bool		  again = scan->started && scan->check_request;
+	MemoryContext previous;
 
 	check_required(scan);
 	context = AllocSetContextCreate(node->ss.ps.state->es_query_cxt,
 									"databricks request", ALLOCSET_SMALL_SIZES);
 	request = evaluate_request(node, context);
-	scan->check_request = false;
-	scan->started = true;
-
-	if (again && dbx_fdw_same_request(request, scan->request))
+	scan->settle = false;
+	if (scan->keeping)
 	{
-		MemoryContextDelete(context);
+		join_share(node, request, context);
 		return;
 	}
-	open_request(scan, request, context);
-}
-
-static void
-open_request(DbxScan *scan, DbxRequest *request, MemoryContext context)
-{
-	MemoryContext previous;
-	DbxRequest	 *asked = request;
-
-	if (scan->request_context != NULL)
-		MemoryContextDelete(scan->request_context);
+	previous = MemoryContextSwitchTo(context);
 	scan->request_context = context;
-	scan->request = request;
-	scan->pending = NIL;
-	scan->next_pending = 0;
-	scan->reading = false;
-
-	if (scan->store != NULL)
-		tuplestore_clear(scan->store);
-
-	previous = MemoryContextSwitchTo(GetMemoryChunkContext(scan));
-	if (scan->store == NULL && scan->storing)
-		scan->store = tuplestore_begin_heap(false, false, work_mem);
-	MemoryContextSwitchTo(context);
-	if (request->by_key && scan->known != NULL)
-		asked = leave_out_known(scan, request);
-	scan->fetch = dbx_fetch_open(scan->workspace, scan->info.table->res, asked,
-								 scan->info.needed, &scan->manner,
+	scan->fetch = dbx_fetch_open(scan->workspace, scan->info.table->res,
+								 request, scan->info.needed, &scan->manner,
 								 &scan->info.stats);
 	MemoryContextSwitchTo(previous);
+}
+
+/* Read the answer to this from its beginning. */
+static void
+join_share(ForeignScanState *node, DbxRequest *request, MemoryContext context)
+{
+	DbxScan *scan = (DbxScan *) node->fdw_state;
+	DbxAsked asked = {0};
+
+	if (scan->share != NULL)
+	{
+		if (dbx_fdw_same_request(scan->share->request, request))
+		{
+			MemoryContextDelete(context);
+			return;
+		}
+		dbx_share_leave(scan->share, scan->pointer);
+		scan->share = NULL;
+	}
+	asked.table = scan->info.table;
+	asked.workspace = scan->workspace;
+	asked.request = request;
+	asked.context = context;
+	asked.needed = scan->info.needed;
+	asked.manner = &scan->manner;
+	asked.for_later = scan->info.table->cache_ttl > 0 &&
+		bms_is_empty(scan->params);
+	asked.stats = &scan->info.stats;
+	scan->share = dbx_share_join(scan->shares, &asked, &scan->pointer);
 }
 
 /* The request that the conditions make now, in that context. */
@@ -510,68 +460,6 @@ evaluate_request(ForeignScanState *node, MemoryContext context)
 	return request;
 }
 
-/*
- * The part of a request by key that was not answered before; rows known go to
- * the list of pending ones.
- */
-static DbxRequest *
-leave_out_known(DbxScan *scan, DbxRequest *request)
-{
-	DbxRequest *rest = (DbxRequest *) palloc0(sizeof(DbxRequest));
-	ListCell   *cell;
-
-	rest->by_key = true;
-	foreach(cell, request->keys)
-	{
-		char	 *key = lfirst(cell);
-		KnownRow *row = NULL;
-
-		if (strlen(key) < KNOWN_KEY_SIZE)
-			row = (KnownRow *) hash_search(scan->known, key, HASH_FIND, NULL);
-		if (row == NULL)
-			rest->keys = lappend(rest->keys, key);
-		else if (row->tuple != NULL)
-			scan->pending = lappend(scan->pending, row->tuple);
-	}
-	rest->empty = rest->keys == NIL;
-	return rest;
-}
-
-/*
- * Keep the answer to a look-up, NULL for none, unless too much is kept already:
- * then it is asked for again if need be.
- */
-static void
-remember_row(DbxScan *scan, const char *key, TupleTableSlot *slot)
-{
-	MemoryContext previous;
-	KnownRow	 *row;
-
-	if (!scan->storing || strlen(key) >= KNOWN_KEY_SIZE)
-		return;
-	if (scan->known == NULL)
-	{
-		HASHCTL ctl = {0};
-
-		scan->known_context = AllocSetContextCreate(GetMemoryChunkContext(scan),
-													"databricks rows by key",
-													ALLOCSET_DEFAULT_SIZES);
-		ctl.keysize = KNOWN_KEY_SIZE;
-		ctl.entrysize = sizeof(KnownRow);
-		ctl.hcxt = scan->known_context;
-		scan->known = hash_create("databricks rows by key", 256, &ctl,
-								  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	}
-	if (MemoryContextMemAllocated(scan->known_context, true) >
-		(Size) work_mem * 1024)
-		return;
-
-	previous = MemoryContextSwitchTo(scan->known_context);
-	row = (KnownRow *) hash_search(scan->known, key, HASH_ENTER, NULL);
-	row->tuple = slot == NULL ? NULL : ExecCopySlotMinimalTuple(slot);
-	MemoryContextSwitchTo(previous);
-}
-
 /* Some lists there are only of something. */
 static void
 check_required(const DbxScan *scan)
@@ -592,7 +480,8 @@ check_required(const DbxScan *scan)
 
 /* Columns not in use stay NULL: nobody looks at them. */
 static void
-fill_slot(DbxScan *scan, const DbxRow *row, TupleTableSlot *slot)
+fill_slot(const DbxScan *scan, const bool *needed, const DbxRow *row,
+		  TupleTableSlot *slot)
 {
 	const DbxTable *table = scan->info.table;
 	int				i;
@@ -603,7 +492,7 @@ fill_slot(DbxScan *scan, const DbxRow *row, TupleTableSlot *slot)
 
 		slot->tts_values[i] = (Datum) 0;
 		slot->tts_isnull[i] = true;
-		if (column >= 0 && scan->info.needed[column])
+		if (column >= 0 && needed[column])
 			slot->tts_values[i] = dbx_resource_row_value(
 				&table->res->columns[column], row, scan->workspace->name,
 				table->name, &slot->tts_isnull[i]);

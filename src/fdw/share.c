@@ -1,209 +1,90 @@
 /*
  * share.c
- *	  Rows of one request, for all scans of a statement that ask the same, and
- *	  for later statements where the table says so.
+ *	  Answers that one execution of a statement keeps, so that nothing is asked twice.
  *
- * Separate from scan.c, which reads for one node.  A share belongs to one
- * execution of a statement and one user mapping.  Whoever wants a row that is not
- * there yet fetches it for all.  It lives in the memory of the statement.
+ * Separate from scan.c, which reads for one node.  What was asked belongs to one user
+ * mapping; whoever asks the same again, a rescan or another node, reads the same
+ * rows, and whoever wants one that is not there yet fetches it for all.
  *
- * The cache is of this session alone and holds whole answers, as rows, for as
- * long as the table's option cache_ttl says.  What may make an answer wrong or
- * change who asks (ALTER, another mapping, our own writes) drops it; callbacks
- * only mark, since they must not free anything.
+ * An answer that nobody reads at the moment is kept as it is, also when it was not
+ * read to its end.  All of these together may take as much memory as a hash table:
+ * beyond that the one not read for longest is dropped, and asked for again if need
+ * be.  Objects looked up by key are known one by one, since sets of keys overlap; of
+ * them there may be as much again.
+ *
+ * Everything lives in the memory of the statement.
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-#include "commands/defrem.h"
 #include "executor/executor.h"
-#include "fmgr.h"
-#include "foreign/foreign.h"
 #include "lib/ilist.h"
-#include "utils/inval.h"
+#include "miscadmin.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
-#include "utils/timestamp.h"
-#include "utils/tuplestore.h"
 
 #include "fdw/share.h"
 
-/* A larger answer is not kept for later. */
-#define LARGEST_KEPT (16 * 1024 * 1024)
+#define KNOWN_KEY_SIZE 64
 
-PG_FUNCTION_INFO_V1(databricks_discard_cache);
+typedef struct KnownRow
+{
+	char		 key[KNOWN_KEY_SIZE];
+	MinimalTuple tuple; /* NULL: there is nothing of that key */
+} KnownRow;
 
-/* The shares of one execution. */
-typedef struct Shares
+/* Objects of a table, as one user mapping sees them, with some of its columns. */
+typedef struct Known
+{
+	Oid			  relid;
+	Oid			  umid;
+	int			  ncolumns;
+	const bool	 *needed;
+	MemoryContext context;
+	HTAB		 *rows;
+} Known;
+
+struct DbxShares
 {
 	dlist_node			  node;
 	EState				 *estate;
-	List				 *shares;
+	int					  users;  /* scans that may ask */
+	List				 *shares; /* least recently left first */
+	List				 *known;
+	Size				  idle; /* memory of those in no use */
 	MemoryContextCallback on_reset;
-} Shares;
+};
 
-/* An answer kept for later. */
-typedef struct Kept
-{
-	MemoryContext context;
-	Oid			  relid;
-	Oid			  serverid;
-	Oid			  umid;
-	char		 *asked;
-	List		 *rows; /* of MinimalTuple */
-	TimestampTz	  until;
-	bool		  stale;
-} Kept;
+static dlist_head statements = DLIST_STATIC_INIT(statements);
 
-static dlist_head	 statements = DLIST_STATIC_INIT(statements);
-static List			*kept_answers = NIL;
-static MemoryContext cache_context = NULL;
+static void		 forget_shares(void *arg);
+static DbxShare *find_share(const DbxShares *shares, const DbxAsked *asked);
+static DbxShare *make_share(DbxShares *shares, const DbxAsked *asked);
+static void		 drop_share(DbxShare *share);
+static bool		 has_columns(const bool *has, const bool *wanted, int ncolumns);
+static Known	*find_known(const DbxShare *share);
+static DbxRequest *leave_out_known(DbxShare *share);
+static bool remember(DbxShare *share, const char *key, TupleTableSlot *slot);
 
-static Shares *shares_of(EState *estate);
-static void	   forget_shares(void *arg);
-static char	  *asked_text(const DbxShare *share);
-static Kept	  *find_kept(const DbxShare *share);
-static void	   keep_rows(DbxShare *share);
-static void	   drop_stale(void);
-static void	   register_callbacks(void);
-
-/*
- * The share of this request, new if there is none.  What is given must live as
- * long as the statement.
- */
-DbxShare *
-dbx_share_open(EState *estate, const DbxTable *table,
-			   const DbxWorkspace *workspace, DbxRequest *request,
-			   const bool *needed, const DbxManner *manner, DbxCallStats *stats)
-{
-	Shares		 *shares = shares_of(estate);
-	MemoryContext previous;
-	DbxShare	 *share;
-	Kept		 *kept;
-	ListCell	 *cell;
-
-	foreach(cell, shares->shares)
-	{
-		share = (DbxShare *) lfirst(cell);
-		if (share->table->relid == table->relid &&
-			share->workspace->umid == workspace->umid &&
-			share->manner->order == manner->order &&
-			memcmp(share->needed, needed,
-				   table->res->ncolumns * sizeof(bool)) == 0 &&
-			dbx_fdw_same_request(share->request, request))
-			return share;
-	}
-
-	previous = MemoryContextSwitchTo(estate->es_query_cxt);
-	share = (DbxShare *) palloc0(sizeof(DbxShare));
-	share->table = table;
-	share->workspace = workspace;
-	share->request = request;
-	share->needed = needed;
-	share->manner = manner;
-	share->store = tuplestore_begin_heap(false, false, work_mem);
-	tuplestore_set_eflags(share->store, EXEC_FLAG_REWIND);
-	kept = table->cache_ttl > 0 ? find_kept(share) : NULL;
-	if (kept != NULL)
-	{
-		TupleTableSlot *slot = MakeSingleTupleTableSlot(table->desc,
-														&TTSOpsMinimalTuple);
-
-		foreach(cell, kept->rows)
-		{
-			ExecStoreMinimalTuple((MinimalTuple) lfirst(cell), slot, false);
-			tuplestore_puttupleslot(share->store, slot);
-		}
-		ExecDropSingleTupleTableSlot(slot);
-		share->done = true;
-	}
-	else
-		share->fetch = dbx_fetch_open(workspace, table->res, request, needed,
-									  manner, stats);
-	shares->shares = lappend(shares->shares, share);
-	MemoryContextSwitchTo(previous);
-	return share;
-}
-
-/* A read pointer of one scan's own, at the beginning. */
-int
-dbx_share_join(DbxShare *share)
-{
-	share->users++;
-	tuplestore_select_read_pointer(share->store, 0);
-	return tuplestore_alloc_read_pointer(share->store, EXEC_FLAG_REWIND);
-}
-
-/*
- * The next row behind that read pointer, in "slot".  False: it has to be fetched,
- * see dbx_share_fetch(), or with share->done there is none.
- */
-bool
-dbx_share_next(DbxShare *share, int pointer, TupleTableSlot *slot)
-{
-	tuplestore_select_read_pointer(share->store, pointer);
-	return tuplestore_gettupleslot(share->store, true, false, slot);
-}
-
-/* A row was fetched by whoever's read pointer is selected, and is in "slot". */
-void
-dbx_share_add(DbxShare *share, TupleTableSlot *slot)
-{
-	tuplestore_puttupleslot(share->store, slot);
-}
-
-/* There are no more rows. */
-void
-dbx_share_finish(DbxShare *share)
-{
-	share->done = true;
-	dbx_fetch_close(share->fetch);
-	share->fetch = NULL;
-	if (share->table->cache_ttl > 0)
-		keep_rows(share);
-}
-
-void
-dbx_share_leave(DbxShare *share)
-{
-	ListCell  *cell;
-	dlist_iter iter;
-
-	if (--share->users > 0)
-		return;
-	if (share->fetch != NULL)
-		dbx_fetch_close(share->fetch);
-	tuplestore_end(share->store);
-	dlist_foreach(iter, &statements)
-	{
-		Shares *shares = dlist_container(Shares, node, iter.cur);
-
-		foreach(cell, shares->shares)
-		{
-			if (lfirst(cell) == share)
-			{
-				shares->shares = foreach_delete_current(shares->shares, cell);
-				return;
-			}
-		}
-	}
-}
-
-static Shares *
-shares_of(EState *estate)
+/* For a scan that may ask: one dbx_shares_leave() has to follow. */
+DbxShares *
+dbx_shares_enter(EState *estate)
 {
 	dlist_iter iter;
-	Shares	  *shares;
+	DbxShares *shares;
 
 	dlist_foreach(iter, &statements)
 	{
-		shares = dlist_container(Shares, node, iter.cur);
+		shares = dlist_container(DbxShares, node, iter.cur);
 		if (shares->estate == estate)
+		{
+			shares->users++;
 			return shares;
+		}
 	}
-	shares = (Shares *) MemoryContextAllocZero(estate->es_query_cxt,
-											   sizeof(Shares));
+	shares = (DbxShares *) MemoryContextAllocZero(estate->es_query_cxt,
+												  sizeof(DbxShares));
 	shares->estate = estate;
+	shares->users = 1;
 	shares->on_reset.func = forget_shares;
 	shares->on_reset.arg = shares;
 	MemoryContextRegisterResetCallback(estate->es_query_cxt, &shares->on_reset);
@@ -211,179 +92,321 @@ shares_of(EState *estate)
 	return shares;
 }
 
+/* The last one out gives everything up: rows may be in temporary files. */
+void
+dbx_shares_leave(DbxShares *shares)
+{
+	if (--shares->users > 0)
+		return;
+	while (shares->shares != NIL)
+		drop_share((DbxShare *) linitial(shares->shares));
+}
+
 /* Reset callback: must not raise. */
 static void
 forget_shares(void *arg)
 {
-	dlist_delete(&((Shares *) arg)->node);
+	dlist_delete(&((DbxShares *) arg)->node);
 }
 
-/* All that makes one answer different from another, but for table and mapping. */
-static char *
-asked_text(const DbxShare *share)
+/*
+ * The answer to this, new if there is none, and a read pointer into it that is at
+ * the beginning.  What the request does not contain must live as long as the
+ * statement.  No call is made yet.
+ */
+DbxShare *
+dbx_share_join(DbxShares *shares, const DbxAsked *asked, int *pointer)
 {
-	const DbxRequest *request = share->request;
-	StringInfoData	  text;
-	ListCell		 *cell;
-	int				  i;
+	DbxShare *share = find_share(shares, asked);
 
-	initStringInfo(&text);
-	appendStringInfo(&text, "%d %d " INT64_FORMAT " " INT64_FORMAT,
-					 (int) share->manner->order, (int) request->empty,
-					 request->from, request->to);
-	foreach(cell, request->keys)
-		appendStringInfo(&text, "\n%s", (char *) lfirst(cell));
-	foreach(cell, request->lists)
+	if (share == NULL)
+		share = make_share(shares, asked);
+	else
 	{
-		DbxList *list = (DbxList *) lfirst(cell);
-
-		appendStringInfo(&text, "\n%s?%s %d", list->path, list->query,
-						 (int) list->recursive);
+		MemoryContextDelete(asked->context);
+		if (share->users == 0)
+			shares->idle -= share->size;
 	}
-	appendStringInfoChar(&text, '\n');
-	for (i = 0; i < share->table->res->ncolumns; i++)
-		appendStringInfoChar(&text, share->needed[i] ? '1' : '0');
-	return text.data;
+	share->users++;
+
+	if (share->free_pointers != NIL)
+	{
+		*pointer = llast_int(share->free_pointers);
+		share->free_pointers = list_delete_last(share->free_pointers);
+		dbx_share_rewind(share, *pointer);
+	}
+	else
+	{
+		tuplestore_select_read_pointer(share->store, 0);
+		*pointer = tuplestore_alloc_read_pointer(share->store, EXEC_FLAG_REWIND);
+	}
+	return share;
 }
 
-static Kept *
-find_kept(const DbxShare *share)
+/*
+ * The next row behind that read pointer, in "slot", which keeps its memory.  False:
+ * it has to be fetched, or with share->done there is none.
+ */
+bool
+dbx_share_next(DbxShare *share, int pointer, TupleTableSlot *slot)
 {
-	char	 *asked = asked_text(share);
+	MemoryContext previous = MemoryContextSwitchTo(slot->tts_mcxt);
+	bool		  found;
+
+	/* what another scan adds may move rows that are in memory to a file */
+	tuplestore_select_read_pointer(share->store, pointer);
+	found = tuplestore_gettupleslot(share->store, true,
+									share->shares->users > 1, slot);
+	MemoryContextSwitchTo(previous);
+	return found;
+}
+
+/*
+ * Fetch another row, for whoever's read pointer is selected; see dbx_fetch_next().
+ * False: there is none.
+ */
+bool
+dbx_share_fetch(DbxShare *share, DbxRow *row, const char **key)
+{
+	if (dbx_fetch_next(share->fetch, row, key))
+		return true;
+	dbx_fetch_close(share->fetch);
+	share->fetch = NULL;
+	share->done = true;
+	if (share->for_later)
+		dbx_cache_keep(share);
+	return false;
+}
+
+/*
+ * A row was fetched, by key unless that is NULL, and is in "slot"; a NULL slot: there
+ * is nothing of that key.
+ */
+void
+dbx_share_add(DbxShare *share, const char *key, TupleTableSlot *slot)
+{
+	if (key == NULL || !remember(share, key, slot))
+		share->by_key_known = false;
+	if (slot != NULL)
+		tuplestore_puttupleslot(share->store, slot);
+}
+
+void
+dbx_share_rewind(DbxShare *share, int pointer)
+{
+	tuplestore_select_read_pointer(share->store, pointer);
+	tuplestore_rescan(share->store);
+}
+
+/* This scan reads something else now. */
+void
+dbx_share_leave(DbxShare *share, int pointer)
+{
+	DbxShares	 *shares = share->shares;
+	MemoryContext previous;
+	ListCell	 *cell;
+
+	previous = MemoryContextSwitchTo(share->context);
+	share->free_pointers = lappend_int(share->free_pointers, pointer);
+	MemoryContextSwitchTo(previous);
+	if (--share->users > 0)
+		return;
+	if (share->done && share->by_key_known)
+	{
+		drop_share(share);
+		return;
+	}
+
+	previous = MemoryContextSwitchTo(GetMemoryChunkContext(shares));
+	shares->shares = lappend(list_delete_ptr(shares->shares, share), share);
+	MemoryContextSwitchTo(previous);
+	share->size = MemoryContextMemAllocated(share->context, true);
+	shares->idle += share->size;
+	while (shares->idle > get_hash_memory_limit())
+	{
+		foreach(cell, shares->shares)
+		{
+			share = (DbxShare *) lfirst(cell);
+			if (share->users > 0)
+				continue;
+			shares->idle -= share->size;
+			drop_share(share);
+			break;
+		}
+	}
+}
+
+/* Columns that are not asked for do no harm, nor does an order. */
+static DbxShare *
+find_share(const DbxShares *shares, const DbxAsked *asked)
+{
 	ListCell *cell;
 
-	drop_stale();
-	foreach(cell, kept_answers)
+	foreach(cell, shares->shares)
 	{
-		Kept *kept = (Kept *) lfirst(cell);
+		DbxShare *share = (DbxShare *) lfirst(cell);
 
-		if (kept->relid == share->table->relid &&
-			kept->umid == share->workspace->umid &&
-			strcmp(kept->asked, asked) == 0)
-			return kept;
+		if (share->table->relid == asked->table->relid &&
+			share->workspace->umid == asked->workspace->umid &&
+			(share->manner->order == asked->manner->order ||
+			 asked->manner->order == DBX_ORDER_NONE) &&
+			has_columns(share->needed, asked->needed,
+						asked->table->res->ncolumns) &&
+			dbx_fdw_same_request(share->request, asked->request))
+			return share;
 	}
 	return NULL;
 }
 
-/* Keep a whole answer for later statements. */
-static void
-keep_rows(DbxShare *share)
+static DbxShare *
+make_share(DbxShares *shares, const DbxAsked *asked)
 {
-	MemoryContext	previous;
-	MemoryContext	context;
+	MemoryContext previous = MemoryContextSwitchTo(asked->context);
+	DbxShare	 *share = (DbxShare *) palloc0(sizeof(DbxShare));
+	DbxRequest	 *request = asked->request;
+
+	share->shares = shares;
+	share->context = asked->context;
+	share->table = asked->table;
+	share->workspace = asked->workspace;
+	share->request = request;
+	share->needed = asked->needed;
+	share->manner = asked->manner;
+	share->for_later = asked->for_later;
+	share->by_key_known = request->by_key;
+	share->store = tuplestore_begin_heap(false, false, work_mem);
+	tuplestore_set_eflags(share->store, EXEC_FLAG_REWIND);
+	if (share->for_later && dbx_cache_read(share))
+		share->done = true;
+	else
+	{
+		if (request->by_key)
+			request = leave_out_known(share);
+		share->fetch = dbx_fetch_open(asked->workspace, asked->table->res,
+									  request, asked->needed, asked->manner,
+									  asked->stats);
+	}
+	MemoryContextSwitchTo(GetMemoryChunkContext(shares));
+	shares->shares = lappend(shares->shares, share);
+	MemoryContextSwitchTo(previous);
+	return share;
+}
+
+static void
+drop_share(DbxShare *share)
+{
+	share->shares->shares = list_delete_ptr(share->shares->shares, share);
+	if (share->fetch != NULL)
+		dbx_fetch_close(share->fetch);
+	tuplestore_end(share->store);
+	MemoryContextDelete(share->context);
+}
+
+static bool
+has_columns(const bool *has, const bool *wanted, int ncolumns)
+{
+	int i;
+
+	for (i = 0; i < ncolumns; i++)
+	{
+		if (wanted[i] && !has[i])
+			return false;
+	}
+	return true;
+}
+
+/* The objects known of what this one is about, with all its columns; or NULL. */
+static Known *
+find_known(const DbxShare *share)
+{
+	ListCell *cell;
+
+	foreach(cell, share->shares->known)
+	{
+		Known *known = (Known *) lfirst(cell);
+
+		if (known->relid == share->table->relid &&
+			known->umid == share->workspace->umid &&
+			has_columns(known->needed, share->needed, known->ncolumns))
+			return known;
+	}
+	return NULL;
+}
+
+/* The part of a request by key that was not answered before; the rest is a row. */
+static DbxRequest *
+leave_out_known(DbxShare *share)
+{
+	Known		   *known = find_known(share);
+	DbxRequest	   *rest;
 	TupleTableSlot *slot;
-	Kept		   *kept;
-	Size			size = 0;
+	ListCell	   *cell;
 
-	register_callbacks();
-	if (cache_context == NULL)
-		cache_context = AllocSetContextCreate(CacheMemoryContext,
-											  "databricks answers kept",
-											  ALLOCSET_SMALL_SIZES);
-	context = AllocSetContextCreate(CurrentMemoryContext,
-									"databricks answer kept",
-									ALLOCSET_DEFAULT_SIZES);
+	if (known == NULL || share->request->keys == NIL)
+		return unconstify(DbxRequest *, share->request);
 	slot = MakeSingleTupleTableSlot(share->table->desc, &TTSOpsMinimalTuple);
-	previous = MemoryContextSwitchTo(context);
-	kept = (Kept *) palloc0(sizeof(Kept));
-	kept->context = context;
-	kept->relid = share->table->relid;
-	kept->serverid = share->table->serverid;
-	kept->umid = share->workspace->umid;
-	kept->asked = asked_text(share);
-	kept->until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-											  share->table->cache_ttl);
-	tuplestore_select_read_pointer(share->store, 0);
-	tuplestore_rescan(share->store);
-	while (size <= LARGEST_KEPT &&
-		   tuplestore_gettupleslot(share->store, true, false, slot))
+	rest = (DbxRequest *) palloc0(sizeof(DbxRequest));
+	rest->by_key = true;
+	foreach(cell, share->request->keys)
 	{
-		MinimalTuple tuple = ExecCopySlotMinimalTuple(slot);
+		char	 *key = lfirst(cell);
+		KnownRow *row = NULL;
 
-		size += tuple->t_len;
-		kept->rows = lappend(kept->rows, tuple);
+		if (strlen(key) < KNOWN_KEY_SIZE)
+			row = (KnownRow *) hash_search(known->rows, key, HASH_FIND, NULL);
+		if (row == NULL)
+			rest->keys = lappend(rest->keys, key);
+		else if (row->tuple != NULL)
+		{
+			ExecStoreMinimalTuple(row->tuple, slot, false);
+			tuplestore_puttupleslot(share->store, slot);
+		}
 	}
-	tuplestore_rescan(share->store);
-	MemoryContextSwitchTo(previous);
+	rest->empty = rest->keys == NIL;
 	ExecDropSingleTupleTableSlot(slot);
-	if (size > LARGEST_KEPT)
+	return rest;
+}
+
+/*
+ * Keep the answer to a look-up, NULL for none.  False: too much is kept already, or
+ * the key is too long.
+ */
+static bool
+remember(DbxShare *share, const char *key, TupleTableSlot *slot)
+{
+	Known		 *known = find_known(share);
+	KnownRow	 *row;
+	MemoryContext previous;
+
+	if (strlen(key) >= KNOWN_KEY_SIZE)
+		return false;
+	if (known == NULL)
 	{
-		MemoryContextDelete(context);
-		return;
+		HASHCTL ctl = {0};
+
+		previous = MemoryContextSwitchTo(GetMemoryChunkContext(share->shares));
+		known = (Known *) palloc0(sizeof(Known));
+		known->relid = share->table->relid;
+		known->umid = share->workspace->umid;
+		known->ncolumns = share->table->res->ncolumns;
+		known->needed = share->needed;
+		known->context = AllocSetContextCreate(CurrentMemoryContext,
+											   "databricks rows by key",
+											   ALLOCSET_DEFAULT_SIZES);
+		ctl.keysize = KNOWN_KEY_SIZE;
+		ctl.entrysize = sizeof(KnownRow);
+		ctl.hcxt = known->context;
+		known->rows = hash_create("databricks rows by key", 256, &ctl,
+								  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+		share->shares->known = lappend(share->shares->known, known);
+		MemoryContextSwitchTo(previous);
 	}
-	MemoryContextSetParent(context, cache_context);
-	previous = MemoryContextSwitchTo(cache_context);
-	kept_answers = lappend(kept_answers, kept);
+	if (MemoryContextMemAllocated(known->context, true) > get_hash_memory_limit())
+		return false;
+
+	previous = MemoryContextSwitchTo(known->context);
+	row = (KnownRow *) hash_search(known->rows, key, HASH_ENTER, NULL);
+	row->tuple = slot == NULL ? NULL : ExecCopySlotMinimalTuple(slot);
 	MemoryContextSwitchTo(previous);
-}
-
-static void
-drop_stale(void)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	ListCell   *cell;
-
-	foreach(cell, kept_answers)
-	{
-		Kept *kept = (Kept *) lfirst(cell);
-
-		if (!kept->stale && kept->until > now)
-			continue;
-		kept_answers = foreach_delete_current(kept_answers, cell);
-		MemoryContextDelete(kept->context);
-	}
-}
-
-/* We have changed something in the workspace. */
-void
-dbx_cache_forget_server(Oid serverid)
-{
-	ListCell *cell;
-
-	foreach(cell, kept_answers)
-	{
-		Kept *kept = (Kept *) lfirst(cell);
-
-		kept->stale |= kept->serverid == serverid;
-	}
-}
-
-static void
-forget_table(Datum arg, Oid relid)
-{
-	ListCell *cell;
-
-	foreach(cell, kept_answers)
-	{
-		Kept *kept = (Kept *) lfirst(cell);
-
-		kept->stale |= relid == InvalidOid || kept->relid == relid;
-	}
-}
-
-static void
-forget_all(Datum arg, int cacheid, uint32 hashvalue)
-{
-	forget_table((Datum) 0, InvalidOid);
-}
-
-static void
-register_callbacks(void)
-{
-	static bool registered = false;
-
-	if (registered)
-		return;
-	CacheRegisterRelcacheCallback(forget_table, (Datum) 0);
-	CacheRegisterSyscacheCallback(USERMAPPINGOID, forget_all, (Datum) 0);
-	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, forget_all, (Datum) 0);
-	registered = true;
-}
-
-Datum
-databricks_discard_cache(PG_FUNCTION_ARGS)
-{
-	forget_table((Datum) 0, InvalidOid);
-	drop_stale();
-	PG_RETURN_VOID();
+	return true;
 }
