@@ -17,6 +17,7 @@
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 #include "utils/typcache.h"
 
 #include "compat.h"
@@ -28,6 +29,8 @@ static DbxCondition *read_alternatives(PlannerInfo *root, const DbxTable *table,
 									   Index varno, BoolExpr *clause);
 static DbxCondition *read_truth(const DbxTable *table, Index varno,
 								Expr *clause);
+static DbxCondition *read_null_test(const DbxTable *table, Index varno,
+									const NullTest *clause);
 static int			 column_of(const DbxTable *table, Index varno, Node *node);
 static bool operator_strategy(const DbxColumn *column, Oid opno, Oid collation,
 							  StrategyNumber *strategy, Oid *other);
@@ -248,6 +251,8 @@ read_condition(PlannerInfo *root, const DbxTable *table, Index varno,
 		collation = op->inputcollid;
 		is_array = true;
 	}
+	else if (IsA(clause, NullTest))
+		return read_null_test(table, varno, (NullTest *) clause);
 	else if (is_orclause(clause))
 		return read_alternatives(root, table, varno, (BoolExpr *) clause);
 	else
@@ -336,6 +341,47 @@ read_truth(const DbxTable *table, Index varno, Expr *clause)
 	condition->column = column;
 	condition->strategy = BTEqualStrategyNumber;
 	condition->value = (Expr *) makeBoolConst(value, false);
+	return condition;
+}
+
+/*
+ * What has no time stands before all times, as the service counts them.  Of what names
+ * an object none lacks it, so that is like comparing with NULL.
+ */
+static DbxCondition *
+read_null_test(const DbxTable *table, Index varno, const NullTest *clause)
+{
+	const DbxResource *res = table->res;
+	DbxCondition	  *condition;
+	bool			   is_null = clause->nulltesttype == IS_NULL;
+	int				   column = column_of(table, varno, (Node *) clause->arg);
+	bool			   is_key = false;
+	int				   i;
+
+	if (column < 0 || clause->argisrow)
+		return NULL;
+	for (i = 0; i < res->nfilters; i++)
+		is_key |= res->filters[i].kind == DBX_FILTER_KEY &&
+			strcmp(res->filters[i].column, res->columns[column].name) == 0;
+	is_key |= res->columns[column].convert == DBX_CONVERT_WORKSPACE;
+
+	condition = (DbxCondition *) palloc0(sizeof(DbxCondition));
+	condition->column = column;
+	if (res->columns[column].convert == DBX_CONVERT_TIME_MS)
+	{
+		condition->strategy = is_null ? BTLessEqualStrategyNumber
+									  : BTGreaterEqualStrategyNumber;
+		condition->value = (Expr *)
+			makeConst(TIMESTAMPTZOID, -1, InvalidOid, sizeof(TimestampTz),
+					  TimestampTzGetDatum(time_t_to_timestamptz(0) + 1000),
+					  false, FLOAT8PASSBYVAL);
+		return condition;
+	}
+	if (!is_key || !is_null)
+		return NULL;
+	condition->strategy = BTEqualStrategyNumber;
+	condition->value = (Expr *) makeNullConst(res->columns[column].type, -1,
+											  InvalidOid);
 	return condition;
 }
 

@@ -150,6 +150,9 @@ asks(q{SELECT count(*) FROM runs WHERE state IN ('QUEUED', 'PENDING', 'RUNNING',
 	7, { $list_runs => 1 }, 'active runs');
 asks("SELECT count(*) FROM runs WHERE job_id = $job",
 	2, { $list_runs => 1 }, 'runs of a job');
+@requests = asks('SELECT count(*) FROM runs WHERE start_time IS NULL', 0, { $list_runs => 1 }, 'runs that never started');
+like($requests[0]->{query}, qr/&start_time_to=1$/, 'which are before any time');
+asks('SELECT count(*) FROM runs WHERE run_id IS NULL', 0, {}, 'what names a run is never missing');
 asks("SELECT count(*) FROM runs WHERE job_id IN ($job, $twin, $job)",
 	3, { $list_runs => 2 }, 'runs of two jobs');
 asks(q{SELECT count(*) FROM jobs WHERE name = 'nightly & daily'},
@@ -247,6 +250,9 @@ my @conditions = (
 	q{result_state = 'FAILED'},
 	'end_time IS NULL',
 	'end_time IS NOT NULL',
+	'start_time IS NULL',
+	'start_time IS NOT NULL',
+	"run_id IS NULL OR run_id = $once",
 	"start_time = '$middle'",
 	"start_time > '$middle'",
 	"start_time >= '$middle'",

@@ -100,7 +100,7 @@ my %conditions = (
 		sub { 'start_time ' . one('<', '<=', '>=', '>') . ' ' . time_value() },
 		sub { 'start_time BETWEEN ' . time_value() . ' AND ' . time_value() },
 		sub { time_value() . one(' < ', ' >= ') . 'start_time' },
-		sub { 'end_time IS ' . one('', 'NOT ') . 'NULL' },
+		sub { one(qw(start_time start_time end_time run_id)) . ' IS ' . one('', 'NOT ') . 'NULL' },
 		sub { 'result_state = ' . one("'FAILED'", "'SUCCESS'", "'CANCELED'") },
 		sub { '(job_id = ' . one(@jobs) . ' OR start_time > ' . time_value() . ')' },
 		sub { 'NOT job_id = ' . one(@jobs) },
