@@ -122,32 +122,6 @@ path_option(Oid relid, AttrNumber attno)
 	return NULL;
 }
 
-/*
- * The column of the resource that an attribute shows: that of its own name or, with
- * a path, the one called so or read from there.  -1: none; a path that is a column's
- * may also be shown as another type than that.
- */
-static int
-named_column(const DbxResource *res, const char *path,
-			 Form_pg_attribute attribute)
-{
-	int index = dbx_resource_column(res,
-									path != NULL ? path
-												 : NameStr(attribute->attname));
-	int i;
-
-	if (path == NULL ||
-		(index >= 0 && res->columns[index].type == attribute->atttypid))
-		return index;
-	for (i = 0; i < res->ncolumns; i++)
-	{
-		if (res->columns[i].paths[0] != NULL &&
-			strcmp(res->columns[i].paths[0], path) == 0)
-			return res->columns[i].type == attribute->atttypid ? i : -1;
-	}
-	return index;
-}
-
 static bool
 begins_with(const char *path, const char *beginning)
 {
@@ -155,6 +129,37 @@ begins_with(const char *path, const char *beginning)
 
 	return strncmp(path, beginning, length) == 0 &&
 		(path[length] == '\0' || path[length] == '.');
+}
+
+/*
+ * The column of the resource that an attribute shows: that of its own name or, with
+ * a path, the one called so or read from there.  -1: none; what a column is read from
+ * or lies in may also be shown as another type than that.
+ */
+static int
+named_column(const DbxResource *res, const char *path,
+			 Form_pg_attribute attribute)
+{
+	int	 index = dbx_resource_column(res,
+									 path != NULL ? path
+												  : NameStr(attribute->attname));
+	bool in_element = false;
+	int	 i;
+	int	 k;
+
+	if (path == NULL ||
+		(index >= 0 && res->columns[index].type == attribute->atttypid))
+		return index;
+	for (i = 0; i < res->ncolumns; i++)
+	{
+		const DbxColumn *column = &res->columns[i];
+
+		if (column->paths[0] != NULL && strcmp(column->paths[0], path) == 0)
+			return column->type == attribute->atttypid ? i : -1;
+		for (k = 0; k < DBX_COLUMN_PATHS && column->paths[k] != NULL; k++)
+			in_element |= begins_with(column->paths[k], path);
+	}
+	return in_element ? -1 : index;
 }
 
 /*

@@ -133,6 +133,13 @@ foreach my $where ("id = $job", q{zone = 'UTC'})
 	is( ask("SELECT mails, zone, queued, runs, nothing IS NULL, as_text, jsonb_array_length(task_list), created > 1600000000000 FROM by_path WHERE $where"),
 		'["a@example.com", "b@example.com"]|UTC|t|1|t|{"team":"x"}|1|t', "columns by path, where $where");
 }
+$node->safe_psql('postgres', <<~'SQL');
+	CREATE FOREIGN TABLE public.runs_by_path (run_id bigint, state jsonb OPTIONS (path 'state'), now text OPTIONS (path 'state'),
+		started bigint OPTIONS (path 'start_time'), status jsonb OPTIONS (path 'status')) SERVER prod OPTIONS (resource 'runs');
+	SQL
+is( ask("SELECT b.state->>'life_cycle_state' = r.life_cycle_state, now = r.state, started = extract(epoch FROM start_time) * 1000,
+		b.status->>'state' = r.state FROM runs_by_path AS b JOIN runs AS r USING (run_id) WHERE run_id = $largest"),
+	't|t|t|', 'a path that is called as a column is, as another type');
 $kind = sql_error($node, "UPDATE public.by_path SET mails = '[]' WHERE id = $job");
 like($kind->{message}, qr/"settings.email_notifications.on_failure"|"mails"/, 'which cannot be set');
 is(ask("SELECT zone, notebook IS NOT NULL FROM tasks_by_path WHERE id = $job"), 'UTC|t', 'of tasks, and of their job');
