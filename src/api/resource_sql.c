@@ -2,8 +2,7 @@
  * resource_sql.c
  *	  Descriptors of SQL warehouses and pipelines.
  *
- * Separate because a resource is data.  Everything here is constant.  Pipelines
- * are not asked for one by one: the call for one says other things than the list.
+ * Separate because a resource is data.  Everything here is constant.
  */
 #include "postgres.h"
 
@@ -64,7 +63,7 @@ static const DbxColumn warehouse_columns[] = {
 static const DbxColumn pipeline_columns[] = {
 	WORKSPACE_COLUMN,
 	{"pipeline_id", TEXTOID, DBX_CONVERT_TEXT, 0, {"pipeline_id"},
-	"Id of the pipeline."},
+	"Id of the pipeline. A condition on it is a call of pipelines/{id}."},
 	{"name", TEXTOID, DBX_CONVERT_TEXT, 0, {"name"},
 	"Name of the pipeline."},
 	{"state", TEXTOID, DBX_CONVERT_TEXT, 0, {"state"},
@@ -102,14 +101,23 @@ const DbxResource dbx_resource_warehouses = {
 	.nfilters = lengthof(warehouse_filters),
 	.filters = warehouse_filters};
 
+static const DbxFilter pipeline_filters[] = {
+	{"pipeline_id", DBX_FILTER_KEY, NULL, NULL}};
+
 const DbxResource dbx_resource_pipelines = {
 	.name = "pipelines",
-	.comment = "Pipelines (GET /api/2.0/pipelines).",
+	.comment =
+		"Pipelines (GET /api/2.0/pipelines; by pipeline_id GET /api/2.0/pipelines/{id}).",
 	.rows = 100,
 	.list_call = "/api/2.0/pipelines",
 	.items = "statuses",
 	.limit_param = "max_results",
 	.page_size = 100,
+	.get_call = "/api/2.0/pipelines/{key}",
+	.key_column = "pipeline_id",
+	.get_cost = 1.0,
 	.id_member = "pipeline_id",
 	.ncolumns = lengthof(pipeline_columns),
-	.columns = pipeline_columns};
+	.columns = pipeline_columns,
+	.nfilters = lengthof(pipeline_filters),
+	.filters = pipeline_filters};

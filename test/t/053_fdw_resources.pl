@@ -253,6 +253,11 @@ asks(q{SELECT count(*) FROM warehouses WHERE warehouse_id = 'a?b'}, 0,
 api('POST', '/api/2.0/pipelines', { name => "p$_" }) foreach 1 .. 3;
 asks('SELECT string_agg(name, \' \' ORDER BY name) FROM pipelines', 'p1 p2 p3',
 	['/api/2.0/pipelines?max_results=100'], 'pipelines');
+my $pipeline = $node->safe_psql('postgres', q{SELECT pipeline_id FROM pipelines WHERE name = 'p2'});
+asks("SELECT name, state FROM pipelines WHERE pipeline_id = '$pipeline'",
+	'p2|IDLE', ["/api/2.0/pipelines/$pipeline"], 'a pipeline by id');
+asks(q{SELECT count(*) FROM pipelines WHERE pipeline_id = 'no-such'}, 0,
+	['/api/2.0/pipelines/no-such'], 'no such pipeline');
 
 ###
 # The same rows by key as from the list (case 65)
@@ -263,6 +268,7 @@ my %keys = (
 	instance_pools => 'instance_pool_id',
 	repos => 'repo_id',
 	warehouses => 'warehouse_id',
+	pipelines => 'pipeline_id',
 	job_tasks => 'job_id',
 	run_tasks => 'run_id');
 my %types = map { $_ => /^(job|run|repo)_id$/ ? 'bigint' : 'text' } values %keys;
