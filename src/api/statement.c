@@ -214,10 +214,10 @@ cancel_statement(void *arg)
 
 /* Raise for an end that is no success. */
 static void
-check_end(const DbxStatement *statement, const DbxJson *answer,
-		  const char *state)
+check_end(const DbxStatement *statement)
 {
-	const DbxJson *status = dbx_json_get(answer, "status");
+	const DbxJson *status = dbx_json_get(statement->result, "status");
+	const char	  *state = dbx_json_string(dbx_json_get(status, "state"));
 	const char *message = dbx_json_string(dbx_json_path(status, "error.message"));
 	const char *code = dbx_json_string(dbx_json_path(status, "error.error_code"));
 	const char *sql_state = dbx_json_string(dbx_json_get(status, "sql_state"));
@@ -252,10 +252,11 @@ check_end(const DbxStatement *statement, const DbxJson *answer,
 		 errhint("Run the statement again.")));
 }
 
-/* Look again and again until the statement is over; its answer. */
-static DbxJson *
-poll_statement(const DbxStatement *statement)
+/* Look again and again until the statement is over. */
+static void
+wait_for_end(void *arg)
 {
+	DbxStatement *statement = arg;
 	DbxCallSpec	  spec = {0};
 	MemoryContext look = AllocSetContextCreate(CurrentMemoryContext,
 											   "databricks look",
@@ -281,8 +282,8 @@ poll_statement(const DbxStatement *statement)
 		if (strcmp(state, "SUCCEEDED") == 0 || strcmp(state, "FAILED") == 0 ||
 			strcmp(state, "CANCELED") == 0 || strcmp(state, "CLOSED") == 0)
 		{
-			check_end(statement, answer, state);
-			return answer;
+			statement->result = answer;
+			return;
 		}
 		MemoryContextReset(look);
 		dbx_http_sleep_until(GetCurrentTimestamp() + delay * INT64CONST(1000));
@@ -290,13 +291,22 @@ poll_statement(const DbxStatement *statement)
 	}
 }
 
+/* What the manifest says of the result. */
 static void
-take_result(DbxStatement *statement, DbxJson *answer)
+read_manifest(DbxStatement *statement)
 {
-	const DbxJson *manifest = dbx_json_get(answer, "manifest");
+	const DbxJson *manifest = dbx_json_get(statement->result, "manifest");
 	bool		   truncated = false;
 	int64		   chunks = 1;
 
+	/* it is there even for a statement that returns nothing */
+	if (dbx_json_type(manifest) != DBX_JSON_OBJECT)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+			 errmsg("workspace \"%s\" says that a statement succeeded, but does not describe its result",
+					statement->workspace->name),
+			 errdetail("Statement %s, without \"manifest\".", statement->id)));
 	(void) dbx_json_bool(dbx_json_get(manifest, "truncated"), &truncated);
 	(void) dbx_json_int64(dbx_json_get(manifest, "total_chunk_count"), &chunks);
 	/* half a result must not look whole */
@@ -309,26 +319,22 @@ take_result(DbxStatement *statement, DbxJson *answer)
 			 errdetail("The service gives at most 25 MB of a result this way."),
 			 errhint(
 				 "SET databricks.external_links = on lifts that limit; or ask for fewer rows or columns.")));
-	statement->result = answer;
 	statement->by_links = dbx_json_length(
-							  dbx_json_path(answer, "result.external_links")) >
-		0;
+							  dbx_json_path(statement->result,
+											"result.external_links")) > 0;
 	statement->chunks = (int) Max(chunks, 0);
-}
-
-static void
-wait_for_statement(void *arg)
-{
-	DbxStatement *statement = arg;
-
-	take_result(statement, poll_statement(statement));
 }
 
 void
 dbx_statement_wait(DbxStatement *statement, bool cancel)
 {
-	dbx_guard_cancel(wait_for_statement, cancel ? cancel_statement : NULL,
-					 statement);
+	/* whoever does not hear how it ends has no use for it either */
+	if (cancel)
+		dbx_guard_error(wait_for_end, cancel_statement, statement);
+	else
+		wait_for_end(statement);
+	check_end(statement);
+	read_manifest(statement);
 }
 
 const DbxJson *

@@ -14,6 +14,7 @@ typedef struct DbxStatement
 	char			   *id;
 	DbxJson *result;   /* after the end: the answer with the manifest */
 	int		 chunks;   /* of the result */
+	int64	 rows;	   /* handed out so far */
 	bool	 by_links; /* they are in a cloud store, and links lead there */
 } DbxStatement;
 
@@ -35,7 +36,8 @@ extern void dbx_statement_attach(DbxStatement		*statement,
 
 /*
  * Wait for its end; raises for any end but success, and for a result that was
- * cut.  When the wait is cancelled, so is the statement if "cancel".
+ * cut or is not described.  When the wait is cancelled or fails, the statement is
+ * cancelled if "cancel".
  */
 extern void dbx_statement_wait(DbxStatement *statement, bool cancel);
 
@@ -47,8 +49,8 @@ extern const DbxJson *dbx_statement_columns(const DbxStatement *statement);
 
 /*
  * The rows, chunk by chunk in order (later ones are fetched meanwhile):  "take"
- * gets an array of rows, each an array of texts and nulls, in a memory context
- * that is reset afterwards.
+ * gets an array of rows, which should be arrays of texts and nulls, in a memory
+ * context that is reset afterwards.  Raises if they are not as many as the service said.
  */
 extern void dbx_statement_rows(DbxStatement *statement,
 							   void (*take)(void *arg, const DbxJson *rows),

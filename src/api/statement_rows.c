@@ -198,6 +198,38 @@ has_come(const Chunk *chunk)
 	return chunk->call == NULL && chunk->transfer == NULL && chunk->due == 0;
 }
 
+/* Hand the rows of a chunk out; only a result without rows has none at all. */
+static void
+hand_out(DbxStatement *statement, const DbxJson *rows, int number,
+		 void (*take)(void *arg, const DbxJson *rows), void *arg)
+{
+	if (dbx_json_type(rows) != DBX_JSON_ARRAY && (rows != NULL || number > 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+				 errmsg("part %d of a result of workspace \"%s\" holds no rows",
+						number, statement->workspace->name)));
+	statement->rows += dbx_json_length(rows);
+	take(arg, rows);
+}
+
+/* Part of a result must not look like all of it. */
+static void
+check_whole(const DbxStatement *statement)
+{
+	int64 told;
+
+	if (dbx_json_int64(dbx_json_path(statement->result,
+									 "manifest.total_row_count"),
+					   &told) &&
+		told != statement->rows)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+				 errmsg("workspace \"%s\" gave " INT64_FORMAT
+						" rows of a result that has " INT64_FORMAT,
+						statement->workspace->name, statement->rows, told),
+				 errdetail("Statement %s.", statement->id)));
+}
+
 void
 dbx_statement_rows(DbxStatement *statement,
 				   void (*take)(void *arg, const DbxJson *rows), void *arg)
@@ -228,7 +260,9 @@ dbx_statement_rows(DbxStatement *statement,
 		MemoryContextSwitchTo(before);
 	}
 	if (!statement->by_links)
-		take(arg, dbx_json_path(statement->result, "result.data_array"));
+		hand_out(statement,
+				 dbx_json_path(statement->result, "result.data_array"), 0, take,
+				 arg);
 	for (number = first; number < statement->chunks; number++)
 	{
 		Chunk		 *chunk = &chunks[number % ahead];
@@ -245,7 +279,7 @@ dbx_statement_rows(DbxStatement *statement,
 				(void) dbx_calls_progress(next);
 		}
 		before = MemoryContextSwitchTo(chunk->context);
-		take(arg, chunk->rows);
+		hand_out(statement, chunk->rows, number, take, arg);
 		MemoryContextSwitchTo(before);
 		MemoryContextReset(chunk->context);
 		chunk->rows = NULL;
@@ -257,4 +291,5 @@ dbx_statement_rows(DbxStatement *statement,
 		start_chunk(statement, chunk);
 		MemoryContextSwitchTo(before);
 	}
+	check_whole(statement);
 }

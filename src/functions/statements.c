@@ -3,13 +3,11 @@
  *	  SQL entry points for statements on a warehouse.
  *
  * Separate because the service gives every value as a text, and what that means
- * to PostgreSQL is decided here: by the type the caller wants, or, as JSON, by
- * the type it had there.
+ * to PostgreSQL is decided here: by the type the caller wants (values.c), or, as
+ * JSON, by the type it had there.
  */
 #include "postgres.h"
 
-#include "common/base64.h"
-#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
@@ -21,9 +19,8 @@
 #include "utils/tuplestore.h"
 
 #include "api/statement.h"
-#include "compat.h"
 #include "functions/args.h"
-#include "http/http.h"
+#include "functions/values.h"
 
 PG_FUNCTION_INFO_V1(databricks_query);
 PG_FUNCTION_INFO_V1(databricks_query_json);
@@ -96,34 +93,6 @@ name_column(void *arg)
 				   rows->names[rows->at], rows->types[rows->at]);
 }
 
-static Datum
-bytes_of_base64(const char *text)
-{
-	int	   size = pg_b64_dec_len(strlen(text));
-	bytea *bytes = palloc(size + VARHDRSZ);
-	int	   length = dbx_b64_decode(text, strlen(text), VARDATA(bytes), size);
-
-	if (length < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
-				 errmsg("value is not base64")));
-	SET_VARSIZE(bytes, length + VARHDRSZ);
-	return PointerGetDatum(bytes);
-}
-
-/* A value as the type that the caller declared. */
-static Datum
-convert(Rows *rows, int column, const char *text)
-{
-	Form_pg_attribute attribute = TupleDescAttr(rows->desc, column);
-
-	if (attribute->atttypid == BYTEAOID &&
-		strcmp(rows->types[column], "BINARY") == 0)
-		return bytes_of_base64(text);
-	return InputFunctionCall(&rows->input[column], (char *) text,
-							 rows->parameters[column], attribute->atttypmod);
-}
-
 static void
 store_row(Rows *rows, const DbxJson *row)
 {
@@ -139,8 +108,11 @@ store_row(Rows *rows, const DbxJson *row)
 		rows->at = i;
 		nulls[i] = text == NULL;
 		if (text != NULL)
-			values[i] = convert(rows, i, text);
-		cell = cell ? dbx_json_next(cell) : NULL;
+			values[i] = dbx_statement_value(text, rows->types[i],
+											TupleDescAttr(rows->desc, i),
+											&rows->input[i],
+											rows->parameters[i]);
+		cell = dbx_json_next(cell);
 	}
 	rows->at = -1;
 	tuplestore_putvalues(rows->store, rows->desc, values, nulls);
@@ -186,7 +158,6 @@ append_json(StringInfo out, const char *type, const char *text)
 	static const char *const structures[] = {"ARRAY", "MAP", "STRUCT",
 											 "VARIANT"};
 	int						 i;
-	char					*why;
 
 	if (text == NULL)
 	{
@@ -205,7 +176,7 @@ append_json(StringInfo out, const char *type, const char *text)
 	for (i = 0; i < (int) lengthof(structures); i++)
 	{
 		if (strcmp(type, structures[i]) == 0 &&
-			dbx_json_try_parse(text, strlen(text), &why) != NULL)
+			dbx_statement_structure(text) != NULL)
 		{
 			appendStringInfoString(out, text);
 			return;
@@ -236,7 +207,7 @@ store_json(Rows *rows, const DbxJson *row)
 		escape_json(&out, rows->names[i]);
 		appendStringInfoChar(&out, ':');
 		append_json(&out, rows->types[i], dbx_json_text(cell));
-		cell = cell ? dbx_json_next(cell) : NULL;
+		cell = dbx_json_next(cell);
 	}
 	appendStringInfoChar(&out, '}');
 	value = DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data));
@@ -253,6 +224,15 @@ take_rows(void *arg, const DbxJson *chunk)
 	{
 		MemoryContext before = MemoryContextSwitchTo(rows->context);
 
+		if (dbx_json_type(row) != DBX_JSON_ARRAY ||
+			dbx_json_length(row) != rows->count)
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+				 errmsg(
+					 "a row of a result has not as many values as it has columns"),
+				 errdetail("Statement %s, %d columns.", rows->statement->id,
+						   rows->count)));
 		if (rows->input != NULL)
 			store_row(rows, row);
 		else
@@ -287,6 +267,13 @@ databricks_query(PG_FUNCTION_ARGS)
 
 	dbx_arg_require(fcinfo, 0, "statement");
 	dbx_arg_require(fcinfo, 1, "warehouse_id");
+	if (set == NULL || !IsA(set, ReturnSetInfo) || set->expectedDesc == NULL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("the columns of the statement's result are not declared"),
+			 errhint(
+				 "SELECT * FROM databricks.query(...) AS t(a text, b bigint). query_json() needs no declaration.")));
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	start_statement(fcinfo, &statement, "query");
 	dbx_statement_wait(&statement, true);

@@ -61,6 +61,27 @@ is(sql("SELECT databricks.query_json('others', '$warehouse')"),
 	q[{"c": "ab ", "d": 12345678901234567890123456789.0123456789, "f": 0.5, "h": 32767, "i": "INTERVAL '1-2' YEAR TO MONTH", ]
 	. q["m": {"a": 1, "b": null}, "v": {"k": [1, "two"]}, "y": -128, "z": null, "ntz": "2026-03-29T02:30:00.000001"}], '... as JSON');
 
+# Intervals in both forms the service has; the sign before the days is that of the time, too.
+$workspace->post('statements', {
+	match => 'intervals', columns => [ map { column($_, 'INTERVAL') } qw(m d) ],
+	rows => [ [ '1-2', '3 04:05:06.500000000' ], [ '-1-2', '-3 04:05:06.000000000' ], [ "INTERVAL '-5' MONTH", "INTERVAL '-3 04:05:06.5' DAY TO SECOND" ],
+		[ "INTERVAL '1-2' YEAR TO MONTH", "INTERVAL '05:06' MINUTE TO SECOND" ], [ "INTERVAL '7' YEAR", "INTERVAL '3 04' DAY TO HOUR" ], [ undef, undef ] ] });
+is(sql("SELECT * FROM databricks.query('intervals', '$warehouse') AS t(m interval, d interval)"), join("\n",
+		'1 year 2 mons|3 days 04:05:06.5', '-1 years -2 mons|-3 days -04:05:06', '-5 mons|-3 days -04:05:06.5', '1 year 2 mons|00:05:06', '7 years|3 days 04:00:00', '|'),
+	'intervals');
+is(sql("SELECT string_agg(d::text, ' ') FROM databricks.query('intervals', '$warehouse') AS t(m text, d interval(0)) WHERE m = '-1-2' OR d IS NULL"),
+	'-3 days -04:05:06', '... as the caller declares them');
+
+# Arrays and structures as those of PostgreSQL
+sql('CREATE TYPE item AS (id int, tags text[], "No" numeric(4,1))');
+$workspace->post('statements', {
+	match => 'structures', columns => [ column('a', 'ARRAY'), column('s', 'STRUCT'), column('l', 'ARRAY'), column('n', 'ARRAY') ],
+	rows => [ [ '[1,null,"3"]', q({"tags":["a \"b\"","c,d\\\\"],"id":"7","more":true}), q([{"id":1,"No":2.55},null]), '[[1,2],[3,4]]' ], [ '[]', '{}', '[]', '[]' ], [ (undef) x 4 ] ] });
+is(sql("SELECT * FROM databricks.query('structures', '$warehouse') AS t(a int[], s item, l item[], n float8[])"), join("\n",
+		q(1,NULL,3) =~ s/(.*)/{$1}/r . q(|(7,"{""a \\\\""b\\\\"""",""c,d\\\\\\\\""}",)|{"(1,,2.6)",NULL}|{{1,2},{3,4}}), '{}|(,,)|{}|{}', '|||'), 'arrays and structures');
+is(sql("SELECT (s).tags[1], (s).tags[2] FROM databricks.query('structures', '$warehouse') AS t(a jsonb[], s item, l text[], n jsonb) LIMIT 1"), 'a "b"|c,d\\', '... whatever is in them');
+is(sql("SELECT a[3], l[1] FROM databricks.query('structures', '$warehouse') AS t(a jsonb[], s text, l text[], n jsonb[]) LIMIT 1"), '"3"|{"id":1,"No":2.55}', '... of JSON');
+
 my $error = sql_error($node, "SELECT * FROM databricks.query('types', '$warehouse') AS t(a int, b int)");
 is($error->{state}, '42804', 'another number of columns');
 like($error->{detail}, qr/"b" BOOLEAN, "i" LONG/, '... with those that came');
@@ -82,6 +103,17 @@ $workspace->post('statements', { match => 'ddl' });
 is(sql("SELECT count(*) FROM databricks.query_json('ddl', '$warehouse')"), 0, 'a statement without columns');
 $workspace->post('statements', { match => 'cut', generate => 10, truncated => JSON::PP::true });
 is(sql_error($node, "SELECT databricks.query_json('cut', '$warehouse')")->{state}, '54000', 'a result that was cut is an error');
+
+
+# Part of a result never looks like all of it.
+my @short = ([ '*/result/chunks/3', { chunk_index => 3 } ], [ '*/result/chunks/3', { data_array => [ [ '1', 'a' ] ] } ], [ '*/result/chunks/3', { data_array => [ ['1'] ] } ],
+	[ '/api/2.0/sql/statements/*', { status => { state => 'SUCCEEDED' } } ],
+	[ '/api/2.0/sql/statements/*', { status => { state => 'SUCCEEDED' }, manifest => { schema => { columns => [ column('a', 'INT') ] }, total_row_count => 5 }, result => {} } ]);
+foreach my $part (@short)
+{
+	$workspace->post('faults', { path => $part->[0], kind => 'replace', json => $part->[1] });
+	is(sql_error($node, "SELECT count(*) FROM databricks.query_json('big', '$warehouse')")->{state}, 'HV00M', 'a part is missing: ' . JSON::PP->new->canonical->encode($part->[1]));
+}
 
 # Parameters
 $workspace->post('statements', { match => ':day', columns => [ column('a', 'INT') ], rows => [ ['1'] ], markers => ['day'] });
@@ -119,6 +151,10 @@ my $begun = time;
 is(sql_error($node, "SET statement_timeout = '500 ms'; SELECT databricks.query_json('hang', '$warehouse')")->{state}, '57014', 'cancelled');
 cmp_ok(time - $begun, '<', patience(3), '... at once');
 is((statements())[-1]{state}, 'CANCELED', '... there too');
+$workspace->post('faults', { method => 'GET', path => '/api/2.0/sql/statements/*', kind => 'status', status => 403, code => 'PERMISSION_DENIED' });
+is(sql_error($node, "SELECT databricks.query_json('hang', '$warehouse')")->{state}, '42501', 'the wait fails');
+is((statements())[-1]{state}, 'CANCELED', '... so nobody needs the statement');
+like(sql_error($node, "SELECT databricks.query('SELECT 1', '$warehouse')")->{hint}, qr/AS t\(/, 'columns that are not declared');
 
 # A lost answer
 my $before = statements();
@@ -127,10 +163,11 @@ is(sql_error($node, "SELECT databricks.query_json('SELECT 1', '$warehouse')")->{
 is(scalar(statements()), $before + 1, '... once');
 
 # Coming back to a statement (case 60)
+$before = statements();
 my $id = sql("SELECT databricks.start_statement('big', '$warehouse')");
 is(sql("SELECT count(*) FROM databricks.statement_result('$id')"), 25003, 'a result in another session (case 60)');
 is(sql("SELECT count(*) FROM databricks.statement_result('$id')"), 25003, '... and again');
-is(scalar(grep { $_->{body}{statement} eq 'big' } statements()), 4, '... of the same statement');
+is(scalar(statements()), $before + 1, '... of the same statement');
 my $hang = sql("SELECT databricks.start_statement('hang', '$warehouse')");
 is(sql_error($node, "SET statement_timeout = '300 ms'; SELECT databricks.statement_result('$hang')")->{state}, '57014', 'a wait that is cancelled');
 is((grep { $_->{statement_id} eq $hang } statements())[0]{state}, 'RUNNING', '... leaves it alone');
