@@ -174,19 +174,35 @@ dbx_run_read_state(const DbxJson *run, DbxRunState *state)
 		state->sqlstate = end_of(state);
 }
 
+/*
+ * When an attempt was made, in ms.  One that never started, since a task before it
+ * failed, was made when it ended; one that waits is later than all others.
+ */
+static int64
+time_of_attempt(const DbxJson *task)
+{
+	int64		when = 0;
+	DbxRunState state;
+
+	if (dbx_json_int64(dbx_json_get(task, "start_time"), &when) && when > 0)
+		return when;
+	if (dbx_json_int64(dbx_json_get(task, "end_time"), &when) && when > 0)
+		return when;
+	dbx_run_read_state(task, &state);
+	return state.over ? 0 : PG_INT64_MAX;
+}
+
 /* Is "a" a later attempt than "b" of the same task? */
 static bool
 is_later(const DbxJson *a, const DbxJson *b)
 {
+	int64 time_a = time_of_attempt(a);
+	int64 time_b = time_of_attempt(b);
 	int64 attempt_a = 0;
 	int64 attempt_b = 0;
-	int64 start_a = 0;
-	int64 start_b = 0;
 
-	(void) dbx_json_int64(dbx_json_get(a, "start_time"), &start_a);
-	(void) dbx_json_int64(dbx_json_get(b, "start_time"), &start_b);
-	if (start_a != start_b)
-		return start_a > start_b;
+	if (time_a != time_b)
+		return time_a > time_b;
 	(void) dbx_json_int64(dbx_json_get(a, "attempt_number"), &attempt_a);
 	(void) dbx_json_int64(dbx_json_get(b, "attempt_number"), &attempt_b);
 	return attempt_a > attempt_b;

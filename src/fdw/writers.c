@@ -219,23 +219,6 @@ insert_job(DbxChange *change)
 	change->new_key = made(answer, "job_id");
 }
 
-/* Is an element of that key in the array? */
-static bool
-has_element(const DbxJson *array, const char *key_member, const char *key)
-{
-	const DbxJson *element;
-
-	for (element = dbx_json_first(array); element != NULL;
-		 element = dbx_json_next(element))
-	{
-		const char *text = dbx_json_string(dbx_json_get(element, key_member));
-
-		if (text != NULL && strcmp(text, key) == 0)
-			return true;
-	}
-	return false;
-}
-
 static void
 add_removal(StringInfo removals, const char *name)
 {
@@ -271,7 +254,7 @@ remove_elements(const DbxJson *old, const DbxJson *new, const char *array,
 		const char *key = dbx_json_string(dbx_json_get(element, key_member));
 
 		if (key != NULL &&
-			!has_element(dbx_json_get(new, array), key_member, key))
+			!dbx_json_find(dbx_json_get(new, array), key_member, key))
 			add_removal(removals, psprintf("%s/%s", array, key));
 	}
 }

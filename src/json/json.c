@@ -364,6 +364,22 @@ dbx_json_next(const DbxJson *node)
 	return (const DbxJson *) ((const cJSON *) node)->next;
 }
 
+const DbxJson *
+dbx_json_find(const DbxJson *array, const char *member, const char *text)
+{
+	const DbxJson *element;
+
+	for (element = dbx_json_first(array); element != NULL;
+		 element = dbx_json_next(element))
+	{
+		const char *value = dbx_json_string(dbx_json_get(element, member));
+
+		if (value != NULL && strcmp(value, text) == 0)
+			break;
+	}
+	return element;
+}
+
 const char *
 dbx_json_name(const DbxJson *node)
 {

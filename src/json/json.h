@@ -77,6 +77,10 @@ extern int dbx_json_length(const DbxJson *node);
 extern const DbxJson *dbx_json_first(const DbxJson *node);
 extern const DbxJson *dbx_json_next(const DbxJson *node);
 
+/* The first element of an array, an object, with this text as member; else NULL. */
+extern const DbxJson *dbx_json_find(const DbxJson *array, const char *member,
+									const char *text);
+
 /* Name of a member (of a node that came from an object), else NULL. */
 extern const char *dbx_json_name(const DbxJson *node);
 

@@ -219,7 +219,7 @@ AS $migration$
 	COMMENT ON TABLE databricks.task_history IS
 		'Every task run of the runs in run_history: one row per attempt of a task, repaired ones included. Written by the extension alone; rows are visible to roles with USAGE on the workspace. Of active runs while they are few, of all when they have ended.';
 	COMMENT ON COLUMN databricks.task_history.is_latest IS
-		'The attempt that counts for its task_key: the one started last.';
+		'The attempt that counts for its task_key: the last one, by its start, or by its end if it never started.';
 	COMMENT ON COLUMN databricks.task_history.depends_on IS
 		'Tasks that come before, an array of {task_key, outcome}.';
 	COMMENT ON COLUMN databricks.task_history.cluster_id IS

@@ -173,7 +173,8 @@ write_statement(void)
 		" (workspace, run_id, task_run_id%s)"
 		" SELECT $2, n.run_id, n.task_run_id%s FROM"
 		" (SELECT n.*, row_number() OVER (PARTITION BY n.run_id, n.task_key"
-		"   ORDER BY n.start_time DESC NULLS LAST,"
+		"   ORDER BY COALESCE(n.start_time, n.end_time, CASE n.state"
+		"     WHEN 'TERMINATED' THEN timestamptz '-infinity' ELSE 'infinity' END) DESC,"
 		"    n.attempt_number DESC NULLS LAST, n.place DESC) = 1 AS is_latest"
 		"  FROM (SELECT DISTINCT ON (n.run_id, n.task_run_id) n.* FROM %s"
 		"   ORDER BY n.run_id, n.task_run_id, n.place DESC) AS n) AS n"
@@ -259,14 +260,6 @@ new_cluster(const DbxJson *task, const DbxJson *clusters)
 
 	if (own != NULL || key == NULL)
 		return own;
-	for (const DbxJson *cluster = dbx_json_first(clusters); cluster != NULL;
-		 cluster = dbx_json_next(cluster))
-	{
-		const char *name = dbx_json_string(
-			dbx_json_get(cluster, "job_cluster_key"));
-
-		if (name != NULL && strcmp(name, key) == 0)
-			return dbx_json_get(cluster, "new_cluster");
-	}
-	return NULL;
+	return dbx_json_get(dbx_json_find(clusters, "job_cluster_key", key),
+						"new_cluster");
 }
