@@ -27,6 +27,17 @@ SELECT databricks.job_settings('j', ARRAY[pg_temp.t('a', 'b')]);
 SELECT databricks.job_settings('j', ARRAY[pg_temp.t('a', 'a')]);
 SELECT databricks.job_settings('j', ARRAY[pg_temp.t('a', 'c'), pg_temp.t('b', 'a'), pg_temp.t('c', 'b'), pg_temp.t('d')]);
 SELECT databricks.job_settings('j', ARRAY['{"task_key": "a"}'::jsonb]);
+-- what lies deeper
+SELECT databricks.task('a', 'for_each', '{"inputs": "[1]", "task": {"task_key": "i", "notebook_task": {"notebook_path": "/x"}}}');
+SELECT databricks.task('a', 'for_each', '{"inputs": [1], "task": {"task_key": "i", "notebook_task": {"notebook_path": "/x"}}}');
+SELECT databricks.task('a', 'for_each', '{"inputs": "[1]", "task": {"task_key": "i"}}');
+SELECT databricks.task('a', 'for_each', '{"inputs": "[1]", "task": {"task_key": "i", "for_each_task": {"inputs": "[1]", "task": {"task_key": "k", "notebook_task": {"notebook_path": "/x"}}}}}');
+SELECT databricks.task('a', 'sql', '{"warehouse_id": "w"}');
+SELECT databricks.task('a', 'notebook', '{"notebook_path": "/x"}', '{b:maybe}');
+SELECT databricks.task('a', 'notebook', '{"notebook_path": "/x"}', compute => '[]');
+SELECT databricks.job_settings('j', ARRAY[pg_temp.t('a') || '{"job_cluster_key": "main"}'], '{"job_clusters": [{"job_cluster_key": "main"}]}');
+SELECT databricks.job_settings('j', ARRAY[pg_temp.t('a') || '{"job_cluster_key": "other"}'], '{"job_clusters": [{"job_cluster_key": "main"}]}');
+SELECT databricks.job_settings('j', ARRAY[pg_temp.t('a') || '{"environment_key": "e"}']);
 -- a long chain, its end first
 SELECT jsonb_array_length(databricks.job_settings('j',
 	ARRAY(SELECT pg_temp.t('t' || n, VARIADIC CASE WHEN n > 1 THEN ARRAY['t' || n - 1] ELSE '{}' END)

@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 
 #include "api/job.h"
+#include "api/permission.h"
 #include "api/task.h"
 
 bool
@@ -109,6 +110,7 @@ void
 dbx_job_check_settings(const DbxJson *settings, bool for_submit)
 {
 	const DbxJson *tasks = dbx_json_get(settings, "tasks");
+	const DbxJson *list = dbx_json_get(settings, "access_control_list");
 	const char	  *name = dbx_json_string(dbx_json_get(settings, "name"));
 
 	if (dbx_json_type(settings) != DBX_JSON_OBJECT)
@@ -118,5 +120,32 @@ dbx_job_check_settings(const DbxJson *settings, bool for_submit)
 	if (for_submit && dbx_json_length(tasks) == 0)
 		dbx_job_bad_settings("A run without a saved job needs \"tasks\".");
 	if (tasks != NULL)
+	{
 		dbx_task_check_all(tasks);
+		dbx_task_check_compute(tasks, settings);
+	}
+	/* the service takes it in a call of its own, when the settings are in force */
+	if (dbx_json_type(list) > DBX_JSON_NULL)
+		dbx_permission_check_list("jobs", list, false);
+}
+
+void
+dbx_job_check_changes(const DbxJson *settings)
+{
+	const DbxJson *tasks = dbx_json_get(settings, "tasks");
+	const DbxJson *task;
+
+	if (dbx_json_type(settings) != DBX_JSON_OBJECT)
+		dbx_job_bad_settings("They must be a JSON object.");
+	if (dbx_json_type(dbx_json_get(settings, "access_control_list")) >
+		DBX_JSON_NULL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid settings"),
+			 errdetail(
+				 "The service would silently ignore \"access_control_list\" here."),
+			 errhint(
+				 "Use databricks.update_permissions('jobs', ...) or databricks.reset_job().")));
+	for (task = dbx_json_first(tasks); task != NULL; task = dbx_json_next(task))
+		dbx_task_check(task);
 }

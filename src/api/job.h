@@ -5,6 +5,8 @@
 #ifndef DBX_JOB_H
 #define DBX_JOB_H
 
+#include "lib/stringinfo.h"
+
 #include "api/api.h"
 
 /* A token of the service's rules: at most this long. */
@@ -25,6 +27,18 @@ extern pg_noreturn void dbx_job_bad_settings(const char *why);
 
 /* Raise 22023 for settings of a job that cannot be meant. */
 extern void dbx_job_check_settings(const DbxJson *settings, bool for_submit);
+
+/* The same for some of them, which are to replace those of a job. */
+extern void dbx_job_check_changes(const DbxJson *settings);
+
+/* Does a member of run-now of this name hold parameters? */
+extern bool dbx_run_is_parameter(const char *name);
+
+/*
+ * Append ,"name":value for such a member of some options, checked as those of
+ * run-now are: texts alone, and not too many.
+ */
+extern void dbx_run_append_parameter(StringInfo body, const DbxJson *member);
 
 /*
  * Bodies of run-now and runs/submit, checked before anything is sent.  "token"

@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "api/internal.h"
+#include "api/job.h"
 #include "api/repair.h"
 #include "api/run.h"
 #include "http/http.h"
@@ -26,12 +27,7 @@
 #define FIRST_LOOK_MS	  100
 #define LARGEST_LOOK_MS	  2000
 
-/* Members of the call that hold parameters. */
-static const char *const parameter_kinds[] = {
-	"job_parameters",	   "notebook_params", "jar_params",
-	"python_params",	   "sql_params",	  "python_named_params",
-	"spark_submit_params", "dbt_commands",	  "pipeline_params"};
-
+/* Members of the call beside parameters. */
 static const char *const other_members[] = {"rerun_tasks",
 											"rerun_all_failed_tasks",
 											"rerun_dependent_tasks",
@@ -39,13 +35,13 @@ static const char *const other_members[] = {"rerun_tasks",
 											"performance_target"};
 
 static bool
-is_among(const char *name, const char *const *names, int count)
+is_other_member(const char *name)
 {
 	int i;
 
-	for (i = 0; i < count; i++)
+	for (i = 0; i < (int) lengthof(other_members); i++)
 	{
-		if (strcmp(names[i], name) == 0)
+		if (strcmp(other_members[i], name) == 0)
 			return true;
 	}
 	return false;
@@ -123,9 +119,9 @@ check_options(const DbxJson *options)
 	{
 		const char *name = dbx_json_name(member);
 
-		if (is_among(name, parameter_kinds, lengthof(parameter_kinds)))
+		if (dbx_run_is_parameter(name))
 			has_parameters = true;
-		else if (!is_among(name, other_members, lengthof(other_members)))
+		else if (!is_other_member(name))
 			ereport(
 				ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -157,8 +153,7 @@ append_own_parameters(StringInfo body, const DbxJson *run)
 	for (member = dbx_json_first(legacy); member != NULL;
 		 member = dbx_json_next(member))
 	{
-		if (is_among(dbx_json_name(member), parameter_kinds,
-					 lengthof(parameter_kinds)))
+		if (dbx_run_is_parameter(dbx_json_name(member)))
 			append_member(body, dbx_json_name(member),
 						  dbx_json_serialize(member));
 	}
@@ -206,7 +201,11 @@ repair_body(int64 run_id, const DbxJson *run, const DbxJson *options,
 	for (member = dbx_json_first(options); member != NULL;
 		 member = dbx_json_next(member))
 	{
-		if (dbx_json_type(member) != DBX_JSON_NULL)
+		if (dbx_json_type(member) == DBX_JSON_NULL)
+			continue;
+		if (dbx_run_is_parameter(dbx_json_name(member)))
+			dbx_run_append_parameter(&body, member);
+		else
 			append_member(&body, dbx_json_name(member),
 						  dbx_json_serialize(member));
 	}

@@ -211,6 +211,21 @@ append_option(StringInfo body, const RunOption *option, const DbxJson *value)
 				 "Pass a reference, such as the path of a file, instead of the data.")));
 }
 
+/* Kinds of parameters, which a repair takes too, are what the service bounds. */
+bool
+dbx_run_is_parameter(const char *name)
+{
+	const RunOption *option = find_run_option(name);
+
+	return option != NULL && option->bounded;
+}
+
+void
+dbx_run_append_parameter(StringInfo body, const DbxJson *member)
+{
+	append_option(body, find_run_option(dbx_json_name(member)), member);
+}
+
 /* The token to use: given, or in the JSON, or new. */
 static char *
 choose_token(const char *token, const DbxJson *in_json)

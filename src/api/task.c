@@ -12,13 +12,16 @@
 #include "api/task.h"
 
 #define MAX_REQUIRED 3
+#define MAX_CHOICE	 4
 #define LONGEST_KEY	 100
+#define FOR_EACH	 "for_each_task"
 
 /* Kinds of tasks whose bodies must have something. */
 typedef struct TaskKind
 {
 	const char *member;
 	const char *required[MAX_REQUIRED];
+	const char *one_of[MAX_CHOICE];
 } TaskKind;
 
 static const TaskKind kinds[] = {
@@ -30,7 +33,7 @@ static const TaskKind kinds[] = {
 	{"dbt_cloud_task", {NULL}},
 	{"dbt_platform_task", {NULL}},
 	{"dbt_task", {"commands"}},
-	{"for_each_task", {"inputs", "task"}},
+	{FOR_EACH, {"inputs", "task"}},
 	{"gen_ai_compute_task", {NULL}},
 	{"notebook_task", {"notebook_path"}},
 	{"pipeline_task", {"pipeline_id"}},
@@ -41,7 +44,7 @@ static const TaskKind kinds[] = {
 	{"spark_jar_task", {NULL}},
 	{"spark_python_task", {"python_file"}},
 	{"spark_submit_task", {NULL}},
-	{"sql_task", {"warehouse_id"}},
+	{"sql_task", {"warehouse_id"}, {"query", "file", "alert", "dashboard"}},
 };
 
 static const char *const computes[] = {"existing_cluster_id", "new_cluster",
@@ -98,6 +101,47 @@ dbx_task_member(const char *type)
 			 errhint("Known are %s.", names.data)));
 }
 
+static bool
+is_given(const DbxJson *object, const char *name)
+{
+	return dbx_json_type(dbx_json_get(object, name)) > DBX_JSON_NULL;
+}
+
+static void
+check_choice(const char *key, const TaskKind *kind, const DbxJson *body)
+{
+	StringInfoData names;
+	int			   given = 0;
+	int			   i;
+
+	initStringInfo(&names);
+	for (i = 0; i < MAX_CHOICE && kind->one_of[i]; i++)
+	{
+		given += is_given(body, kind->one_of[i]);
+		appendStringInfo(&names, "%s\"%s\"", i ? ", " : "", kind->one_of[i]);
+	}
+	if (i > 0 && given != 1)
+		dbx_job_bad_settings(
+			psprintf("The \"%s\" of task \"%s\" needs exactly one of %s.",
+					 kind->member, key, names.data));
+}
+
+/* What is done for each is a task, too, though it may not be of this kind. */
+static void
+check_for_each(const char *key, const DbxJson *body)
+{
+	const DbxJson *task = dbx_json_get(body, "task");
+
+	if (dbx_json_string(dbx_json_get(body, "inputs")) == NULL)
+		dbx_job_bad_settings(psprintf(
+			"The \"inputs\" of task \"%s\" must be a text: a JSON array as text, or a reference to one.",
+			key));
+	dbx_task_check(task);
+	if (is_given(task, FOR_EACH))
+		dbx_job_bad_settings(
+			psprintf("Task \"%s\" repeats a task that repeats one itself.", key));
+}
+
 static void
 check_body(const char *key, const DbxJson *body)
 {
@@ -108,14 +152,44 @@ check_body(const char *key, const DbxJson *body)
 		dbx_job_bad_settings(
 			psprintf("Member \"%s\" of task \"%s\" must be an object.",
 					 dbx_json_name(body), key));
-	for (i = 0; kind != NULL && i < MAX_REQUIRED && kind->required[i]; i++)
+	if (kind == NULL)
+		return;
+	for (i = 0; i < MAX_REQUIRED && kind->required[i]; i++)
 	{
-		const DbxJson *given = dbx_json_get(body, kind->required[i]);
-
-		if (given == NULL || dbx_json_type(given) == DBX_JSON_NULL)
+		if (!is_given(body, kind->required[i]))
 			dbx_job_bad_settings(
 				psprintf("The \"%s\" of task \"%s\" needs \"%s\".",
 						 kind->member, key, kind->required[i]));
+	}
+	check_choice(key, kind, body);
+	if (strcmp(kind->member, FOR_EACH) == 0)
+		check_for_each(key, body);
+}
+
+static void
+check_needs(const char *key, const DbxJson *needs)
+{
+	const DbxJson *need;
+
+	if (dbx_json_type(needs) > DBX_JSON_NULL &&
+		dbx_json_type(needs) != DBX_JSON_ARRAY)
+		dbx_job_bad_settings(
+			psprintf("The \"depends_on\" of task \"%s\" must be an array.", key));
+	for (need = dbx_json_first(needs); need != NULL; need = dbx_json_next(need))
+	{
+		const DbxJson *outcome = dbx_json_get(need, "outcome");
+		const char	  *text = dbx_json_string(outcome);
+
+		if (dbx_json_string(dbx_json_get(need, "task_key")) == NULL)
+			dbx_job_bad_settings(
+				psprintf("A dependency of task \"%s\" has no \"task_key\".",
+						 key));
+		if (dbx_json_type(outcome) > DBX_JSON_NULL &&
+			(text == NULL ||
+			 (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)))
+			dbx_job_bad_settings(psprintf(
+				"The \"outcome\" that task \"%s\" depends on must be the text true or false.",
+				key));
 	}
 }
 
@@ -128,6 +202,8 @@ dbx_task_check(const DbxJson *task)
 	const char	  *compute = NULL;
 	int			   i;
 
+	if (dbx_json_type(task) != DBX_JSON_OBJECT)
+		dbx_job_bad_settings("Each task must be an object.");
 	if (key == NULL || !*key)
 		dbx_job_bad_settings("Each task needs a \"task_key\".");
 	if (strlen(key) > LONGEST_KEY ||
@@ -167,6 +243,7 @@ dbx_task_check(const DbxJson *task)
 		dbx_job_bad_settings(psprintf(
 			"Task \"%s\" has nothing to do: it needs a \"notebook_task\" or another kind of task.",
 			key));
+	check_needs(key, dbx_json_get(task, "depends_on"));
 }
 
 static int
@@ -191,13 +268,8 @@ add_needs(TaskGraph *graph, int number)
 	for (need = dbx_json_first(needs); need != NULL; need = dbx_json_next(need))
 	{
 		const char *key = dbx_json_string(dbx_json_get(need, "task_key"));
-		int			place;
+		int			place = place_of_key(graph, key);
 
-		if (key == NULL)
-			dbx_job_bad_settings(
-				psprintf("A dependency of task \"%s\" has no \"task_key\".",
-						 graph->keys[number]));
-		place = place_of_key(graph, key);
 		if (place < 0 || place == number)
 			dbx_job_bad_settings(
 				psprintf("Task \"%s\" depends on \"%s\", which is %s.",
@@ -239,6 +311,31 @@ check_circles(const TaskGraph *graph)
 			dbx_job_bad_settings(psprintf(
 				"Task \"%s\" depends on tasks that, in the end, depend on it or on each other.",
 				graph->keys[i]));
+	}
+}
+
+void
+dbx_task_check_compute(const DbxJson *tasks, const DbxJson *settings)
+{
+	static const char *const shared[][2] = {{"job_cluster_key", "job_clusters"},
+											{"environment_key", "environments"}};
+	const DbxJson			*task;
+	int						 i;
+
+	for (task = dbx_json_first(tasks); task != NULL; task = dbx_json_next(task))
+	{
+		for (i = 0; i < (int) lengthof(shared); i++)
+		{
+			const char *key = dbx_json_string(dbx_json_get(task, shared[i][0]));
+
+			if (key != NULL &&
+				dbx_json_find(dbx_json_get(settings, shared[i][1]),
+							  shared[i][0], key) == NULL)
+				dbx_job_bad_settings(psprintf(
+					"Task \"%s\" has the %s \"%s\", which is not among the \"%s\".",
+					dbx_json_string(dbx_json_get(task, "task_key")),
+					shared[i][0], key, shared[i][1]));
+		}
 	}
 }
 

@@ -13,7 +13,17 @@
  */
 extern void dbx_task_check_all(const DbxJson *tasks);
 
-/* One task by itself: its key, its body with all it must have, its compute. */
+/*
+ * The clusters and environments that the tasks of a job share must be among those
+ * of its settings.  Raises 22023 with the one that is not.
+ */
+extern void dbx_task_check_compute(const DbxJson *tasks,
+								   const DbxJson *settings);
+
+/*
+ * One task by itself: its key, its body with all it must have, its compute, the
+ * form of what it depends on.
+ */
 extern void dbx_task_check(const DbxJson *task);
 
 /*

@@ -14,6 +14,7 @@
 #include "functions/args.h"
 
 PG_FUNCTION_INFO_V1(databricks_find_job);
+PG_FUNCTION_INFO_V1(databricks_check_job_changes);
 PG_FUNCTION_INFO_V1(databricks_check_job_settings);
 PG_FUNCTION_INFO_V1(databricks_check_task);
 PG_FUNCTION_INFO_V1(databricks_task_member);
@@ -34,6 +35,17 @@ databricks_check_job_settings(PG_FUNCTION_ARGS)
 	dbx_arg_require(fcinfo, 0, "settings");
 	settings = PG_GETARG_JSONB_P(0);
 	dbx_job_check_settings(dbx_json_from_jsonb(settings, "settings"), false);
+	PG_RETURN_JSONB_P(settings);
+}
+
+Datum
+databricks_check_job_changes(PG_FUNCTION_ARGS)
+{
+	Jsonb *settings = DBX_ARG_JSONB(0);
+
+	if (settings == NULL)
+		PG_RETURN_NULL();
+	dbx_job_check_changes(dbx_json_from_jsonb(settings, "new_settings"));
 	PG_RETURN_JSONB_P(settings);
 }
 

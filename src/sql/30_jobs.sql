@@ -10,7 +10,15 @@ LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'databricks_check_job_settings';
 
 COMMENT ON FUNCTION databricks.check_job_settings(pg_catalog.jsonb) IS
-'The settings of a job, or an error if they cannot be meant: null (22004), not an object, no name, a task with nothing to do or two things, a task key that is missing or doubled, a dependency on a task that is not there or in a circle (22023). Calls nothing.';
+'The settings of a job, or an error if they cannot be meant: null (22004), not an object, no name, a task with nothing to do or two things, a task key that is missing or doubled, a dependency on a task that is not there or in a circle, a job_cluster_key or environment_key that is not defined, an access_control_list that jobs cannot have (22023). Calls nothing.';
+
+CREATE FUNCTION databricks.check_job_changes(new_settings pg_catalog.jsonb)
+RETURNS pg_catalog.jsonb
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'databricks_check_job_changes';
+
+COMMENT ON FUNCTION databricks.check_job_changes(pg_catalog.jsonb) IS
+'Settings that are to replace some of those of a job, or error 22023 if they cannot be meant: not an object, a task that check_task() refuses, an access_control_list, which the service would ignore. Null for null. Calls nothing.';
 
 CREATE FUNCTION databricks.create_job(
 	settings pg_catalog.jsonb,
@@ -64,14 +72,14 @@ SELECT databricks.required(COALESCE(pg_catalog.to_jsonb(fields_to_remove), new_s
 SELECT databricks.api('POST', '/api/2.2/jobs/update',
 					  databricks.omit_nulls(pg_catalog.jsonb_build_object(
 						  'job_id', databricks.required(job_id, 'job_id'),
-						  'new_settings', new_settings,
+						  'new_settings', databricks.check_job_changes(new_settings),
 						  'fields_to_remove', fields_to_remove)),
 					  workspace);
 END;
 
 COMMENT ON FUNCTION databricks.update_job(pg_catalog.int8, pg_catalog.jsonb, pg_catalog.text[], pg_catalog.name) IS
 'Changes a job: each top-level member of new_settings replaces that member whole, tasks and job_clusters are merged by key; fields_to_remove names members to drop (schedule, tasks/<task_key>). POST /api/2.2/jobs/update.
-Acts at once and is not undone by ROLLBACK. Errors: 22004 nothing to change; others as api().';
+Acts at once and is not undone by ROLLBACK. Errors: 22004 nothing to change, 22023 settings that cannot be meant, an access_control_list among them (see update_permissions); others as api().';
 
 CREATE FUNCTION databricks.job_access_list(
 	job_id pg_catalog.int8,
@@ -118,7 +126,7 @@ SELECT databricks.api('PUT', '/api/2.0/permissions/jobs/' OPERATOR(pg_catalog.||
 						  databricks.job_access_list(job_id, new_settings OPERATOR(pg_catalog.->) 'access_control_list',
 													 workspace)),
 					  workspace)
-WHERE new_settings OPERATOR(pg_catalog.?) 'access_control_list';
+WHERE pg_catalog.jsonb_typeof(new_settings OPERATOR(pg_catalog.->) 'access_control_list') OPERATOR(pg_catalog.=) 'array';
 END;
 
 COMMENT ON FUNCTION databricks.reset_job(pg_catalog.int8, pg_catalog.jsonb, pg_catalog.name) IS

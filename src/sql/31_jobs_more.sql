@@ -146,7 +146,7 @@ LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'databricks_check_task';
 
 COMMENT ON FUNCTION databricks.check_task(pg_catalog.jsonb) IS
-'A task of a job, or error 22023 if it cannot be meant: no key, none or two bodies, a body without what its type needs, two kinds of compute. Calls nothing.';
+'A task of a job, or error 22023 if it cannot be meant: no key, none or two bodies, a body without what its type needs, two kinds of compute, a dependency without key or with an outcome other than true and false, a task repeated for each of something that cannot be meant. Calls nothing.';
 
 CREATE FUNCTION databricks.task(
 	task_key pg_catalog.text,
@@ -184,4 +184,4 @@ RETURN databricks.check_job_settings(
 
 COMMENT ON FUNCTION databricks.job_settings(pg_catalog.text, pg_catalog.jsonb[], pg_catalog.jsonb) IS
 'Settings of a job for create_job(), upsert_job(), reset_job() and submit_run(), from tasks as task() makes them; options holds further members: schedule, parameters, job_clusters, max_concurrent_runs and so on. Calls nothing.
-Errors: 22004; 22023 a doubled key, a dependency on a task that is not there, tasks that depend on each other in a circle, a task with nothing to do.';
+Errors: 22004; 22023 a doubled key, a dependency on a task that is not there, tasks that depend on each other in a circle, a task with nothing to do, a job_cluster_key or environment_key that options do not define.';

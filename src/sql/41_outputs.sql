@@ -103,7 +103,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'databricks_repair_run';
 
 COMMENT ON FUNCTION databricks.repair_run(pg_catalog.int8, pg_catalog.jsonb, pg_catalog.name) IS
-'Runs tasks of a finished run again, in the same run, and returns the id of the repair. options: rerun_all_failed_tasks, or rerun_tasks (an array of task keys), rerun_dependent_tasks, performance_target, parameters. Without parameters in options those the run was started with are sent again (the service would take the defaults); the id of the repair before is found by itself. Returns once the repair shows in the run, so that wait_for_run() waits for it; warns if it does not show within a minute. GET /api/2.2/jobs/runs/get, POST /api/2.2/jobs/runs/repair.
+'Runs tasks of a finished run again, in the same run, and returns the id of the repair. options: rerun_all_failed_tasks, or rerun_tasks (an array of task keys), rerun_dependent_tasks, performance_target, parameters of the kinds and rules of run_now(). Without parameters in options those the run was started with are sent again (the service would take the defaults); the id of the repair before is found by itself. Returns once the repair shows in the run, so that wait_for_run() waits for it; warns if it does not show within a minute. GET /api/2.2/jobs/runs/get, POST /api/2.2/jobs/runs/repair.
 Acts at once and is not undone by ROLLBACK. Never repeated blindly: when the answer is lost the history of the run tells whether it was accepted, else the error is 08007.
 Errors: 22023 options that cannot be meant, 55000 the run is not over, 42704 no such run; others as api().';
 

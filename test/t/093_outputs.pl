@@ -121,10 +121,11 @@ is(quietly("SELECT result_state FROM databricks.wait_for_run($run)"), 'SUCCESS',
 is(sql("SELECT string_agg(value ->> 'value', ',') FROM jsonb_array_elements(databricks.get_run($run) -> 'job_parameters')"),
 	'2026-11-21', 'the day is still that day');
 my $first = sql(qq{SELECT max(value ->> 'id') FROM jsonb_array_elements(databricks.get_run($run, true) -> 'repair_history')});
-my $second = sql(qq{SELECT databricks.repair_run($run, '{"rerun_tasks": ["write"], "job_parameters": {"day": "2026-11-20"}}')});
+is(sql_error($node, qq{SELECT databricks.repair_run($run, '{"job_parameters": {"day": null}}')})->{state}, '22023', 'parameters are checked as those of a new run');
+my $second = sql(qq{SELECT databricks.repair_run($run, '{"rerun_tasks": ["write"], "job_parameters": {"day": 20261120}}')});
 $body = last_body('/api/2.2/jobs/runs/repair');
 is($body->{latest_repair_id}, $first, 'the second repair names the first (case 55)');
-is_deeply([ $body->{rerun_tasks}, $body->{job_parameters} ], [ ['write'], { day => '2026-11-20' } ], 'options are sent');
+is_deeply([ $body->{rerun_tasks}, $body->{job_parameters} ], [ ['write'], { day => '20261120' } ], 'options are sent, numbers as text');
 quietly("SELECT databricks.wait_for_run($run)");
 is(sql(qq{SELECT string_agg(attempts, ' ') FROM (SELECT value ->> 'task_key' || count(*) AS attempts
 	FROM jsonb_array_elements(databricks.get_run($run) -> 'tasks') GROUP BY value ->> 'task_key' ORDER BY 1) AS t}),
@@ -136,6 +137,18 @@ $error = sql_error($node, "SELECT databricks.repair_run($task_run)");
 is($error->{state}, '22023', 'the run of a task');
 like($error->{hint}, qr/$run/, '... names the run of its job');
 like(sql_error($node, "SELECT databricks.repair_run($run)")->{message}, qr/has no task to repair/, 'nothing to repair');
+
+# The last attempt of a task counts, also one that never started.
+my $behind = $workspace->create_job(name => 'behind', tasks => [ { task_key => 'a', notebook_task => { notebook_path => '/a' } },
+	{ task_key => 'b', depends_on => [ { task_key => 'a' } ], notebook_task => { notebook_path => '/b' } } ]);
+$workspace->post('plans', { match => { job_name => 'behind', task_key => 'b' }, plan => { result => 'FAILED' }, count => 1 });
+my $behind_run = sql("SELECT databricks.run_now($behind)");
+quietly("SELECT databricks.wait_for_run($behind_run, raise_on_failure => false)");
+$workspace->post('plans', { match => { job_name => 'behind', task_key => 'a' }, plan => { result => 'FAILED' } });
+sql(qq{SELECT databricks.repair_run($behind_run, '{"rerun_tasks": ["a", "b"]}')});
+is(quietly("SELECT string_agg(value ->> 'task_key', ' ') FROM databricks.wait_for_run($behind_run, raise_on_failure => false), jsonb_array_elements(failed_tasks)"), 'a',
+	'the task behind failed before, not now (case 58)');
+is(sql("SELECT string_agg(task_key || ' ' || result_state, ', ') FROM databricks.get_run_output($behind_run)"), 'a FAILED, b UPSTREAM_FAILED', '... and that is its output');
 
 # A lost answer: the history tells; a repair that does not show is told.
 $workspace->post('faults', { path => '/api/2.2/jobs/runs/repair', kind => 'lost', count => 1 });

@@ -50,8 +50,15 @@ is(sql("SELECT databricks.get_job($job) #>> '{settings,tags,a}' || jsonb_array_l
 	'b0', 'all settings are replaced');
 sql(qq{SELECT databricks.reset_job($job, '{"name": "nightly", "access_control_list": [{"user_name": "etl\@example.com", "permission_level": "IS_OWNER"}]}')});
 is(levels($job), 'etl@example.com=IS_OWNER', 'reset_job with a list and another owner (case 24)');
-is(sql_error($node, qq{SELECT databricks.reset_job($job, '{"name": "nightly", "access_control_list": [{"user_name": "a", "permission_level": "CAN_RUN"}]}')})->{state},
-	'22023', 'a bad level');
+my $mark = $workspace->mark;
+foreach my $call ('create_job(', "reset_job($job, ", 'upsert_job(')
+{
+	is(sql_error($node, qq{SELECT databricks.$call'{"name": "nightly", "access_control_list": [{"user_name": "a", "permission_level": "CAN_RUN"}]}')})->{state},
+		'22023', "a bad level: $call");
+}
+is(sql_error($node, qq{SELECT databricks.update_job($job, '{"access_control_list": []}')})->{state}, '22023', 'a list where the service would ignore it');
+is(sql_error($node, qq{SELECT databricks.update_job($job, '{"tasks": [{"task_key": "a"}]}')})->{state}, '22023', 'a change to a task that cannot be meant');
+is($workspace->calls(since => $mark), 0, '... nothing was sent, no half of it either');
 isnt(sql(qq{SELECT databricks.upsert_job('{"name": "Nightly"}')}), $job, 'case is told apart');
 $workspace->create_job(name => 'nightly');
 my $error = sql_error($node, q{SELECT databricks.upsert_job('{"name": "nightly"}')});
@@ -95,7 +102,7 @@ my $run = sql(qq{SELECT databricks.submit_run(databricks.job_settings('once', AR
 is(sql("SELECT databricks.get_run($run) ->> 'run_name'"), 'once', 'submitted under its name');
 
 # What would be sent, is checked
-my $mark = $workspace->mark;
+$mark = $workspace->mark;
 foreach my $bad (
 	q{{"name": "x", "tasks": [{"task_key": "a"}]}},
 	q{{"name": "x", "tasks": [{"task_key": "a", "notebook_task": {}}]}},
