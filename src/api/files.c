@@ -55,7 +55,6 @@ dbx_file_path(const char *text, DbxFilePath *path)
 	Size		length;
 	int			i;
 
-	path->given = text;
 	if (strncmp(text, "dbfs:", 5) == 0)
 	{
 		rest = text + 5;
@@ -88,10 +87,11 @@ dbx_file_path(const char *text, DbxFilePath *path)
 				 errmsg("\"%s\" is not a plain path", text),
 				 errdetail(
 					 "It has an empty part, or one that is \".\" or \"..\".")));
-	path->path = pstrdup(rest);
-	length = strlen(path->path);
-	if (length > 1 && path->path[length - 1] == '/')
-		path->path[length - 1] = '\0';
+	length = strlen(text);
+	if (rest[1] != '\0' && text[length - 1] == '/')
+		length--;
+	path->given = pnstrdup(text, length);
+	path->path = pstrdup(path->given + (rest - text));
 }
 
 char *
@@ -254,17 +254,28 @@ get_object(const DbxWorkspace *workspace, const char *call,
 	return dbx_call(workspace, &spec);
 }
 
+/* An answer that says nothing must not look like an empty file. */
+static pg_noreturn void
+no_answer(const DbxFilePath *path, const char *member)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+			 errmsg("the answer about \"%s\" has no \"%s\"", path->given,
+					member)));
+}
+
 static bytea *
 download_object(const DbxWorkspace *workspace, const DbxFilePath *path,
 				const char *caller)
 {
-	const char *text = dbx_json_string(
-		dbx_json_get(get_object(workspace, "/api/2.0/workspace/export", path,
-								"AUTO", caller),
-					 "content"));
-	bytea *content;
-	int	   length;
+	const DbxJson *answer = get_object(workspace, "/api/2.0/workspace/export",
+									   path, "AUTO", caller);
+	const char	  *text = dbx_json_string(dbx_json_get(answer, "content"));
+	bytea		  *content;
+	int			   length;
 
+	if (text == NULL && dbx_json_get(answer, "file_type") == NULL)
+		no_answer(path, "content");
 	if (text == NULL)
 		text = "";
 	content = dbx_file_alloc(path, pg_b64_dec_len(strlen(text)));
@@ -331,8 +342,9 @@ dbx_file_stat(const DbxWorkspace *workspace, const DbxFilePath *path,
 			answer = get_object(workspace, "/api/2.0/dbfs/get-status", path,
 								NULL, caller);
 			(void) dbx_json_bool(dbx_json_get(answer, "is_dir"), &info->is_dir);
-			(void) dbx_json_int64(dbx_json_get(answer, "file_size"),
-								  &info->size);
+			if (!dbx_json_int64(dbx_json_get(answer, "file_size"), &info->size) &&
+				!info->is_dir)
+				no_answer(path, "file_size");
 			(void) dbx_json_int64(dbx_json_get(answer, "modification_time"),
 								  &info->modified);
 			return;
@@ -340,8 +352,10 @@ dbx_file_stat(const DbxWorkspace *workspace, const DbxFilePath *path,
 			answer = get_object(workspace, "/api/2.0/workspace/get-status",
 								path, NULL, caller);
 			type = dbx_json_string(dbx_json_get(answer, "object_type"));
-			info->is_dir = type != NULL &&
-				(strcmp(type, "DIRECTORY") == 0 || strcmp(type, "REPO") == 0);
+			if (type == NULL)
+				no_answer(path, "object_type");
+			info->is_dir = strcmp(type, "DIRECTORY") == 0 ||
+				strcmp(type, "REPO") == 0;
 			info->size = -1;
 			(void) dbx_json_int64(dbx_json_get(answer, "size"), &info->size);
 			(void) dbx_json_int64(dbx_json_get(answer, "modified_at"),

@@ -83,7 +83,7 @@ whole_path(const Listing *listing, const char *path)
 	Size length = strlen(listing->prefix);
 
 	if (strncmp(path, listing->prefix, length) == 0 &&
-		(length == 0 || path[length] == '/'))
+		(length == 0 || path[length] == '/' || path[length] == '\0'))
 		return path;
 	return psprintf("%s%s", listing->prefix, path);
 }
@@ -120,19 +120,38 @@ read_entry(const DbxWorkspace *workspace, DbxFileKind kind, const DbxJson *row,
 }
 
 /*
+ * How much of a path is written with whatever case: catalog, schema and volume are
+ * names of the catalog, which tells "Main" and "main" not apart.
+ */
+static Size
+length_of_volume(DbxFileKind kind, const char *path)
+{
+	const char *at = path;
+	int			i;
+
+	if (kind != DBX_FILE_VOLUME)
+		return 0;
+	for (i = 0; i < 4 && *at; i++)
+		at += 1 + strcspn(at + 1, "/");
+	return at - path;
+}
+
+/*
  * An entry is directly in its directory, or is the path that was asked for, when
  * that is a file.  All else is refused: what is listed is gone through, and deleted.
  */
 static void
-check_place(const DbxWorkspace *workspace, const DbxFileEntry *entry,
-			const char *directory)
+check_place(const DbxWorkspace *workspace, DbxFileKind kind,
+			const DbxFileEntry *entry, const char *directory)
 {
 	Size		length = strlen(directory);
+	Size		volume = length_of_volume(kind, directory);
 	const char *rest;
 
 	if (directory[length - 1] == '/')
 		length--;
-	if (strncmp(entry->path, directory, length) == 0)
+	if (pg_strncasecmp(entry->path, directory, volume) == 0 &&
+		strncmp(entry->path + volume, directory + volume, length - volume) == 0)
 	{
 		rest = entry->path + length;
 		if (*rest == '\0')
@@ -177,7 +196,7 @@ dbx_file_list(const DbxWorkspace *workspace, DbxFileKind kind, List *paths,
 
 				CHECK_FOR_INTERRUPTS();
 				read_entry(workspace, kind, row, &entry);
-				check_place(workspace, &entry, directory);
+				check_place(workspace, kind, &entry, directory);
 				take(arg, &entry);
 				if (entry.info.is_dir && strcmp(entry.path, directory) != 0)
 					directories = lappend(directories, pstrdup(entry.api_path));

@@ -15,6 +15,7 @@
 #include "http/http.h"
 
 #define LARGEST_UPLOAD (INT64CONST(5) * 1024 * 1024 * 1024)
+#define LARGEST_VALUE  (MaxAllocSize - VARHDRSZ)
 #define PIECE		   (512 * 1024) /* of a stored value */
 #define FILES		   "/api/2.0/fs/files"
 #define DIRECTORIES	   "/api/2.0/fs/directories"
@@ -29,13 +30,14 @@ start(const DbxWorkspace *workspace, const char *method, const char *prefix,
 
 	spec.method = method;
 	spec.path = dbx_file_url(prefix, path);
+	spec.uncompressed = true; /* a length told is to be that of the file */
 	spec.caller = caller;
 	call = dbx_call_start(workspace, &spec);
 	dbx_call_wait(call);
 	return call;
 }
 
-/* HEAD of a file; false if there is none. */
+/* HEAD of a file; false if there is none.  Size -1: it was not told. */
 static bool
 try_stat_file(const DbxWorkspace *workspace, const DbxFilePath *path,
 			  DbxFileInfo *info, const char *caller)
@@ -52,7 +54,9 @@ try_stat_file(const DbxWorkspace *workspace, const DbxFilePath *path,
 	}
 	memset(info, 0, sizeof(*info));
 	length = dbx_call_header(call, "Content-Length");
-	info->size = length ? strtoll(length, NULL, 10) : -1;
+	info->size = -1;
+	if (length != NULL && strspn(length, "0123456789") == strlen(length))
+		info->size = strtoll(length, NULL, 10);
 	modified = dbx_call_header(call, "Last-Modified");
 	if (modified != NULL)
 		info->modified = dbx_http_date_ms(modified);
@@ -163,28 +167,34 @@ dbx_volume_download(const DbxWorkspace *workspace, const DbxFilePath *path,
 	DbxFileInfo info;
 	DbxCall	   *call;
 	bytea	   *content;
+	Size		room;
 
 	if (!try_stat_file(workspace, path, &info, caller))
 	{
 		check_directory(workspace, path, caller);
 		dbx_file_is_directory(path);
 	}
-	content = dbx_file_alloc(path, Max(info.size, 0));
+	room = info.size >= 0 ? info.size
+						  : Min(workspace->max_response_size, LARGEST_VALUE);
+	content = dbx_file_alloc(path, room);
 	spec.method = "GET";
 	spec.path = dbx_file_url(FILES, path->path);
 	spec.caller = caller;
 	spec.into = VARDATA(content);
-	spec.into_size = info.size;
+	spec.into_size = room;
+	spec.uncompressed = true;
 	call = dbx_call_start(workspace, &spec);
 	dbx_call_wait(call);
 	if (dbx_call_error(call) != NULL)
 	{
-		if (dbx_call_error(call)->sqlstate == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+		if (info.size >= 0 &&
+			dbx_call_error(call)->sqlstate == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
 			dbx_file_changed(path);
 		dbx_call_raise(call);
 	}
-	if (dbx_call_into_len(call) != info.size)
+	if (info.size >= 0 && dbx_call_into_len(call) != info.size)
 		dbx_file_changed(path);
+	SET_VARSIZE(content, dbx_call_into_len(call) + VARHDRSZ);
 	dbx_call_free(call);
 	return content;
 }

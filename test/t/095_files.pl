@@ -30,11 +30,11 @@ sql(q{CREATE FUNCTION bytes(n int8) RETURNS bytea LANGUAGE sql RETURN
 my $mb = 1024 * 1024;
 sql(qq{CREATE TABLE content (n int8, bytes bytea);
 	ALTER TABLE content ALTER bytes SET STORAGE EXTERNAL;
-	INSERT INTO content SELECT n, bytes(n) FROM unnest(ARRAY[0, 1, $mb, $mb + 1, 9 * $mb, 100000000]::int8[]) AS n});
+	INSERT INTO content SELECT n, bytes(n) FROM unnest(ARRAY[0, 1, $mb, $mb + 1, 10 * $mb, 100000000]::int8[]) AS n});
 foreach my $place ("$volume/in", 'dbfs:/in', '/Shared/in')
 {
 	sql(qq{SELECT databricks.make_directory('$place')});
-	foreach my $size (0, 1, $mb, $mb + 1, $place =~ /^\/Shared/ ? (9 * $mb) : (100 * 1000 * 1000))
+	foreach my $size (0, 1, $mb, $mb + 1, 10 * $mb, $place =~ /^\/Shared/ ? () : (100 * 1000 * 1000))
 	{
 		my $path = "$place/f $size+%.bin";
 		sql(qq{SELECT databricks.upload_file('$path', bytes) FROM content WHERE n = $size});
@@ -42,7 +42,8 @@ foreach my $place ("$volume/in", 'dbfs:/in', '/Shared/in')
 		is(sql(qq{SELECT size || ' ' || name || ' ' || is_dir FROM databricks.file_info('$path')}),
 			"$size f $size+%.bin false", '... and its size');
 	}
-	is(sql(qq{SELECT count(*), sum(size) > 0 FROM databricks.list_files('$place')}), '5|t', 'listed');
+	is(sql(qq{SELECT count(*), sum(size) > 0 FROM databricks.list_files('$place')}), ($place =~ /^\/Shared/ ? 5 : 6) . '|t', 'listed');
+	is(sql(qq{SELECT path FROM databricks.file_info('$place/')}), $place, 'a slash at the end means nothing');
 	is(sql(qq{SELECT is_dir, name, size FROM databricks.file_info('$place')}), 't|in|', 'a directory (case 61)');
 
 	# What is there stays, unless told otherwise.
@@ -90,6 +91,35 @@ foreach my $call ("upload_file(NULL, 'x')", "upload_file('dbfs:/x', NULL)", 'dow
 	'delete_file(NULL)', 'make_directory(NULL)', 'file_info(NULL)', "move_file('dbfs:/x', NULL)", "upload_query(NULL, 'dbfs:/x')")
 {
 	is(state_of("SELECT databricks.$call"), '22004', "$call: null");
+}
+
+# The roots of the workspace; the name of a volume, whatever its case
+is(sql(q{SELECT string_agg(path, ' ' ORDER BY path) FROM databricks.list_files('/Workspace')}), '/Workspace/Repos /Workspace/Shared /Workspace/Users', 'the root of the workspace');
+is(sql(q{SELECT count(*) > 3 AND bool_and(path LIKE '/Workspace/%') FROM databricks.list_files('/Workspace/', true)}), 't', '... and all below it');
+my $entry = { path => "$volume/in/x", name => 'x', is_directory => JSON::PP::false, file_size => 1 };
+$workspace->post('faults', { path => '/api/2.0/fs/directories/*', kind => 'replace', json => { contents => [$entry] } });
+is(sql(q{SELECT path FROM databricks.list_files('/Volumes/Main/DEFAULT/landing/in')}), "$volume/in/x", 'a volume by a name in other letters');
+$workspace->post('faults', { path => '/api/2.0/fs/directories/*', kind => 'replace', json => { contents => [$entry] } });
+is(state_of("SELECT databricks.list_files('$volume/IN')"), 'HV00M', '... but not so a directory');
+
+# The length of a file may not be told before; an answer that says nothing is no empty file.
+foreach my $size (1, 3_000_000)
+{
+	sql(qq{SELECT databricks.upload_file('$volume/untold', bytes($size), true)});
+	$workspace->post('faults', { method => 'HEAD', path => '/api/2.0/fs/files/*', kind => 'chunked', count => 2 });
+	is(sql(qq{SELECT databricks.download_file('$volume/untold') = bytes($size)}), 't', "$size bytes whose number is not told");
+	is(sql(qq{SELECT size IS NULL FROM databricks.file_info('$volume/untold')}), 't', '... have no size');
+}
+sql(q{ALTER SERVER prod OPTIONS (ADD max_response_size '1MB')});
+$workspace->post('faults', { method => 'HEAD', path => '/api/2.0/fs/files/*', kind => 'chunked' });
+is(state_of("SELECT databricks.download_file('$volume/untold')"), '54000', '... and are bounded all the same');
+is(sql(qq{SELECT length(databricks.download_file('$volume/untold'))}), 3_000_000, '... as those told are not');
+sql(q{ALTER SERVER prod OPTIONS (DROP max_response_size)});
+foreach my $case ([ 'dbfs:/f', '/api/2.0/dbfs/get-status' ], [ '/Shared/f', '/api/2.0/workspace/export' ])
+{
+	sql("SELECT databricks.upload_file('$case->[0]', 'x', true)");
+	$workspace->post('faults', { path => $case->[1], kind => 'replace', json => {} });
+	is(state_of("SELECT databricks.download_file('$case->[0]')"), 'HV00M', "an answer without content: $case->[1]");
 }
 
 # Moving
