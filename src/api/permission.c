@@ -9,10 +9,12 @@
 
 #include "lib/stringinfo.h"
 
+#include "api/api.h"
 #include "api/permission.h"
 #include "compat.h"
 
-#define MAX_LEVELS 6
+#define MAX_LEVELS	  6
+#define AUTHORIZATION "authorization"
 #define EDITING                                         \
 	{                                                   \
 		"CAN_READ", "CAN_RUN", "CAN_EDIT", "CAN_MANAGE" \
@@ -23,12 +25,15 @@ typedef struct AclType
 	const char *name;				/* as in the path of the call */
 	bool		owned;				/* has exactly one owner */
 	const char *levels[MAX_LEVELS]; /* from low to high */
+	bool		single;				/* one list, no id in the path */
 } AclType;
 
 static const AclType object_types[] = {
+	{"alerts", false, EDITING},
 	{"alertsv2", false, EDITING},
-	{"authorization/passwords", false, {"CAN_USE"}},
-	{"authorization/tokens", false, {"CAN_USE", "CAN_MANAGE"}},
+	{AUTHORIZATION, false, {"CAN_USE", "CAN_MANAGE"}},
+	{AUTHORIZATION "/passwords", false, {"CAN_USE"}, true},
+	{AUTHORIZATION "/tokens", false, {"CAN_USE", "CAN_MANAGE"}, true},
 	{"cluster-policies", false, {"CAN_USE"}},
 	{"clusters", false, {"CAN_ATTACH_TO", "CAN_RESTART", "CAN_MANAGE"}},
 	{"dashboards", false, EDITING},
@@ -41,6 +46,7 @@ static const AclType object_types[] = {
 	{"jobs", true, {"CAN_VIEW", "CAN_MANAGE_RUN", "CAN_MANAGE", "IS_OWNER"}},
 	{"notebooks", false, EDITING},
 	{"pipelines", true, {"CAN_VIEW", "CAN_RUN", "CAN_MANAGE", "IS_OWNER"}},
+	{"queries", false, EDITING},
 	{"registered-models",
 	 false,
 	 {"CAN_READ", "CAN_EDIT", "CAN_MANAGE_STAGING_VERSIONS",
@@ -79,10 +85,18 @@ find_type(const char *name)
 			 errhint("Types that have one: %s.", names.data)));
 }
 
-void
-dbx_permission_check_type(const char *object_type)
+char *
+dbx_permission_path(const char *object_type, const char *object_id)
 {
-	(void) find_type(object_type);
+	const AclType *type = find_type(object_type);
+
+	if (type->single)
+		return psprintf("/api/2.0/permissions/%s", type->name);
+	/* its objects are the lists of the workspace that have no other id */
+	if (strcmp(type->name, AUTHORIZATION) == 0)
+		(void) find_type(psprintf(AUTHORIZATION "/%s", object_id));
+	return psprintf("/api/2.0/permissions/%s/%s", type->name,
+					dbx_path_segment(object_id));
 }
 
 static pg_noreturn void

@@ -8,10 +8,10 @@
 #include "json/json.h"
 
 /*
- * Raise 22023, with the list of those that have, for a type of objects without
- * access lists.
+ * Path of the calls for the access list of an object, in the current context.
+ * Raises 22023 for a type without access lists, with the list of those that have.
  */
-extern void dbx_permission_check_type(const char *object_type);
+extern char *dbx_permission_path(const char *object_type, const char *object_id);
 
 /*
  * Raise 22023 for an access list that cannot be meant for this type.  "replaces":

@@ -20,6 +20,7 @@
 PG_FUNCTION_INFO_V1(databricks_check_access_control_list);
 PG_FUNCTION_INFO_V1(databricks_check_cluster_size);
 PG_FUNCTION_INFO_V1(databricks_check_git_reference);
+PG_FUNCTION_INFO_V1(databricks_check_object);
 PG_FUNCTION_INFO_V1(databricks_check_one_of);
 PG_FUNCTION_INFO_V1(databricks_permissions_path);
 PG_FUNCTION_INFO_V1(databricks_url_escape);
@@ -51,6 +52,21 @@ databricks_check_one_of(PG_FUNCTION_ARGS)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid %s: \"%s\"", name ? name : "value", value),
 			 errhint("Valid are %s.", list.data)));
+}
+
+Datum
+databricks_check_object(PG_FUNCTION_ARGS)
+{
+	char  *name = dbx_arg_text(fcinfo, 1);
+	Jsonb *value;
+
+	dbx_arg_require(fcinfo, 0, name ? name : "value");
+	value = PG_GETARG_JSONB_P(0);
+	if (!JB_ROOT_IS_OBJECT(value))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be a JSON object", name ? name : "value")));
+	PG_RETURN_JSONB_P(value);
 }
 
 Datum
@@ -104,15 +120,10 @@ databricks_check_git_reference(PG_FUNCTION_ARGS)
 Datum
 databricks_permissions_path(PG_FUNCTION_ARGS)
 {
-	char *object_type;
-
 	dbx_arg_require(fcinfo, 0, "object_type");
 	dbx_arg_require(fcinfo, 1, "object_id");
-	object_type = dbx_arg_text(fcinfo, 0);
-	dbx_permission_check_type(object_type);
-	PG_RETURN_TEXT_P(
-		cstring_to_text(psprintf("/api/2.0/permissions/%s/%s", object_type,
-								 dbx_path_segment(dbx_arg_text(fcinfo, 1)))));
+	PG_RETURN_TEXT_P(cstring_to_text(
+		dbx_permission_path(dbx_arg_text(fcinfo, 0), dbx_arg_text(fcinfo, 1))));
 }
 
 Datum

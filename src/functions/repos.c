@@ -26,6 +26,7 @@ find_repo(const DbxWorkspace *workspace, const char *path, int64 *repo_id)
 	DbxCall		  *call;
 	DbxJson		  *status;
 	const char	  *type;
+	bool		   git_folder;
 
 	if (dbx_job_is_id(path, repo_id))
 		return true;
@@ -45,7 +46,11 @@ find_repo(const DbxWorkspace *workspace, const char *path, int64 *repo_id)
 	}
 	status = dbx_call_json(call);
 	type = dbx_json_string(dbx_json_get(status, "object_type"));
-	if (type == NULL || strcmp(type, "REPO") != 0 ||
+	git_folder = type != NULL && strcmp(type, "REPO") == 0;
+	/* outside of /Repos it may be called a directory */
+	(void) dbx_json_bool(dbx_json_path(status, "directory_info.is_git_folder"),
+						 &git_folder);
+	if (!git_folder ||
 		!dbx_json_int64(dbx_json_get(status, "object_id"), repo_id))
 		ereport(
 			ERROR,

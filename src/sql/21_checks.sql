@@ -15,6 +15,14 @@ AS 'MODULE_PATHNAME', 'databricks_check_one_of';
 COMMENT ON FUNCTION databricks.check_one_of(pg_catalog.text, pg_catalog.text, pg_catalog.text[]) IS
 'The value, or error 22023 with the list if it is none of those allowed, 22004 if it is null; name says in the message what it is. Calls nothing.';
 
+CREATE FUNCTION databricks.check_object(value pg_catalog.jsonb, name pg_catalog.text)
+RETURNS pg_catalog.jsonb
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'databricks_check_object';
+
+COMMENT ON FUNCTION databricks.check_object(pg_catalog.jsonb, pg_catalog.text) IS
+'The value, or error 22023 if it is no object, 22004 if it is null; name says in the message what it is. Calls nothing.';
+
 CREATE FUNCTION databricks.url_escape(value pg_catalog.text, keep_slashes pg_catalog.bool DEFAULT false)
 RETURNS pg_catalog.text
 LANGUAGE c IMMUTABLE PARALLEL SAFE

@@ -32,7 +32,7 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE
 RETURN databricks.api('GET', databricks.permissions_path(object_type, object_id), NULL, workspace);
 
 COMMENT ON FUNCTION databricks.get_permissions(pg_catalog.text, pg_catalog.text, pg_catalog.name) IS
-'The access list of an object. object_type is the plural of the service: jobs, clusters, cluster-policies, instance-pools, pipelines, notebooks, directories, files, repos, warehouses and so on; an unknown one is refused with the list. object_id is its id as text. GET /api/2.0/permissions/{object_type}/{object_id}.
+'The access list of an object. object_type is the plural of the service: jobs, clusters, cluster-policies, instance-pools, pipelines, notebooks, directories, files, repos, warehouses and so on; an unknown one is refused with the list. object_id is its id as text; of authorization it is tokens or passwords, who may use which in the workspace. GET /api/2.0/permissions/{object_type}/{object_id}.
 Errors: 22023 another type; 42704 no such object, 42501 denied; others as api().';
 
 CREATE FUNCTION databricks.set_permissions(

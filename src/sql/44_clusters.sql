@@ -22,13 +22,13 @@ RETURNS pg_catalog.text
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 RETURN databricks.made(
 	databricks.api('POST', '/api/2.1/clusters/create',
-				   databricks.required(spec, 'spec'), workspace)
+				   databricks.check_object(spec, 'spec'), workspace)
 	OPERATOR(pg_catalog.->>) 'cluster_id', 'cluster_id');
 
 COMMENT ON FUNCTION databricks.create_cluster(pg_catalog.jsonb, pg_catalog.name) IS
 'Creates an all-purpose cluster from its spec (spark_version, node_type_id, num_workers or autoscale, ...), begins to start it and returns its id. POST /api/2.1/clusters/create.
 Acts at once and is not undone by ROLLBACK. Never repeated blindly: if the connection breaks, or the answer gives no id, the error is 08007; look for the cluster before you repeat it.
-Errors: 22004; others as api().';
+Errors: 22004, 22023 spec is no object; others as api().';
 
 CREATE FUNCTION databricks.get_cluster(
 	cluster_id pg_catalog.text,
@@ -52,14 +52,14 @@ RETURNS pg_catalog.void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 BEGIN ATOMIC
 SELECT databricks.api('POST', '/api/2.1/clusters/edit',
-					  databricks.required(spec, 'spec') OPERATOR(pg_catalog.||)
+					  databricks.check_object(spec, 'spec') OPERATOR(pg_catalog.||)
 					  pg_catalog.jsonb_build_object('cluster_id', databricks.required(cluster_id, 'cluster_id')),
 					  workspace);
 END;
 
 COMMENT ON FUNCTION databricks.edit_cluster(pg_catalog.text, pg_catalog.jsonb, pg_catalog.name) IS
 'Replaces the whole spec of a cluster; a running one restarts. POST /api/2.1/clusters/edit.
-Acts at once and is not undone by ROLLBACK. Errors: 42704 no such cluster, HV000 neither running nor terminated; others as api().';
+Acts at once and is not undone by ROLLBACK. Errors: 22023 spec is no object, 42704 no such cluster, HV000 neither running nor terminated; others as api().';
 
 CREATE FUNCTION databricks.update_cluster(
 	cluster_id pg_catalog.text,
@@ -73,13 +73,13 @@ SELECT databricks.api('POST', '/api/2.1/clusters/update',
 					  pg_catalog.jsonb_build_object(
 						  'cluster_id', databricks.required(cluster_id, 'cluster_id'),
 						  'update_mask', databricks.required(update_mask, 'update_mask'),
-						  'cluster', databricks.required(spec, 'spec')),
+						  'cluster', databricks.check_object(spec, 'spec')),
 					  workspace);
 END;
 
 COMMENT ON FUNCTION databricks.update_cluster(pg_catalog.text, pg_catalog.jsonb, pg_catalog.text, pg_catalog.name) IS
 'Changes the fields of a cluster that update_mask names, separated by commas without blanks (dots lead into objects, * is all), to what spec says; named ones that spec lacks are cleared. A running cluster restarts. POST /api/2.1/clusters/update.
-Acts at once and is not undone by ROLLBACK. Errors: 42704 no such cluster, HV000 neither running nor terminated; others as api().';
+Acts at once and is not undone by ROLLBACK. Errors: 22023 spec is no object, 42704 no such cluster, HV000 neither running nor terminated; others as api().';
 
 CREATE FUNCTION databricks.start_cluster(
 	cluster_id pg_catalog.text,

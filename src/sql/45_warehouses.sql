@@ -44,13 +44,13 @@ RETURN databricks.made(
 	databricks.api('POST',
 				   '/api/2.0/pipelines/' OPERATOR(pg_catalog.||)
 				   databricks.url_escape(databricks.required(pipeline_id, 'pipeline_id')) OPERATOR(pg_catalog.||) '/updates',
-				   COALESCE(options, '{}'::pg_catalog.jsonb), workspace)
+				   databricks.check_object(COALESCE(options, '{}'), 'options'), workspace)
 	OPERATOR(pg_catalog.->>) 'update_id', 'update_id');
 
 COMMENT ON FUNCTION databricks.start_pipeline_update(pg_catalog.text, pg_catalog.jsonb, pg_catalog.name) IS
 'Starts an update of a pipeline and returns its id. options holds members of the call: full_refresh, refresh_selection, full_refresh_selection, validate_only and so on. POST /api/2.0/pipelines/{pipeline_id}/updates.
 Acts at once and is not undone by ROLLBACK. Never repeated blindly: if the connection breaks, or the answer gives no id, the error is 08007.
-Errors: 42704 no such pipeline, HV000 an update is under way; others as api().';
+Errors: 22023 options that are no object, 42704 no such pipeline, HV000 an update is under way; others as api().';
 
 CREATE FUNCTION databricks.stop_pipeline(
 	pipeline_id pg_catalog.text,

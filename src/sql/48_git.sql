@@ -15,7 +15,7 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE
 RETURN databricks.made(
 	(databricks.api('POST', '/api/2.0/repos',
 					databricks.omit_nulls(
-						COALESCE(options, '{}'::pg_catalog.jsonb) OPERATOR(pg_catalog.||)
+						databricks.check_object(COALESCE(options, '{}'), 'options') OPERATOR(pg_catalog.||)
 						pg_catalog.jsonb_build_object('url', databricks.required(url, 'url'),
 													  'provider', databricks.required(provider, 'provider'),
 													  'path', path)), workspace)
@@ -23,7 +23,7 @@ RETURN databricks.made(
 
 COMMENT ON FUNCTION databricks.create_repo(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.name) IS
 'Clones a Git repository into a folder of the workspace and returns the id of that. provider: gitHub, gitHubEnterprise, gitLab, gitLabEnterpriseEdition, bitbucketCloud, bitbucketServer, azureDevOpsServices, awsCodeCommit. path below /Repos must be /Repos/{folder}/{name}; null: a folder of the user. options: sparse_checkout, git_credential_id. POST /api/2.0/repos.
-Acts at once and is not undone by ROLLBACK. Never repeated blindly: 08007 if the connection breaks, or the answer gives no id. Errors: HV000 there is something at this path, or a provider the service does not know; others as api().';
+Acts at once and is not undone by ROLLBACK. Never repeated blindly: 08007 if the connection breaks, or the answer gives no id. Errors: 22023 options that are no object, HV000 there is something at this path, or a provider the service does not know; others as api().';
 
 CREATE FUNCTION databricks.find_repo(
 	path pg_catalog.text,

@@ -63,6 +63,12 @@ is(sql_error($node, q{SELECT databricks.get_permissions('jobs', '5')})->{state},
 is(sql_error($node, q{SELECT databricks.get_permissions('jobs', NULL)})->{state}, '22004', 'null');
 is(levels("get_permissions('sql/warehouses', '1234567890abcdef')"), 'admin@example.com=IS_OWNER',
 	'types of two words');
+# Who may use tokens is one list for the whole workspace, without an id of its own.
+is(levels(q{update_permissions('authorization', 'tokens', '[{"group_name": "analysts", "permission_level": "CAN_USE"}]')}), 'analysts=CAN_USE', 'who may use tokens');
+is(levels(q{get_permissions('authorization/tokens', 'tokens')}), 'analysts=CAN_USE', '... in one word');
+is($workspace->calls(path => '/api/2.0/permissions/authorization/tokens'), 2, '... are calls of the same path');
+is(sql(q{SELECT string_agg(permission_level, ' ') FROM databricks.get_permission_levels('authorization', 'passwords')}), 'CAN_USE', '... and passwords');
+like(sql_error($node, q{SELECT databricks.get_permissions('authorization', 'doors')})->{hint}, qr{authorization/tokens}, '... nothing else');
 connect_workspace($node, $workspace, name => 'none', token => 'dapi-standin-none');
 is(sql_error($node, "SELECT databricks.get_permissions('jobs', '$job', 'none')")->{state}, '42501',
 	'who sees nothing is told so');
@@ -83,6 +89,8 @@ is(branch(), 'main', 'a text of digits alone is an id');
 is(sql(q{SELECT databricks.find_repo('/Repos/prod/etl')}), $repo, 'found by path (case 64)');
 is(sql(q{SELECT databricks.find_repo('/Repos/prod/none') IS NULL}), 't', 'not found is null (case 64)');
 is(sql_error($node, q{SELECT databricks.find_repo('/Shared')})->{state}, '22023', 'a path of something else');
+$workspace->post('faults', { path => '/api/2.0/workspace/get-status', kind => 'replace', json => { object_type => 'DIRECTORY', object_id => 77, directory_info => { is_git_folder => JSON::PP::true } } });
+is(sql(q{SELECT databricks.find_repo('/Users/me@example.com/etl')}), 77, 'a Git folder that is called a directory');
 $workspace->post('faults', { path => '/api/2.0/workspace/get-status', kind => 'status', status => 500, count => 1 });
 is(sql_error($node, q{SELECT databricks.find_repo('/Repos/prod/etl')})->{state}, 'HV000', 'another error is one (case 64)');
 $mark = $workspace->mark;

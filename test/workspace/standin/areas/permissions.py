@@ -6,7 +6,7 @@ area here (dashboards, experiments, ...) exist as soon as they are named.
 """
 
 from .. import listing
-from ..errors import ApiError, denied, invalid, no_job
+from ..errors import ApiError, denied, invalid, no_job, no_route
 from ..principals import MANAGE, VIEW
 from ..principals import require as require_job
 from ..schema import STR, check
@@ -37,7 +37,10 @@ TYPES = {
     "authorization/passwords": ("passwords", ["CAN_USE"]),
 }
 TYPES["sql/warehouses"] = TYPES["warehouses"]
+TYPES["alerts"] = TYPES["sql/alerts"]
+TYPES["queries"] = TYPES["sql/queries"]
 OWNED = ("jobs", "pipelines")
+SINGLE = ("authorization/tokens", "authorization/passwords")    # no id in the path
 WORDS = {"CAN_VIEW": "Can view the %s", "CAN_MANAGE_RUN": "Can view, trigger and cancel runs",
          "CAN_MANAGE": "Can change the %s", "IS_OWNER": "Owner of the %s"}
 
@@ -77,6 +80,10 @@ def target(req):
     kind, key = req.parts["type"], req.parts["id"]
     if "under" in req.parts:
         kind = "%s/%s" % (req.parts["under"], kind)
+        if kind in SINGLE:
+            raise no_route(req.method, "/permissions/%s/%s" % (kind, key))
+    elif "%s/%s" % (kind, key) in SINGLE:
+        kind = "%s/%s" % (kind, key)
     if kind not in TYPES:
         raise invalid("'%s' is not a supported object type. Supported object types: %s."
                       % (kind[:60], ", ".join(sorted(TYPES))))
@@ -117,7 +124,7 @@ def show(kind, key, acl):
     rows.append({"group_name": "admins", "all_permissions": [
         {"permission_level": "CAN_MANAGE" if top == "IS_OWNER" else top, "inherited": True,
          "inherited_from_object": ["/%s/" % kind]}]})
-    return {"object_id": "/%s/%s" % (kind, key), "object_type": reply_type, "access_control_list": rows}
+    return {"object_id": "/%s" % kind if kind in SINGLE else "/%s/%s" % (kind, key), "object_type": reply_type, "access_control_list": rows}
 
 
 def principal_of(entry):
