@@ -31,10 +31,14 @@ typedef struct ClusterWait
 	char		 *told;		/* progress last told, NULL: none */
 	bool		  outage_told;
 	bool		  started; /* by us, or found on its way */
+	bool		  refused; /* once: its state was another one by then */
 	MemoryContext look;	   /* reset before each look */
 } ClusterWait;
 
-/* GET clusters/get or POST clusters/start; NULL during an outage, which is told. */
+/*
+ * GET clusters/get or POST clusters/start; NULL if that has to be tried again: during
+ * an outage, which is told, or when the cluster could not be started just now.
+ */
 static DbxJson *
 ask(ClusterWait *wait, bool start)
 {
@@ -72,6 +76,13 @@ ask(ClusterWait *wait, bool start)
 	{
 		wait->outage_told = false;
 		return dbx_call_json(call);
+	}
+	/* somebody else may have started it since we looked */
+	if (start && !wait->refused && error->code != NULL &&
+		strcmp(error->code, "INVALID_STATE") == 0)
+	{
+		wait->refused = true;
+		return NULL;
 	}
 	if (!error->passing && error->status < 500)
 		dbx_call_raise(call);

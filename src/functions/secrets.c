@@ -112,6 +112,7 @@ get_secret(FunctionCallInfo fcinfo, const char *caller, int *length)
 {
 	DbxCallSpec	   spec = {0};
 	StringInfoData query;
+	const DbxJson *answer;
 	const char	  *value;
 	char		  *bytes;
 	int			   size;
@@ -124,8 +125,13 @@ get_secret(FunctionCallInfo fcinfo, const char *caller, int *length)
 	spec.path = "/api/2.0/secrets/get";
 	spec.query = query.data;
 	spec.caller = caller;
-	value = dbx_json_string(
-		dbx_json_get(dbx_call(dbx_arg_workspace(fcinfo, 2), &spec), "value"));
+	answer = dbx_call(dbx_arg_workspace(fcinfo, 2), &spec);
+	value = dbx_json_string(dbx_json_get(answer, "value"));
+	/* an answer that says nothing must not look like an empty secret */
+	if (value == NULL && dbx_json_get(answer, "key") == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+				 errmsg("the answer about a secret has no \"value\"")));
 	if (value == NULL)
 		value = "";
 	dbx_redact_secret(value);

@@ -140,6 +140,26 @@ $workspace->post('faults',
 $workspace->advance(3600000);
 is(sql("SELECT databricks.ensure_cluster_is_running('$cluster')"), '', 'an outage is sat out');
 
+# Somebody else starts it just before we do.
+sql("SELECT databricks.terminate_cluster('$cluster')");
+poll_until('the cluster is down', sub { sql("SELECT databricks.get_cluster('$cluster') ->> 'state'") eq 'TERMINATED' });
+$workspace->post('settings', { cluster_start_ms => 0 });
+my %late = (path => '/api/2.1/clusters/start', kind => 'status', status => 400, code => 'INVALID_STATE', message => 'Cluster is in state Pending');
+$workspace->post('faults', \%late);
+is(sql("SELECT databricks.ensure_cluster_is_running('$cluster')"), '', 'a start that is refused for its state is looked at again');
+sql("SELECT databricks.terminate_cluster('$cluster')");
+$workspace->post('faults', { %late, count => 2 });
+$error = sql_error($node, "SELECT databricks.ensure_cluster_is_running('$cluster')");
+like($error->{message}, qr/in state Pending/, '... once');
+
+# Specs that are no objects
+$mark = $workspace->mark;
+foreach my $call ("create_cluster('[1]')", "edit_cluster('$cluster', '5')", "update_cluster('$cluster', '[]', '*')", q{start_pipeline_update('p', '"x"')}, q{create_repo('u', 'gitHub', options => '[]')})
+{
+	is(sql_error($node, "SELECT databricks.$call")->{state}, '22023', "no object: $call");
+}
+is($workspace->calls(since => $mark), 0, '... nothing was sent');
+
 # What is not there, nulls
 foreach my $call (
 	"get_cluster('x')", "start_cluster('x')", "restart_cluster('x')", "terminate_cluster('x')",

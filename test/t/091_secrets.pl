@@ -33,6 +33,8 @@ is(sql(q{SELECT databricks.get_secret_bytes('etl', 'bytes')}), '\x00ff10', 'byte
 is(state_of(q{SELECT databricks.get_secret('etl', 'bytes')}), '22021', 'bytes that are no text');
 sql(q{SELECT databricks.put_secret('etl', 'empty', '')});
 is(sql(q{SELECT databricks.get_secret('etl', 'empty') = ''}), 't', 'an empty value');
+$workspace->post('faults', { path => '/api/2.0/secrets/get', kind => 'replace', json => {} });
+is(state_of(q{SELECT databricks.get_secret('etl', 'empty')}), 'HV00M', '... which an answer that says nothing is not');
 sql(q{SELECT databricks.put_secret('etl', 'long', repeat('x', 131072))});
 is(sql(q{SELECT length(databricks.get_secret('etl', 'long'))}), 131072, 'the longest value');
 is(state_of(q{SELECT databricks.put_secret('etl', 'long', repeat('x', 131073))}),

@@ -302,9 +302,10 @@ foreach my $key (sort keys %rows)
 			# who waits sits these out
 			if ($sits_out{$key} && $named =~ m{/(?:runs/get|clusters/get|start)$})
 			{
-				@errors = grep { $_->[0] !~ /429|5../ } @errors;
+				my @sat_out = ([429], [500], [503], grep { $_->[1] eq 'INVALID_STATE' } @errors);
+				@errors = grep { $_->[0] !~ /429|5../ && $_->[1] ne 'INVALID_STATE' } @errors;
 				$call = $prepare->();
-				$workspace->post('faults', { faults => [ map { { %fault, kind => 'status', status => $_ } } 429, 500, 503 ] });
+				$workspace->post('faults', { faults => [ map { { %fault, kind => 'status', status => $_->[0], $_->[1] ? (code => $_->[1]) : () } } @sat_out ] });
 				my ($end) = run('', $call);
 				push @wrong, "$call, $named away for a while: $end->{text}" if $end->{state};
 				push @wrong, "$call, $named away for a while: not told" if $end->{text} !~ /just now, still waiting/;
