@@ -27,6 +27,9 @@ bad_address(const char *option, const char *text, const char *detail)
 		 strcmp(option, "host") == 0
 			 ? errhint(
 				   "Give the address of the workspace, such as \"https://dbc-a1b2345c-d6e7.cloud.databricks.com\".")
+			 : strcmp(option, "proxy") == 0
+			 ? errhint(
+				   "Give the address of the proxy, such as \"http://proxy.example.com:3128\".")
 			 : 0));
 }
 
@@ -186,6 +189,42 @@ dbx_workspace_normalize_url(const char *option, const char *text)
 			option, text,
 			"It holds a query, a fragment or a character that has to be escaped.");
 	return psprintf("%s%s", base, path);
+}
+
+void
+dbx_workspace_check_proxy(const char *option, const char *text)
+{
+	static const char *const schemes[] = {"http",	 "https",  "socks4",
+										  "socks4a", "socks5", "socks5h"};
+	const char				*separator = strstr(text, "://");
+	const char				*start = separator ? separator + 3 : text;
+	const char				*user_end = strrchr(start, '@');
+	const char				*problem;
+	char					*authority;
+	Size					 length;
+	int						 i;
+
+	for (i = 0; separator != NULL && i < (int) lengthof(schemes); i++)
+	{
+		length = strlen(schemes[i]);
+		if ((Size) (separator - text) == length &&
+			pg_strncasecmp(text, schemes[i], length) == 0)
+			break;
+	}
+	if (i == (int) lengthof(schemes))
+		bad_address(
+			option, text,
+			"A proxy is spoken to by http, https, socks4, socks4a, socks5 or socks5h.");
+	/* proxies may want a name and a password */
+	if (user_end != NULL)
+		start = user_end + 1;
+	length = strcspn(start, "/");
+	authority = pnstrdup(start, length);
+	problem = start[length] != '\0' && start[length + 1] != '\0'
+		? "A proxy has no path."
+		: authority_problem(authority);
+	if (problem != NULL)
+		bad_address(option, text, problem);
 }
 
 bool

@@ -36,6 +36,7 @@ typedef enum OptionType
 	OPTION_TEXT,
 	OPTION_HOST, /* sets workspace_id too, from a pasted address */
 	OPTION_URL,	 /* an address without query */
+	OPTION_PROXY,
 	OPTION_BOOL,
 	OPTION_INT,
 	OPTION_REAL,
@@ -152,7 +153,7 @@ static const Option options[] = {
 	TEXT_OPTION(profile, SERVER, READS_FILES),
 	TEXT_OPTION(profile, MAPPING, READS_FILES),
 	/* address of an HTTP proxy */
-	TEXT_OPTION(proxy, SERVER, 0),
+	{"proxy", SERVER, OPTION_PROXY, 0, IN_WORKSPACE(proxy), 0, 0, NULL, NULL},
 	/* which column of the resource this one is, or where in its JSON it is */
 	{"path", COLUMN, OPTION_PATH, 0, -1, 0, 0, NULL, NULL},
 	/* are conditions sent to the service? */
@@ -471,6 +472,11 @@ take_value(const Option *option, const char *value, DbxWorkspace *workspace)
 			if (field != NULL)
 				*(char **) field = host;
 			break;
+		case OPTION_PROXY:
+			dbx_workspace_check_proxy(option->name, value);
+			if (field != NULL)
+				*(char **) field = pstrdup(value);
+			break;
 		case OPTION_PATH:
 			check_path(option, value);
 			break;
@@ -551,7 +557,8 @@ is_text(const Option *option)
 {
 	return option->offset >= 0 &&
 		(option->type == OPTION_TEXT || option->type == OPTION_HOST ||
-		 option->type == OPTION_URL || option->type == OPTION_ENUM);
+		 option->type == OPTION_URL || option->type == OPTION_PROXY ||
+		 option->type == OPTION_ENUM);
 }
 
 DbxWorkspace *

@@ -116,6 +116,11 @@ extern char *dbx_workspace_normalize_host(const char *text, char **workspace_id)
 extern char *dbx_workspace_normalize_url(const char *option, const char *text);
 
 /*
+ * Raise HV024 for what cannot be a proxy: [scheme://][user:password@]host[:port].
+ */
+extern void dbx_workspace_check_proxy(const char *option, const char *text);
+
+/*
  * May a request with credentials go to this URL?  https, or http to this machine
  * where the workspace's host may be http; nothing in it that would let it be read
  * in two ways.

@@ -106,6 +106,11 @@ is( sql(q{SELECT ok FROM databricks.connect('prod', server_options => '{"max_par
 is( sql(q{SELECT string_agg(option_name || '=' || option_value, ' ' ORDER BY option_name)
 		  FROM pg_foreign_server, pg_options_to_table(srvoptions) WHERE srvname = 'prod'}),
 	"connect_timeout=3s host=$url is_default=true max_parallel=4 rate_limit=0", '... and only those');
+foreach my $proxy ('h', 'h:1', 'HTTP://h/', 'https://h', 'socks5h://h:1', 'http://u:p%40@[::1]:1')
+{
+	sql("ALTER SERVER prod OPTIONS (ADD proxy '$proxy'); ALTER SERVER prod OPTIONS (DROP proxy)");
+	pass("a proxy can be $proxy");
+}
 sql(q{SELECT databricks.connect('prod', server_options => '{"max_parallel": null, "connect_timeout": null, "proxy": null}')});
 is( sql(q{SELECT count(*) FROM pg_foreign_server, pg_options_to_table(srvoptions)
 		  WHERE srvname = 'prod' AND option_name IN ('max_parallel', 'connect_timeout')}),
@@ -126,6 +131,8 @@ foreach my $case (
 	[ q{server_options => '{"connect_timeout": "soon"}'}, 'HV024', qr/soon/, qr/30s/ ],
 	[ q{server_options => '{"max_parallel": 0}'}, 'HV024', qr/max_parallel/, qr/between 1 and/ ],
 	[ q{server_options => '{"max_parallel": "1e30"}'}, 'HV024', qr/1e30/, qr/between 1 and/ ],
+	(map { [ qq{server_options => '{"proxy": "$_"}'}, 'HV024', qr/option "proxy"(?!.*hidden-pw)/, qr{http://proxy} ] }
+		'htp://h', 'file:///etc/passwd', 'http://', 'http://h:99999', 'h h', 'http://[::1', 'http://h/path', 'http://u:hidden-pw@h:x', 'h?x'),
 	[ q{server_options => '{"max_parallel": [1]}'}, '22023', qr/max_parallel/, qr/text, numbers/ ],
 	[ q{server_options => '[]'}, '22023', qr/object/, qr/^$/ ],
 	[ qq{user_options => '{"tokn": "$secret{typo}"}'}, 'HV00D', qr/tokn/, qr/"token"/ ],
