@@ -75,6 +75,10 @@ my $server = Databricks::RawServer->start(sub {
 				reason => sized("400 $all", ''),
 				garbage => sized('200 OK', "{\"a\": $all"),
 				array => sized('200 OK', json([$all])),
+				details => sized('400 No', json({ error_code => 'X', message => 'you said', details => [ { reason => $all } ] })),
+				unknown => sized('400 No', json({ what => [$all] })),
+				success => sized('200 OK', json({ error_code => $all, message => $all })),
+				member => sized('200 OK', json({ $all => [1] })),
 				broken => "HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n$all",
 				nonsense => $all }->{$1};
 		}
@@ -162,7 +166,7 @@ $node->poll_query_until('postgres', q{SELECT current_setting('log_min_messages')
 
 # --- what is done with each, and where it could show -----------------------------------
 
-my @odd = qw(text page scim oauth code redirect id reason garbage array broken nonsense);
+my @odd = qw(text page scim oauth code redirect id reason garbage array details unknown success broken nonsense);
 my %shown;
 foreach my $name (sort keys %kind)
 {
@@ -170,6 +174,7 @@ foreach my $name (sort keys %kind)
 	my @statements = (
 		(map { "SELECT databricks.api('GET', '/api/2.0/odd/$_', workspace => '$name')" } @odd),
 		"SELECT databricks.api('POST', '/api/2.0/echo', '{\"a\": 1}', '$name')",
+		"SELECT databricks.api_pages('/api/2.0/odd/member', 'rows', NULL, '$name')",
 		"SELECT * FROM databricks.api_many(jsonb_build_array("
 		  . join(', ', map { "jsonb_build_object('method', 'GET', 'path', '/api/2.0/odd/$_')" } @odd)
 		  . "), '$name')",
