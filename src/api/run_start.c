@@ -114,10 +114,14 @@ append_value(StringInfo out, const RunOption *option, const DbxJson *value,
 		case DBX_JSON_BOOL:
 			break;
 		default:
-			bad_option(
-				option->name,
-				psprintf("%s is neither a string nor a number nor a boolean.",
-						 where));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid \"%s\"", option->name),
+				 errdetail("%s is neither a string nor a number nor a boolean.",
+						   where),
+				 errhint(
+					 "The service takes only text: give a structure as its text, and leave out what shall have its default.")));
 	}
 	text = dbx_json_text(value);
 	if (option->ascii && !is_ascii_text(text))

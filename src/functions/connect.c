@@ -494,7 +494,7 @@ connect_workspace(FunctionCallInfo fcinfo)
 	{
 		result.latency_ms = -1;
 		result.message = psprintf(
-			"not tried: role \"%s\" has no credentials for it",
+			"not tried: role \"%s\" has no credentials for it; call connect() again with token, or client_id and client_secret, or user_options",
 			GetUserNameFromId(GetUserId(), false));
 		return result;
 	}

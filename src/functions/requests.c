@@ -158,6 +158,7 @@ wait_for_end(int64 request_id, TimestampTz deadline, bool commit,
 						request_id),
 				 errdetail("It is sent when the transaction has committed."),
 				 errhint("Commit, then wait.")));
+		dbx_outbox_warn_without_worker();
 		next = now + delay;
 		delay = Min(delay * 2, LOOK_LAST_USECS);
 		if (deadline != 0 && deadline < next)

@@ -80,7 +80,6 @@ static void		  add_text(NewRow *row, const char *text);
 static void		  add_pointer(NewRow *row, const void *value);
 static int64	  find_by_key(const DbxEnqueue *request, const char *workspace,
 							  const char *job_name, int64 job_id, Jsonb *body);
-static void		  warn_without_worker(void);
 static void		  find_request(int64 request_id, bool owner_too,
 							   const DbxExtension *extension, Found *found);
 static pg_noreturn void no_such_request(int64 request_id);
@@ -131,7 +130,7 @@ dbx_outbox_enqueue(const DbxEnqueue *request)
 	dbx_data_leave(&role);
 
 	dbx_worker_wake_at_commit();
-	warn_without_worker();
+	dbx_outbox_warn_without_worker();
 	return result;
 }
 
@@ -449,8 +448,8 @@ find_by_key(const DbxEnqueue *request, const char *workspace,
 }
 
 /* Once per session: it is the same for all requests. */
-static void
-warn_without_worker(void)
+void
+dbx_outbox_warn_without_worker(void)
 {
 	static bool warned = false;
 
@@ -557,7 +556,7 @@ dbx_outbox_retry(int64 request_id)
 				 errhint(
 					 "Only what has ended without success can be tried again.")));
 	dbx_worker_wake_at_commit();
-	warn_without_worker();
+	dbx_outbox_warn_without_worker();
 }
 
 void

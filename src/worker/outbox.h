@@ -68,6 +68,9 @@ extern const char *dbx_outbox_cancel(int64 request_id);
 /* Have one more attempt made at a request that ended without success. */
 extern void dbx_outbox_retry(int64 request_id);
 
+/* WARNING, once per session, where no worker sends requests. */
+extern void dbx_outbox_warn_without_worker(void);
+
 /* How far a request is; strings in the current memory context. */
 typedef struct DbxRequestLook
 {

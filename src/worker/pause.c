@@ -166,21 +166,10 @@ databricks_pause_reason(PG_FUNCTION_ARGS)
 static char *
 owned_workspace(FunctionCallInfo fcinfo)
 {
-	char		  *name = PG_ARGISNULL(0) ? dbx_workspace_default(GetUserId())
-										  : pstrdup(NameStr(*PG_GETARG_NAME(0)));
-	ForeignServer *server = GetForeignServerByName(name, false);
-
-	if (!dbx_workspace_is_ours(server->serverid))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-			 errmsg("server \"%s\" is not a Databricks workspace", name),
-			 errhint(
-				 "SELECT name FROM databricks.workspaces; lists those there are.")));
-	if (!object_ownercheck(ForeignServerRelationId, server->serverid,
-						   GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_FOREIGN_SERVER, name);
-	return name;
+	return dbx_workspace_owned(PG_ARGISNULL(0) ? NULL
+											   : NameStr(*PG_GETARG_NAME(0)),
+							   GetUserId())
+		->servername;
 }
 
 static void

@@ -32,14 +32,13 @@
 /* Of backfill and retention: what can be taken from the time of today. */
 #define LONGEST_USECS (1000 * 366 * USECS_PER_DAY)
 
-static char			 *workspace_argument(FunctionCallInfo fcinfo);
-static ForeignServer *owned_server(const char *name);
-static void			  require_argument(FunctionCallInfo fcinfo, int number,
-									   const char *name);
-static void			  check_settings(const Interval *poll_interval,
-									 const Interval *backfill, const Interval *retention,
-									 const char *outputs);
-static int64		  interval_usecs(const Interval *interval);
+static char *workspace_argument(FunctionCallInfo fcinfo);
+static void	 require_argument(FunctionCallInfo fcinfo, int number,
+							  const char *name);
+static void	 check_settings(const Interval *poll_interval,
+							const Interval *backfill, const Interval *retention,
+							const char *outputs);
+static int64 interval_usecs(const Interval *interval);
 
 PG_FUNCTION_INFO_V1(databricks_track);
 PG_FUNCTION_INFO_V1(databricks_untrack);
@@ -73,7 +72,7 @@ databricks_track(PG_FUNCTION_ARGS)
 	require_argument(fcinfo, 2, "backfill");
 	require_argument(fcinfo, 4, "outputs");
 	name = workspace_argument(fcinfo);
-	server = owned_server(name);
+	server = dbx_workspace_owned(name, GetUserId());
 	outputs = text_to_cstring(PG_GETARG_TEXT_PP(4));
 	if (!PG_ARGISNULL(3))
 		retention = PG_GETARG_INTERVAL_P(3);
@@ -139,7 +138,7 @@ databricks_untrack(PG_FUNCTION_ARGS)
 
 	/* What is tracked may have lost its server. */
 	if (!superuser() || GetForeignServerByName(name, true) != NULL)
-		(void) owned_server(name);
+		(void) dbx_workspace_owned(name, GetUserId());
 
 	if (!dbx_extension_find(&extension))
 		elog(ERROR, "extension \"databricks\" disappeared");
@@ -167,25 +166,6 @@ workspace_argument(FunctionCallInfo fcinfo)
 	if (PG_ARGISNULL(0))
 		return dbx_workspace_default(GetUserId());
 	return pstrdup(NameStr(*PG_GETARG_NAME(0)));
-}
-
-/* The server of that name, which must be a workspace and the caller's own. */
-static ForeignServer *
-owned_server(const char *name)
-{
-	ForeignServer *server = GetForeignServerByName(name, false);
-
-	if (!dbx_workspace_is_ours(server->serverid))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-			 errmsg("server \"%s\" is not a Databricks workspace", name),
-			 errhint(
-				 "SELECT name FROM databricks.workspaces; lists those there are.")));
-	if (!object_ownercheck(ForeignServerRelationId, server->serverid,
-						   GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_FOREIGN_SERVER, name);
-	return server;
 }
 
 static void

@@ -315,15 +315,16 @@ dbx_workspace_by_server(Oid serverid, Oid userid)
 	options = mapping_options(serverid, userid, &workspace->umid);
 	if (!OidIsValid(workspace->umid))
 	{
-		const char *role = quote_identifier(GetUserNameFromId(userid, false));
+		const char *role = GetUserNameFromId(userid, false);
 
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-			 errmsg("role %s has no credentials for workspace \"%s\"", role,
+			 errmsg("role \"%s\" has no credentials for workspace \"%s\"", role,
 					workspace->name),
-			 errhint("Give it some: CREATE USER MAPPING FOR %s SERVER %s OPTIONS (token '...').",
-					 role, quote_identifier(workspace->name))));
+			 errhint(
+				 "Give it some: CREATE USER MAPPING FOR %s SERVER %s OPTIONS (token '...').",
+				 quote_identifier(role), quote_identifier(workspace->name))));
 	}
 	workspace->mapping_hash = GetSysCacheHashValue1(USERMAPPINGOID,
 													ObjectIdGetDatum(
@@ -372,8 +373,9 @@ dbx_workspace_describe(Oid serverid)
 	return workspace;
 }
 
-DbxWorkspace *
-dbx_workspace_resolve(const char *name, Oid userid)
+/* The server of a name, NULL: the default; raises where that is no workspace. */
+static ForeignServer *
+find_server(const char *name, Oid userid)
 {
 	ForeignServer *server;
 
@@ -390,5 +392,22 @@ dbx_workspace_resolve(const char *name, Oid userid)
 			 errdetail("It belongs to another foreign-data wrapper."),
 			 errhint(
 				 "SELECT name FROM databricks.workspaces; lists those there are.")));
-	return dbx_workspace_by_server(server->serverid, userid);
+	return server;
+}
+
+DbxWorkspace *
+dbx_workspace_resolve(const char *name, Oid userid)
+{
+	return dbx_workspace_by_server(find_server(name, userid)->serverid, userid);
+}
+
+ForeignServer *
+dbx_workspace_owned(const char *name, Oid userid)
+{
+	ForeignServer *server = find_server(name, userid);
+
+	if (!object_ownercheck(ForeignServerRelationId, server->serverid, userid))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_FOREIGN_SERVER,
+					   server->servername);
+	return server;
 }

@@ -82,7 +82,10 @@ typedef struct DbxWorkspace
  */
 extern DbxWorkspace *dbx_workspace_resolve(const char *name, Oid userid);
 
-/* The same by server OID, as foreign tables need it. */
+/* The server of workspace "name", NULL as above; 42501 unless the role owns it. */
+extern struct ForeignServer *dbx_workspace_owned(const char *name, Oid userid);
+
+/* The same as dbx_workspace_resolve() by server OID, as foreign tables need it. */
 extern DbxWorkspace *dbx_workspace_by_server(Oid serverid, Oid userid);
 
 /* Is there a user mapping for this role, or for PUBLIC? */

@@ -386,6 +386,12 @@ my $bare = new_node('bare');
 connect_workspace($bare, $workspace);
 my ($rc, $out, $stderr) = $bare->psql('postgres', "SELECT databricks.enqueue_run_now($job); SELECT databricks.enqueue_run_now('nightly')");
 is(() = $stderr =~ /WARNING:  no background worker runs/g, 1, 'without preload there is a warning, once a session');
+my $queued = $bare->safe_psql('postgres', 'SELECT max(request_id) FROM databricks.run_requests');
+foreach my $wait ('SELECT databricks.wait_for_request', 'CALL databricks.await_request')
+{
+	($rc, $out, $stderr) = $bare->psql('postgres', "$wait($queued, raise_on_failure => false, timeout => '0.1 s')");
+	like($stderr, qr/WARNING:  no background worker runs/, 'who waits for one is told too');
+}
 $mark = $workspace->mark;
 $bare->safe_psql('postgres', 'CALL databricks.run_worker_once()');
 is($bare->safe_psql('postgres', q{SELECT string_agg(state, ' ') FROM databricks.run_requests WHERE run_id IS NOT NULL}),
