@@ -23,6 +23,7 @@ int	  dbx_guc_hook_timeout;
 int	  dbx_guc_json_max_depth;
 int	  dbx_guc_max_buffer_size;
 int	  dbx_guc_max_pages;
+int	  dbx_guc_max_retry_timeout;
 int	  dbx_guc_max_writes_per_statement;
 int	  dbx_guc_poll_interval_max;
 int	  dbx_guc_poll_interval_min;
@@ -90,6 +91,12 @@ dbx_guc_define(void)
 							"A longer list is an error, never a shortened result.",
 							&dbx_guc_max_pages, 100000, 1, INT_MAX, PGC_USERSET,
 							0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable(
+		"databricks.max_retry_timeout",
+		"Longest patience with all attempts of a call, whatever the server option retry_timeout says.",
+		"0: one attempt.  -1: as the option says.", &dbx_guc_max_retry_timeout,
+		-1, -1, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 
 	DefineCustomIntVariable(
 		"databricks.max_writes_per_statement",

@@ -15,6 +15,7 @@ extern int	 dbx_guc_hook_timeout;				 /* ms, 0: none */
 extern int	 dbx_guc_json_max_depth;
 extern int	 dbx_guc_max_buffer_size; /* kB */
 extern int	 dbx_guc_max_pages;
+extern int	 dbx_guc_max_retry_timeout; /* ms, -1: as the option says */
 extern int	 dbx_guc_max_writes_per_statement;
 extern int	 dbx_guc_poll_interval_max; /* ms */
 extern int	 dbx_guc_poll_interval_min; /* ms */

@@ -81,35 +81,60 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	top float8 := (SELECT greatest(max(u), 0.1) FROM unnest(high) AS u);
+	longest float8 := (SELECT max(u) FROM unnest(high) AS u);
+	top float8;
 	page text := format('<section><h2>%s</h2>', title);
 BEGIN
-	IF top IS NULL OR cardinality(array_remove(high, NULL)) = 0 THEN
+	IF longest IS NULL THEN
 		RETURN page || E'<p class="none">No runs.</p></section>\n';
 	END IF;
-	page := page || format('<svg class="chart" viewBox="-56 -8 544 158" role="img"><title>%s: median and 95th percentile, at most %s</title>', title, databricks.short_time(top));
+	-- Of what has a round half; beyond that, days.
+	SELECT coalesce(min(n * unit), ceil(longest / 172800) * 172800) INTO top
+	FROM unnest('{1,60,3600}'::float8[], '{40,100,24}'::float8[]) AS u(unit, most),
+		 unnest('{1,2,4,6,8,10,12,16,20,24,30,40,60,80,100}'::float8[]) AS n
+	WHERE n <= most AND n * unit >= longest;
+	page := page || format('<svg class="chart" viewBox="-56 -8 544 158" role="img"><title>%s: median and 95th percentile, at most %s</title>', title, databricks.short_time(longest));
 	FOR i IN 0..2 LOOP
 		page := page || format('<path class="grid" d="M0 %sh480"/><text x="-6" y="%s" class="end">%s</text>',
-			60 * i, 60 * i + 4, CASE i WHEN 2 THEN '0' ELSE databricks.short_time(top / (i + 1)) END);
+			60 * i, 60 * i + 4, CASE i WHEN 2 THEN '0' ELSE regexp_replace(databricks.short_time(top / (i + 1)), '\.0(?= s)| 0?0[smh]$', '') END);
 	END LOOP;
-	FOR i IN 0..4 LOOP
-		page := page || format('<text x="%s" y="138" class="%s">%s</text>', 120 * i,
-			CASE i WHEN 0 THEN 'start' WHEN 4 THEN 'end' ELSE 'middle' END,
-			databricks.html_text(databricks.short_date(first + i * (last - first) / 4, last - first)));
-	END LOOP;
-	RETURN page || databricks.html_bars(middle, high, top, 480, 120) || E'</svg></section>\n';
+	RETURN concat(page, databricks.html_bars(middle, high, top, 480, 120),
+		(SELECT string_agg(format('<path class="tick" d="M%s 120v5"/><text x="%s" y="138" class="%s">%s</text>', x, x, t.anchor, databricks.html_text(t.label)), '' ORDER BY x)
+		 FROM databricks.report_ticks(first, last) AS t, LATERAL round(480 * t.share) AS x), E'</svg></section>\n');
 END
 $$;
 COMMENT ON FUNCTION databricks.html_chart(pg_catalog.text, pg_catalog.float8[], pg_catalog.float8[], pg_catalog.timestamptz, pg_catalog.timestamptz) IS
 	'A picture in a report: medians and 95th percentiles in seconds over the time between first and last, in buckets of the same length; null: nothing in this bucket.';
 
-CREATE FUNCTION databricks.short_date(at pg_catalog.timestamptz, span pg_catalog.interval)
-RETURNS pg_catalog.text
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN pg_catalog.to_char(at, CASE WHEN span OPERATOR(pg_catalog.<=) '2 days'::pg_catalog.interval THEN 'HH24:MI'
-	WHEN span OPERATOR(pg_catalog.<=) '10 days'::pg_catalog.interval THEN 'Mon DD HH24:MI' ELSE 'YYYY-MM-DD' END);
-COMMENT ON FUNCTION databricks.short_date(pg_catalog.timestamptz, pg_catalog.interval) IS
-	'A moment as precise as it matters on an axis that spans so much.';
+CREATE FUNCTION databricks.report_ticks(first pg_catalog.timestamptz, last pg_catalog.timestamptz)
+RETURNS TABLE (share pg_catalog.float8, label pg_catalog.text, anchor pg_catalog.text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 8
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	span float8 := greatest(1, extract(epoch FROM last - first));
+	step interval;
+	whole text;
+	form text;
+BEGIN
+	SELECT s.step, s.whole, s.form INTO step, whole, form
+	FROM (VALUES (interval '1 min', 'hour', 'HH24:MI'), ('5 min', 'hour', 'HH24:MI'), ('15 min', 'hour', 'HH24:MI'), ('1 h', 'day', 'HH24:MI'),
+		('3 h', 'day', 'HH24:MI'), ('6 h', 'day', 'HH24:MI'), ('12 h', 'day', 'HH24:MI'), ('1 day', 'day', 'Mon DD'), ('2 days', 'day', 'Mon DD'),
+		('7 days', 'week', 'Mon DD'), ('14 days', 'week', 'Mon DD'), ('1 month', 'year', 'Mon YYYY'), ('3 months', 'year', 'Mon YYYY'),
+		('1 year', 'year', 'YYYY'), ('5 years', 'decade', 'YYYY'), ('20 years', 'century', 'YYYY'), ('200 years', 'millennium', 'YYYY')) AS s(step, whole, form)
+	ORDER BY extract(epoch FROM s.step) * 8 < span, abs(extract(epoch FROM s.step) * 8 - span) LIMIT 1;
+	-- Without a zone, or noon would be at one o'clock once clocks have been changed.
+	RETURN QUERY
+		SELECT place, to_char(t.at, CASE WHEN form = 'HH24:MI' AND t.at = date_trunc('day', t.at) THEN 'Mon DD' ELSE form END),
+			   CASE WHEN place < 0.04 THEN 'start' WHEN place > 0.96 THEN 'end' ELSE 'middle' END
+		FROM generate_series(date_trunc(whole, first::timestamp), last::timestamp, step) AS t(at),
+			 LATERAL (VALUES (extract(epoch FROM t.at::timestamptz - first)::float8 / span)) AS p(place)
+		WHERE place BETWEEN 0 AND 1
+		ORDER BY place;
+END
+$$;
+COMMENT ON FUNCTION databricks.report_ticks(pg_catalog.timestamptz, pg_catalog.timestamptz) IS
+	'Round moments between two, by the clock of the session, up to nine of them: where on an axis (0 to 1), what is written there, and how that is aligned.';
 
 CREATE FUNCTION databricks.report_runs(wanted pg_catalog.text, start pg_catalog.timestamptz)
 RETURNS TABLE (
@@ -163,7 +188,12 @@ DECLARE
 	span float8 := greatest(1, extract(epoch FROM now()) - first);
 	rows text;
 	axis text;
+	grid text;
 BEGIN
+	SELECT string_agg(format('M%s 0v16', round(width * t.share)), '' ORDER BY t.share),
+		   string_agg(format('<text x="%s%%" y="13" class="%s">%s</text>', round(100 * t.share::numeric, 2), t.anchor, databricks.html_text(t.label)), '' ORDER BY t.share)
+	INTO grid, axis FROM databricks.report_ticks(report_timeline.start, now()) AS t;
+
 	WITH runs AS MATERIALIZED (
 		SELECT r.*, rank() OVER (ORDER BY j.bad DESC, j.runs DESC, r.place, r.job) AS sort,
 			   dense_rank() OVER (ORDER BY j.bad DESC, j.runs DESC, r.place, r.job) AS lane,
@@ -196,18 +226,14 @@ BEGIN
 		FROM runs GROUP BY 1
 	)
 	SELECT string_agg(format(
-		'<tr><th scope="row" title="%s">%s%s</th><td><svg class="lane" viewBox="0 0 600 16" preserveAspectRatio="none" role="img"><title>%s: %s runs, %s failed</title>%s</svg></td></tr>',
+		'<tr><th scope="row" title="%s">%s%s</th><td><svg class="lane" viewBox="0 0 600 16" preserveAspectRatio="none" role="img"><title>%s: %s runs, %s failed</title><path class="grid" d="%s"/>%s</svg></td></tr>',
 		databricks.html_text(left(h.label, 200)), databricks.html_text(left(h.label, 60)),
-		' <small>' || databricks.html_text(h.place) || '</small>', databricks.html_text(left(h.label, 60)), h.runs, h.bad, p.paths), '' ORDER BY lane)
+		' <small>' || databricks.html_text(h.place) || '</small>', databricks.html_text(left(h.label, 60)), h.runs, h.bad, grid, p.paths), '' ORDER BY lane)
 	INTO rows FROM heads AS h JOIN paths AS p USING (lane);
-
-	SELECT string_agg('<span>' || databricks.html_text(databricks.short_date(
-			report_timeline.start + i * (now() - report_timeline.start) / 4, now() - report_timeline.start)) || '</span>', '' ORDER BY i)
-	INTO axis FROM generate_series(0, 4) AS i;
 
 	RETURN concat('<section><h2>Timeline</h2>', coalesce(
 		'<p class="legend"><i class="good"></i>succeeded <i class="bad"></i>failed <i class="left"></i>canceled or skipped <i class="active"></i>active</p>'
-		'<table class="lanes"><tbody>' || rows || '</tbody><tfoot><tr><th></th><td><div class="axis">' || axis || '</div></td></tr></tfoot></table>',
+		'<table class="lanes"><tbody>' || rows || '</tbody><tfoot><tr><th></th><td><svg class="axis">' || coalesce(axis, '') || '</svg></td></tr></tfoot></table>',
 		'<p class="none">No runs.</p>'), E'</section>\n');
 END
 $$;
@@ -239,7 +265,8 @@ BEGIN
 	RETURN concat('<div class="two">',
 		databricks.html_chart('Duration of successful runs', series.d50, series.d95, report_durations.start, now()),
 		databricks.html_chart('Time in the queue', series.q50, series.q95, report_durations.start, now()),
-		E'</div><p class="legend"><i class="mid"></i>median <i class="high"></i>95th percentile</p>\n');
+		CASE WHEN array_remove(series.q95, NULL) = '{}' THEN E'</div>\n' ELSE
+			E'</div><p class="legend"><i class="mid"></i>median <i class="high"></i>95th percentile</p>\n' END);
 END
 $$;
 COMMENT ON FUNCTION databricks.report_durations(pg_catalog.text, pg_catalog.timestamptz) IS
@@ -318,6 +345,7 @@ CREATE FUNCTION databricks.report_clusters(wanted pg_catalog.text)
 RETURNS pg_catalog.text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
+SET databricks.max_retry_timeout = '5s'
 AS $$
 DECLARE
 	rows text;
@@ -385,16 +413,15 @@ small,.none,header p,.legend{color:var(--dim)}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%}
 td,th{text-align:left;vertical-align:top;padding:.3rem .6rem;border-bottom:1px solid var(--line)}td.n,.t{white-space:nowrap}thead th{background:var(--band);font-weight:600}
 td{overflow-wrap:break-word}.name{overflow-wrap:anywhere}.n{text-align:right;font-variant-numeric:tabular-nums}.name{min-width:10rem}.alarm{color:var(--bad);font-weight:600}
-.lanes{table-layout:fixed}.lanes th{width:16rem;font-weight:400;overflow:hidden;text-overflow:ellipsis;white-space:nowrap;vertical-align:middle}
-.lanes td{padding:0;border-left:1px solid var(--line);background:repeating-linear-gradient(to right,transparent 0 calc(25% - 1px),var(--line) calc(25% - 1px) 25%)}
-.lanes tfoot td,.lanes tfoot th{border:0;background:none}.axis{display:flex;justify-content:space-between;gap:.5rem;color:var(--dim);font-size:.8rem;padding-top:.2rem}
-svg{display:block}.lane{width:100%;height:16px;margin:.25rem 0}.chart{width:100%;height:auto}.trend{width:120px;height:24px}.rate{width:100%;min-width:5rem;height:4px}
-svg .good,svg .bad,svg .left,svg .active{fill:none;stroke-width:8}.lane .bad{stroke-width:16}.lane .left{stroke-width:4}
+.lanes{table-layout:fixed}.lanes th{width:16rem;padding-block:.15rem;font-weight:400;overflow:hidden;text-overflow:ellipsis;white-space:nowrap;vertical-align:middle}
+.lanes td{padding:0;border-left:1px solid var(--line);vertical-align:middle}.lanes tfoot td,.lanes tfoot th{border:0}
+svg{display:block}.lane{width:100%;height:28px}.axis{width:100%;height:18px;overflow:visible}.axis text{font-size:.8rem}.chart{width:100%;height:auto}.trend{width:120px;height:24px}.rate{width:100%;min-width:5rem;height:4px}
+svg .good,svg .bad,svg .left,svg .active{fill:none;stroke-width:8}.lane .bad{stroke-width:13}.lane .left{stroke-width:4}
 svg .good{stroke:var(--good)}svg .bad{stroke:var(--bad)}svg .left{stroke:var(--left)}svg .active{stroke:var(--active)}
-.grid{stroke:var(--line)}.mid{fill:var(--mid)}.high{fill:var(--high)}text{fill:var(--dim);font-size:11px}.end{text-anchor:end}.middle{text-anchor:middle}
+.grid,.tick{stroke:var(--line);vector-effect:non-scaling-stroke}.mid{fill:var(--mid)}.high{fill:var(--high)}text{fill:var(--dim);font-size:11px}.end{text-anchor:end}.middle{text-anchor:middle}
 .legend i{display:inline-block;width:.8em;height:.8em;margin:0 .35em 0 .9em;border-radius:2px}.legend i:first-child{margin-left:0}
 i.good{background:var(--good)}i.bad{background:var(--bad)}i.left{background:var(--left)}i.active{background:var(--active)}i.mid{background:var(--mid)}i.high{background:var(--high)}
-@media(max-width:40rem){.lanes th{width:8rem}.axis span:nth-child(even){display:none}}
+@media(max-width:40rem){.lanes th{width:8rem}.axis text:nth-of-type(even){display:none}}
 ', E'</style></head><body>\n<header><h1>Runs of ', databricks.html_text(coalesce(wanted, 'all workspaces')), '</h1><p>',
 		databricks.html_text(to_char(start, 'YYYY-MM-DD HH24:MI')), ' to ', databricks.html_text(to_char(now(), 'YYYY-MM-DD HH24:MI')),
 		', times of ', databricks.html_text(current_setting('TimeZone')), ', database ', databricks.html_text(current_database()), '</p>');
@@ -416,7 +443,7 @@ i.good{background:var(--good)}i.bad{background:var(--bad)}i.left{background:var(
 		   (SELECT count(*) FROM databricks.active_runs AS a WHERE wanted IS NULL OR a.workspace = wanted) AS active,
 		   (SELECT count(*) FROM databricks.run_requests AS q WHERE q.finished_at IS NULL AND q.state <> 'running' AND (wanted IS NULL OR q.workspace = wanted)) AS waiting
 	INTO sums FROM databricks.report_runs(wanted, start) AS r;
-	page := concat(page, format('<div class="tiles"><div><strong>%s</strong>runs</div><div><strong>%s</strong>success rate</div><div%s><strong>%s</strong>failed</div><div><strong>%s</strong>running now</div><div><strong>%s</strong>p95 of durations</div><div><strong>%s</strong>p95 in the queue</div><div><strong>%s</strong>requests waiting</div></div>',
+	page := concat(page, format('<div class="tiles"><div><strong>%s</strong>runs</div><div><strong>%s</strong>success rate</div><div%s><strong>%s</strong>failed</div><div><strong>%s</strong>running now</div><div><strong>%s</strong>p95 duration</div><div><strong>%s</strong>p95 queue time</div><div><strong>%s</strong>requests waiting</div></div>',
 			sums.runs, sums.rate, CASE WHEN sums.bad > 0 THEN ' class="alarm"' END, sums.bad, sums.active, sums.p95, sums.q95, sums.waiting),
 		E'\n', databricks.report_timeline(wanted, start), databricks.report_durations(wanted, start), databricks.report_jobs(wanted, start));
 
@@ -465,7 +492,7 @@ REVOKE ALL ON FUNCTION databricks.html_text(pg_catalog.text), databricks.html_ce
 	databricks.html_section(pg_catalog.text, pg_catalog.text[], pg_catalog.text, pg_catalog.text),
 	databricks.html_bars(pg_catalog.float8[], pg_catalog.float8[], pg_catalog.float8, pg_catalog.float8, pg_catalog.float8),
 	databricks.html_chart(pg_catalog.text, pg_catalog.float8[], pg_catalog.float8[], pg_catalog.timestamptz, pg_catalog.timestamptz),
-	databricks.short_date(pg_catalog.timestamptz, pg_catalog.interval), databricks.report_runs(pg_catalog.text, pg_catalog.timestamptz),
+	databricks.report_ticks(pg_catalog.timestamptz, pg_catalog.timestamptz), databricks.report_runs(pg_catalog.text, pg_catalog.timestamptz),
 	databricks.report_timeline(pg_catalog.text, pg_catalog.timestamptz), databricks.report_durations(pg_catalog.text, pg_catalog.timestamptz),
 	databricks.report_bucket(pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.int4), databricks.report_jobs(pg_catalog.text, pg_catalog.timestamptz),
 	databricks.report_clusters(pg_catalog.text), databricks.report(pg_catalog.name, pg_catalog.interval) FROM PUBLIC;
@@ -473,7 +500,7 @@ GRANT EXECUTE ON FUNCTION databricks.html_text(pg_catalog.text), databricks.html
 	databricks.html_section(pg_catalog.text, pg_catalog.text[], pg_catalog.text, pg_catalog.text),
 	databricks.html_bars(pg_catalog.float8[], pg_catalog.float8[], pg_catalog.float8, pg_catalog.float8, pg_catalog.float8),
 	databricks.html_chart(pg_catalog.text, pg_catalog.float8[], pg_catalog.float8[], pg_catalog.timestamptz, pg_catalog.timestamptz),
-	databricks.short_date(pg_catalog.timestamptz, pg_catalog.interval), databricks.report_runs(pg_catalog.text, pg_catalog.timestamptz),
+	databricks.report_ticks(pg_catalog.timestamptz, pg_catalog.timestamptz), databricks.report_runs(pg_catalog.text, pg_catalog.timestamptz),
 	databricks.report_timeline(pg_catalog.text, pg_catalog.timestamptz), databricks.report_durations(pg_catalog.text, pg_catalog.timestamptz),
 	databricks.report_bucket(pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.int4), databricks.report_jobs(pg_catalog.text, pg_catalog.timestamptz),
 	databricks.report_clusters(pg_catalog.text), databricks.report(pg_catalog.name, pg_catalog.interval) TO PUBLIC;

@@ -332,6 +332,9 @@ dbx_workspace_by_server(Oid serverid, Oid userid)
 	dbx_option_defaults(workspace);
 	dbx_option_apply(workspace, server->options, ForeignServerRelationId);
 	dbx_option_apply(workspace, options, UserMappingRelationId);
+	if (dbx_guc_max_retry_timeout >= 0)
+		workspace->retry_timeout = Min(workspace->retry_timeout,
+									   dbx_guc_max_retry_timeout);
 	workspace->owned_by_superuser = superuser_arg(workspace->owner);
 	workspace->server_identity = dbx_option_may_read_files(userid) &&
 		dbx_option_may_read_files(workspace->owner);
