@@ -24,6 +24,7 @@
 #include "worker/migrate.h"
 #include "worker/outbox.h"
 #include "worker/pause.h"
+#include "worker/session.h"
 
 /*
  * pg_cron calls a moment after the tick, later when it is busy.  What is later
@@ -38,6 +39,15 @@
 /* A tick that pg_cron is about to call for is not overdue. */
 #define OVERDUE_USECS (2 * SECS_PER_MINUTE * USECS_PER_SEC)
 
+/* A row of the settings, and what came of looking at it. */
+typedef struct SettingsRow
+{
+	HeapTuple  tuple;
+	TupleDesc  desc;
+	DbxOverdue overdue;
+} SettingsRow;
+
+static void		  look_at_row(void *arg);
 static bool		  workspace_paused(const char *workspace);
 static int64	 *due_ticks(const DbxSchedule *schedule, const DbxCron *cron,
 							const pg_tz *zone, TimestampTz latest, int *count,
@@ -317,7 +327,6 @@ List *
 dbx_schedules_overdue(void)
 {
 	MemoryContext  caller = CurrentMemoryContext;
-	TimestampTz	   now = GetCurrentTimestamp() - OVERDUE_USECS;
 	List		  *result = NIL;
 	DbxExtension   extension;
 	DbxDataRole	   role;
@@ -334,34 +343,45 @@ dbx_schedules_overdue(void)
 	rows = SPI_tuptable;
 	for (uint64 i = 0; i < rows->numvals; i++)
 	{
-		HeapTuple	  tuple = rows->vals[i];
-		TupleDesc	  desc = rows->tupdesc;
-		bool		  isnull;
-		DbxCron		 *cron = dbx_cron_parse(SPI_getvalue(tuple, desc, 3));
-		const pg_tz	 *zone = pg_tzset(SPI_getvalue(tuple, desc, 4));
-		Oid			  owner = get_role_oid(SPI_getvalue(tuple, desc, 2), true);
-		TimestampTz	  tick;
+		SettingsRow	  row = {rows->vals[i], rows->tupdesc, {0}};
 		MemoryContext before;
 		DbxOverdue	 *overdue;
 
 		/* A zone that went with new zone data must not stop the others. */
-		if (!OidIsValid(owner) || zone == NULL ||
-			!dbx_cron_next(cron, zone,
-						   DatumGetTimestampTz(
-							   SPI_getbinval(tuple, desc, 5, &isnull)),
-						   &tick) ||
-			tick > now || workspace_paused(SPI_getvalue(tuple, desc, 6)))
+		if (dbx_session_apart(look_at_row, &row) != NULL ||
+			!OidIsValid(row.overdue.owner))
 			continue;
 		before = MemoryContextSwitchTo(caller);
 		overdue = palloc(sizeof(DbxOverdue));
-		overdue->id = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
-		overdue->owner = owner;
+		*overdue = row.overdue;
 		result = lappend(result, overdue);
 		MemoryContextSwitchTo(before);
 	}
 	SPI_finish();
 	dbx_data_leave(&role);
 	return result;
+}
+
+/* Leaves the owner invalid if the schedule is not overdue. */
+static void
+look_at_row(void *arg)
+{
+	SettingsRow *row = arg;
+	DbxCron		*cron = dbx_cron_parse(SPI_getvalue(row->tuple, row->desc, 3));
+	const pg_tz *zone = dbx_cron_zone(SPI_getvalue(row->tuple, row->desc, 4));
+	bool		 isnull;
+	TimestampTz	 done_to = DatumGetTimestampTz(
+		 SPI_getbinval(row->tuple, row->desc, 5, &isnull));
+	TimestampTz tick;
+
+	if (!dbx_cron_next(cron, zone, done_to, &tick) ||
+		tick > GetCurrentTimestamp() - OVERDUE_USECS ||
+		workspace_paused(SPI_getvalue(row->tuple, row->desc, 6)))
+		return;
+	row->overdue.id = DatumGetInt64(
+		SPI_getbinval(row->tuple, row->desc, 1, &isnull));
+	row->overdue.owner = get_role_oid(SPI_getvalue(row->tuple, row->desc, 2),
+									  true);
 }
 
 /*

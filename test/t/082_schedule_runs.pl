@@ -170,12 +170,17 @@ wait_for_value('when it goes on the last one is made up for, without waiting for
 	q{SELECT last_request_state, missed_ticks BETWEEN 4 AND 5 FROM databricks.schedules WHERE name = 'hourly'}, 'succeeded|t');
 is(value(q{SELECT count(*) FROM databricks.run_requests WHERE schedule_name = 'hourly'}), '1', 'once');
 
-# --- a zone that is gone ---------------------------------------------------------------
+# --- a zone that is gone, an expression that is none ------------------------------------
 
-value("UPDATE databricks.schedule_settings SET timezone = 'Gone/Away' WHERE schedule_id = $id");
-$other = value(q{SELECT databricks.enqueue_run_now('etl')});
-wait_for_value('a schedule with a zone that is gone stops nobody', "SELECT state FROM databricks.run_requests WHERE request_id = $other", 'succeeded');
-value("UPDATE databricks.schedule_settings SET timezone = 'UTC' WHERE schedule_id = $id");
+foreach my $case ([ timezone => 'Gone/Away' ], [ cron => 'nonsense' ])
+{
+	my ($column, $value) = @$case;
+	my $good = value("SELECT $column FROM databricks.schedule_settings WHERE schedule_id = $id");
+	value("UPDATE databricks.schedule_settings SET $column = '$value' WHERE schedule_id = $id");
+	$other = value(q{SELECT databricks.enqueue_run_now('etl')});
+	wait_for_value("a schedule with $column $value stops nobody", "SELECT state FROM databricks.run_requests WHERE request_id = $other", 'succeeded');
+	value("UPDATE databricks.schedule_settings SET $column = '$good' WHERE schedule_id = $id");
+}
 
 # --- filled up afterwards ------------------------------------------------------------
 
