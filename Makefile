@@ -1,8 +1,9 @@
 # Makefile - build, install and test the databricks extension (PGXS)
 #
 #   all, install      build and install for the PostgreSQL of PG_CONFIG
-#   installcheck      pg_regress against a running server (PG* variables) in
-#                     which the extension is installed; needs no workspace
+#   installcheck      pg_regress and isolation specs against a running server
+#                     (PG* variables) in which the extension is installed; needs
+#                     no workspace
 #   test              set-up, build, format check and every test, in a private
 #                     copy: TESTS="test/t/010_x.pl ..." chooses, KEEP=1 keeps it
 #   prove-exactly-once
@@ -63,6 +64,10 @@ DATA_built = $(dbx_sql_script)
 # drops it first or is a TAP test.
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 REGRESS_OPTS = --load-extension=$(EXTENSION)
+
+# The specs for isolationtester, with what is expected in test/expected.
+ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=$(srcdir)/test --load-extension=$(EXTENSION)
 
 EXTRA_CLEAN = $(dbx_deps) $(wildcard $(EXTENSION)--*.sql.tmp) \
 	results regression.diffs regression.out tmp_check log output_iso dist

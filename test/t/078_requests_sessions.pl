@@ -1,4 +1,5 @@
-# 078_requests_sessions.pl - several sessions and one request: keys, cancels, waits.
+# 078_requests_sessions.pl - several sessions and one request, beside what is in
+# test/specs: prepared keys, cancels of what runs, waits.
 
 use strict;
 use warnings;
@@ -55,59 +56,15 @@ sub rest_of_b
 	return ($out, $err);
 }
 
-sub enqueue
-{
-	my ($key, $n) = @_;
-	$n = 1 unless defined $n;
-	return "SELECT databricks.enqueue_run_now($job, '{\"n\": \"$n\"}', request_key => '$key', not_before => now() + interval '1 hour')";
-}
+sub enqueue { return "SELECT databricks.enqueue_run_now($job, request_key => '$_[0]', not_before => now() + interval '1 hour')"; }
 
 # --- one key in two sessions -------------------------------------------------------------
 
-my ($first) = (steps('a: BEGIN', 'a: ' . enqueue('k1'), 'b! ' . enqueue('k1'), 'a: COMMIT'))[1];
+# The rest of it is in test/specs/request_key.spec; this needs a server that prepares.
+steps('a: BEGIN', 'a: ' . enqueue('k'), 'b! ' . enqueue('k'), q{a: PREPARE TRANSACTION 'p'}, q{a: ROLLBACK PREPARED 'p'});
 my ($out, $err) = rest_of_b();
-like($out, qr/^$first$/m, 'the first one commits: the second one gets its request');
-
-($first) = (steps('a: BEGIN', 'a: ' . enqueue('k2'), 'b! ' . enqueue('k2'), 'a: ROLLBACK'))[1];
-($out, $err) = rest_of_b();
-like($out, qr/^(?!$first$)\d+$/m, 'it rolls back: the second one makes its own');
-is(value(q{SELECT count(*) FROM databricks.run_requests WHERE request_key = 'k2'}), '1', 'which is the only one');
-
-steps('a: BEGIN', 'a: SAVEPOINT s', 'a: ' . enqueue('k3'), 'b! ' . enqueue('k3'), 'a: ROLLBACK TO s');
-($out, $err) = rest_of_b();
-like($out, qr/^\d+$/m, 'a savepoint that is rolled back is enough');
-steps('a: COMMIT');
-
-steps('a: BEGIN', 'a: ' . enqueue('k4', 1), 'b! ' . enqueue('k4', 2), 'a: COMMIT');
-($out, $err) = rest_of_b();
-like($err, qr/request_key "k4" is in use for another request/, 'with another body it is refused, once the first is committed');
-
-steps('a: BEGIN', 'a: ' . enqueue('k5', 1), 'b! ' . enqueue('k5', 2), 'a: ROLLBACK');
-($out, $err) = rest_of_b();
-like($out, qr/^\d+$/m, 'and accepted when it is rolled back');
-
-steps('a: BEGIN', 'a: ' . enqueue('k6'), 'b! ' . enqueue('k6'), q{a: PREPARE TRANSACTION 'p'}, q{a: ROLLBACK PREPARED 'p'});
-($out, $err) = rest_of_b();
-like($out, qr/^\d+$/m, 'the same for one that was prepared');
-is($waits, 6, 'each time it had to wait');
-
-# In one session, one after the other.
-($first) = (steps('a: BEGIN', 'a: ' . enqueue('k7'), 'a: ROLLBACK', 'a: ' . enqueue('k7')))[3];
-like($first, qr/^\d+$/, 'a key that was rolled back can be used again');
-is((steps('a: ' . enqueue('k7')))[0], $first, 'and then is taken');
-
-# A snapshot that cannot see the request that has the key.
-foreach my $level ('REPEATABLE READ', 'SERIALIZABLE')
-{
-	(my $key = "of $level") =~ s/ /_/g;
-	steps("b: BEGIN ISOLATION LEVEL $level", 'b: SELECT count(*) FROM databricks.run_requests', 'a: ' . enqueue($key));
-	steps('b: ' . enqueue($key));
-	($out, $err) = rest_of_b();
-	like($err, qr/could not serialize access/, "$level: an error that calls for the transaction to be repeated");
-	steps('b: ROLLBACK');
-	is((steps("b: BEGIN ISOLATION LEVEL $level", 'b: ' . enqueue($key), 'b: COMMIT'))[1], (steps('a: ' . enqueue($key)))[0], 'which then finds it');
-	($out, $err) = rest_of_b();
-}
+like($out, qr/^\d+$/m, 'the transaction that had the key was prepared and rolled back: another one has it');
+is($waits, 1, 'which waited for that');
 
 # --- cancel and claim ------------------------------------------------------------------------
 
@@ -129,13 +86,6 @@ poll_until('it runs', sub { value("SELECT state FROM databricks.run_requests WHE
 value("SELECT databricks.cancel_request($id)");
 poll_until('it ends', sub { value("SELECT finished_at IS NOT NULL FROM databricks.run_requests WHERE request_id = $id") eq 't' });
 is(value("SELECT state FROM databricks.run_requests WHERE request_id = $id"), 'canceled', 'a cancel that was refused for lack of credentials is told again');
-
-# Two sessions cancel what waits; one that was not committed does not count.
-$id = value("SELECT databricks.enqueue_run_now($job, not_before => now() + interval '1 hour')");
-steps('a: BEGIN', "a: SELECT databricks.cancel_request($id)", "b! SELECT databricks.cancel_request($id)", 'a: ROLLBACK');
-($out, $err) = rest_of_b();
-like($out, qr/^canceled$/m, 'of two cancels the second one takes effect when the first is rolled back');
-is(value("SELECT databricks.cancel_request($id)"), 'canceled', 'a third one changes nothing');
 
 # --- waiting -----------------------------------------------------------------------------------
 
