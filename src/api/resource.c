@@ -25,12 +25,6 @@
 /* How much of a value that cannot be converted is shown. */
 #define SHOWN_VALUE_LENGTH 60
 
-typedef struct ConversionPosition
-{
-	const char *table;
-	const char *column;
-} ConversionPosition;
-
 const DbxResource *const dbx_resources[] = {&dbx_resource_jobs,
 											&dbx_resource_job_tasks,
 											&dbx_resource_runs_table,
@@ -55,20 +49,19 @@ const DbxResource *const dbx_resources[] = {&dbx_resource_jobs,
 static const DbxJson *column_node(const DbxColumn *column,
 								  const DbxJson	  *element);
 static const DbxJson *row_node(const DbxColumn *column, const DbxRow *row);
+static bool			  read_value(const DbxColumn *column, const DbxRow *row,
+								 const char *workspace, Datum *value, bool *isnull);
 static Datum		  convert_given(const DbxColumn *column, const DbxRow *row,
 									bool *isnull);
 static const char	 *task_type(const DbxJson *task);
-static Datum		  convert_node(const DbxColumn *column, const DbxJson *node,
-								   bool *isnull);
-static Datum		  convert_time(const DbxColumn *column, const DbxJson *node,
-								   bool *isnull);
-static Datum convert_duration(const DbxColumn *column, const DbxJson *node);
-static Datum convert_parameters(const DbxColumn *column, const DbxJson *node);
-static const char *map_life_cycle(const char *state);
-static int64	   node_int64(const DbxColumn *column, const DbxJson *node);
+static bool			  convert_node(const DbxColumn *column, const DbxJson *node,
+								   Datum *value, bool *isnull);
+static bool convert_time(const DbxJson *node, Datum *value, bool *isnull);
+static bool convert_duration(const DbxJson *node, Datum *value);
+static bool convert_parameters(const DbxJson *node, Datum *value);
+static const char	   *map_life_cycle(const char *state);
 static pg_noreturn void cannot_convert(const DbxColumn *column,
-									   const DbxJson   *node);
-static void				conversion_error_callback(void *arg);
+									   const DbxJson *node, const char *table);
 static bool maybe_cut(const DbxResource *res, const DbxJson *element,
 					  const DbxColumn *column);
 
@@ -114,45 +107,48 @@ dbx_resource_path(const DbxWorkspace *workspace, const char *call)
 
 Datum
 dbx_resource_value(const DbxColumn *column, const DbxJson *element,
-				   const char *workspace, const char *table, bool *isnull)
+				   const char *workspace, bool *isnull)
 {
 	DbxRow row = {element, NULL, NIL};
+	Datum  value;
 
-	return dbx_resource_row_value(column, &row, workspace, table, isnull);
+	if (!read_value(column, &row, workspace, &value, isnull))
+		*isnull = true;
+	return value;
 }
 
 Datum
 dbx_resource_row_value(const DbxColumn *column, const DbxRow *row,
 					   const char *workspace, const char *table, bool *isnull)
 {
-	ErrorContextCallback callback;
-	ConversionPosition	 position;
-	const DbxJson		*node;
-	Datum				 value = (Datum) 0;
+	Datum value;
 
-	position.table = table;
-	position.column = column->label != NULL ? column->label : column->name;
-	callback.callback = conversion_error_callback;
-	callback.arg = &position;
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
+	if (!read_value(column, row, workspace, &value, isnull))
+		cannot_convert(column, row_node(column, row), table);
+	return value;
+}
 
+/* False: what the service sent cannot be shown as the type of the column. */
+static bool
+read_value(const DbxColumn *column, const DbxRow *row, const char *workspace,
+		   Datum *value, bool *isnull)
+{
+	const DbxJson *node;
+
+	*value = (Datum) 0;
 	*isnull = false;
 	if (column->convert == DBX_CONVERT_WORKSPACE)
-		value = DirectFunctionCall1(namein, CStringGetDatum(workspace));
+		*value = DirectFunctionCall1(namein, CStringGetDatum(workspace));
 	else if (column->paths[0] != NULL && column->paths[0][0] == '=')
-		value = convert_given(column, row, isnull);
+		*value = convert_given(column, row, isnull);
 	else
 	{
 		node = row_node(column, row);
-		if (dbx_json_type(node) <= DBX_JSON_NULL)
-			*isnull = true;
-		else
-			value = convert_node(column, node, isnull);
+		if (dbx_json_type(node) > DBX_JSON_NULL)
+			return convert_node(column, node, value, isnull);
+		*isnull = true;
 	}
-
-	error_context_stack = callback.previous;
-	return value;
+	return true;
 }
 
 void
@@ -163,7 +159,7 @@ dbx_resource_values(const DbxResource *res, const DbxJson *element,
 
 	for (i = 0; i < res->ncolumns; i++)
 		values[i] = dbx_resource_value(&res->columns[i], element, workspace,
-									   res->name, &nulls[i]);
+									   &nulls[i]);
 }
 
 bool
@@ -319,8 +315,9 @@ task_type(const DbxJson *task)
 	return NULL;
 }
 
-static Datum
-convert_node(const DbxColumn *column, const DbxJson *node, bool *isnull)
+static bool
+convert_node(const DbxColumn *column, const DbxJson *node, Datum *value,
+			 bool *isnull)
 {
 	int64		number;
 	bool		truth;
@@ -329,115 +326,125 @@ convert_node(const DbxColumn *column, const DbxJson *node, bool *isnull)
 	switch (column->convert)
 	{
 		case DBX_CONVERT_BIGINT:
-			return Int64GetDatum(node_int64(column, node));
+			if (!dbx_json_int64(node, &number))
+				return false;
+			*value = Int64GetDatum(number);
+			return true;
 
 		case DBX_CONVERT_INTEGER:
-			number = node_int64(column, node);
-			if (number < PG_INT32_MIN || number > PG_INT32_MAX)
-				cannot_convert(column, node);
-			return Int32GetDatum((int32) number);
+			if (!dbx_json_int64(node, &number) || number < PG_INT32_MIN ||
+				number > PG_INT32_MAX)
+				return false;
+			*value = Int32GetDatum((int32) number);
+			return true;
 
 		case DBX_CONVERT_BOOLEAN:
 			if (!dbx_json_bool(node, &truth))
-				cannot_convert(column, node);
-			return BoolGetDatum(truth);
+				return false;
+			*value = BoolGetDatum(truth);
+			return true;
 
 		case DBX_CONVERT_TIME_MS:
-			return convert_time(column, node, isnull);
+			return convert_time(node, value, isnull);
 
 		case DBX_CONVERT_DURATION_MS:
-			return convert_duration(column, node);
+			return convert_duration(node, value);
 
 		case DBX_CONVERT_PARAMETERS:
-			return convert_parameters(column, node);
+			return convert_parameters(node, value);
 
 		case DBX_CONVERT_RUN_STATE:
 			text = dbx_json_text(node);
 			if (dbx_json_name(node) != NULL &&
 				strcmp(dbx_json_name(node), "life_cycle_state") == 0)
 				text = map_life_cycle(text);
-			return CStringGetTextDatum(text);
+			*value = CStringGetTextDatum(text);
+			return true;
 
 		case DBX_CONVERT_TEXT:
-			return CStringGetTextDatum(dbx_json_text(node));
+			*value = CStringGetTextDatum(dbx_json_text(node));
+			return true;
 
 		case DBX_CONVERT_DOUBLE:
 			if (dbx_json_type(node) != DBX_JSON_NUMBER)
-				cannot_convert(column, node);
-			return DirectFunctionCall1(float8in,
-									   CStringGetDatum(dbx_json_text(node)));
+				return false;
+			*value = DirectFunctionCall1(float8in,
+										 CStringGetDatum(dbx_json_text(node)));
+			return true;
 
 		case DBX_CONVERT_BASENAME:
 			text = dbx_json_text(node);
-			return CStringGetTextDatum(
+			*value = CStringGetTextDatum(
 				strrchr(text, '/') != NULL ? strrchr(text, '/') + 1 : text);
+			return true;
 
 		case DBX_CONVERT_TASK_TYPE:
 			text = task_type(node);
-			if (text == NULL)
-			{
-				*isnull = true;
-				return (Datum) 0;
-			}
-			return CStringGetTextDatum(text);
+			*isnull = text == NULL;
+			if (text != NULL)
+				*value = CStringGetTextDatum(text);
+			return true;
 
 		case DBX_CONVERT_JSONB:
 		case DBX_CONVERT_ELEMENT:
-			return JsonbPGetDatum(dbx_json_to_jsonb(node));
+			*value = JsonbPGetDatum(dbx_json_to_jsonb(node));
+			return true;
 
 		case DBX_CONVERT_WORKSPACE:
 			break; /* needs no node */
 	}
 
 	elog(ERROR, "unrecognized conversion: %d", (int) column->convert);
-	return (Datum) 0; /* keep compilers quiet */
+	return false; /* keep compilers quiet */
 }
 
 /* Milliseconds since 1970; the service says 0 for "not yet" and "never". */
-static Datum
-convert_time(const DbxColumn *column, const DbxJson *node, bool *isnull)
+static bool
+convert_time(const DbxJson *node, Datum *value, bool *isnull)
 {
-	int64 msecs = node_int64(column, node);
+	int64 msecs;
 	int64 usecs;
 
-	if (msecs == 0)
-	{
-		*isnull = true;
-		return (Datum) 0;
-	}
-	if (pg_mul_s64_overflow(msecs, INT64CONST(1000), &usecs) ||
+	if (!dbx_json_int64(node, &msecs) ||
+		pg_mul_s64_overflow(msecs, INT64CONST(1000), &usecs) ||
 		pg_add_s64_overflow(usecs, UNIX_EPOCH_USECS, &usecs) ||
 		!IS_VALID_TIMESTAMP(usecs))
-		cannot_convert(column, node);
-	return TimestampTzGetDatum(usecs);
+		return false;
+	*isnull = msecs == 0;
+	*value = TimestampTzGetDatum(usecs);
+	return true;
 }
 
 /* Kept as time alone: days of 24 hours would not compare as people expect. */
-static Datum
-convert_duration(const DbxColumn *column, const DbxJson *node)
+static bool
+convert_duration(const DbxJson *node, Datum *value)
 {
-	Interval *interval = (Interval *) palloc0(sizeof(Interval));
+	Interval *interval;
+	int64	  msecs;
 	int64	  usecs;
 
-	if (pg_mul_s64_overflow(node_int64(column, node), INT64CONST(1000), &usecs))
-		cannot_convert(column, node);
+	if (!dbx_json_int64(node, &msecs) ||
+		pg_mul_s64_overflow(msecs, INT64CONST(1000), &usecs))
+		return false;
+	interval = (Interval *) palloc0(sizeof(Interval));
 	interval->time = usecs;
-	return IntervalPGetDatum(interval);
+	*value = IntervalPGetDatum(interval);
+	return true;
 }
 
 /*
  * Parameters come as an array of {name, default, value}; SQL wants the map of
  * names to values that starts a run.
  */
-static Datum
-convert_parameters(const DbxColumn *column, const DbxJson *node)
+static bool
+convert_parameters(const DbxJson *node, Datum *value)
 {
 	JsonbParseState *state = NULL;
 	JsonbValue		*result;
 	const DbxJson	*parameter;
 
 	if (dbx_json_type(node) != DBX_JSON_ARRAY)
-		cannot_convert(column, node);
+		return false;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	for (parameter = dbx_json_first(node); parameter != NULL;
@@ -448,7 +455,7 @@ convert_parameters(const DbxColumn *column, const DbxJson *node)
 		JsonbValue	item;
 
 		if (name == NULL)
-			cannot_convert(column, node);
+			return false;
 		if (text == NULL)
 			text = dbx_json_text(dbx_json_get(parameter, "default"));
 
@@ -466,7 +473,8 @@ convert_parameters(const DbxColumn *column, const DbxJson *node)
 		pushJsonbValue(&state, WJB_VALUE, &item);
 	}
 	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
-	return JsonbPGetDatum(JsonbValueToJsonb(result));
+	*value = JsonbPGetDatum(JsonbValueToJsonb(result));
+	return true;
 }
 
 /* What status.state would have said; values not known are kept. */
@@ -480,18 +488,8 @@ map_life_cycle(const char *state)
 	return state;
 }
 
-static int64
-node_int64(const DbxColumn *column, const DbxJson *node)
-{
-	int64 value = 0;
-
-	if (!dbx_json_int64(node, &value))
-		cannot_convert(column, node);
-	return value;
-}
-
 static void
-cannot_convert(const DbxColumn *column, const DbxJson *node)
+cannot_convert(const DbxColumn *column, const DbxJson *node, const char *table)
 {
 	static const char *const kinds[] = {"nothing",	"null",		"a boolean",
 										"a number", "a string", "an array",
@@ -505,14 +503,8 @@ cannot_convert(const DbxColumn *column, const DbxJson *node)
 			(errcode(ERRCODE_FDW_INVALID_DATA_TYPE),
 			 errmsg("the service sent a value that cannot be shown as %s",
 					format_type_be(column->type)),
-			 errdetail("The value is %s: %s", kinds[dbx_json_type(node)],
-					   shown)));
-}
-
-static void
-conversion_error_callback(void *arg)
-{
-	ConversionPosition *position = (ConversionPosition *) arg;
-
-	errcontext("column \"%s\" of \"%s\"", position->column, position->table);
+			 errdetail("The value is %s: %s", kinds[dbx_json_type(node)], shown),
+			 errcontext("column \"%s\" of \"%s\"",
+						column->label != NULL ? column->label : column->name,
+						table)));
 }

@@ -193,20 +193,22 @@ extern const char *dbx_resource_type_name(const DbxColumn *column);
 extern char *dbx_resource_path(const DbxWorkspace *workspace, const char *call);
 
 /*
- * Value of one column of an element, in the current memory context.  Raises
- * what cannot be converted; the error context names table and column.
- * "table" is what the message calls the table.
+ * Value of one column of an element, in the current memory context.  What cannot
+ * be shown as the type of the column is NULL: one odd value shall not keep the
+ * others of an element out of the history.
  */
 extern Datum dbx_resource_value(const DbxColumn *column, const DbxJson *element,
-								const char *workspace, const char *table,
-								bool *isnull);
+								const char *workspace, bool *isnull);
 
-/* The same of a row that is not an element alone. */
+/*
+ * The same of a row, which need not be an element alone.  Here such a value is an
+ * error, whose context names the column and, as "table", the table.
+ */
 extern Datum dbx_resource_row_value(const DbxColumn *column, const DbxRow *row,
 									const char *workspace, const char *table,
 									bool *isnull);
 
-/* The same for all columns, in the order of res->columns. */
+/* The values of an element for all columns, in the order of res->columns. */
 extern void dbx_resource_values(const DbxResource *res, const DbxJson *element,
 								const char *workspace, Datum *values,
 								bool *nulls);

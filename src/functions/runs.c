@@ -133,7 +133,7 @@ make_result(FunctionCallInfo fcinfo, const DbxWait *wait, Jsonb *failed_tasks)
 			values[i] = dbx_resource_value(
 				&dbx_resource_runs.columns[dbx_resource_column(
 					&dbx_resource_runs, result_columns[i])],
-				wait->run, wait->workspace->name, "runs", &nulls[i]);
+				wait->run, wait->workspace->name, &nulls[i]);
 	}
 	if (wait->run == NULL)
 	{

@@ -405,9 +405,8 @@ dbx_json_int64(const DbxJson *node, int64 *value)
 			*value = (int64) item->valuedouble;
 			return true;
 		case cJSON_Raw:
-			return parse_int64(item->valuestring, true, value);
 		case cJSON_String:
-			return parse_int64(item->valuestring, false, value);
+			return parse_int64(item->valuestring, true, value);
 		default:
 			return false;
 	}

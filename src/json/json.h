@@ -89,7 +89,7 @@ extern const char *dbx_json_string(const DbxJson *node);
 
 /*
  * Integer of a number node written as digits, with or without a fraction of
- * zeros (5, 5.0, but not 5e0), or of a string of digits (the service sends some
+ * zeros (5, 5.0, but not 5e0), or of a string of just that (the service sends some
  * ids that way).  False, and *value untouched: absent, not an integer, beyond
  * int64, a string with anything else in it.
  */

@@ -6,17 +6,12 @@
  * own.  Those of a page of runs are written by one statement.  It passes over
  * what is known already: even an upsert that changes nothing would lock the
  * row.
- *
- * A number that is none is NULL, however it is written: one task with an odd
- * value shall not keep its run out of the history.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type_d.h"
-#include "common/int.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 
 #include "api/resource.h"
 #include "worker/history_tasks.h"
@@ -51,9 +46,6 @@ static void			  prepare(void);
 static char			 *write_statement(void);
 static void			  take_row(const DbxJson *task, const DbxJson *clusters,
 							   Datum *values, bool *nulls);
-static Datum		  take_value(const DbxColumn *column, const DbxJson *task,
-								 bool *isnull);
-static bool			  take_integer(const DbxJson *node, int64 *value);
 static const DbxJson *new_cluster(const DbxJson *task, const DbxJson *clusters);
 
 void
@@ -73,7 +65,7 @@ dbx_history_tasks_add(DbxTaskRows *tasks, const DbxSeenRun *run)
 	{
 		int64 task_run_id;
 
-		if (!take_integer(dbx_json_get(task, "run_id"), &task_run_id))
+		if (!dbx_json_int64(dbx_json_get(task, "run_id"), &task_run_id))
 			continue;
 		memset(nulls, 0, sizeof(nulls));
 		values[ROW_RUN_ID] = Int64GetDatum(run->run_id);
@@ -197,59 +189,8 @@ take_row(const DbxJson *task, const DbxJson *clusters, Datum *values,
 	if (cluster != NULL)
 		values[ROW_NEW_CLUSTER] = JsonbPGetDatum(dbx_json_to_jsonb(cluster));
 	for (int i = 0; i < lengthof(columns); i++)
-		values[ROW_COLUMNS + i] = take_value(row_columns[i], task,
-											 &nulls[ROW_COLUMNS + i]);
-}
-
-static Datum
-take_value(const DbxColumn *column, const DbxJson *task, bool *isnull)
-{
-	const int64 epoch = (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
-		USECS_PER_DAY;
-	Interval *interval;
-	int64	  number;
-	int64	  usecs;
-
-	if (column->convert != DBX_CONVERT_INTEGER &&
-		column->convert != DBX_CONVERT_TIME_MS &&
-		column->convert != DBX_CONVERT_DURATION_MS)
-		return dbx_resource_value(column, task, "", RES->name, isnull);
-
-	*isnull = true;
-	if (!take_integer(dbx_json_get(task, column->paths[0]), &number) ||
-		pg_mul_s64_overflow(number, INT64CONST(1000), &usecs))
-		return (Datum) 0;
-	if (column->convert == DBX_CONVERT_INTEGER)
-	{
-		*isnull = number < PG_INT32_MIN || number > PG_INT32_MAX;
-		return Int32GetDatum((int32) number);
-	}
-	if (column->convert == DBX_CONVERT_TIME_MS)
-	{
-		*isnull = number == 0 || pg_sub_s64_overflow(usecs, epoch, &usecs) ||
-			!IS_VALID_TIMESTAMP(usecs);
-		return TimestampTzGetDatum(usecs);
-	}
-	*isnull = false;
-	interval = palloc0(sizeof(Interval));
-	interval->time = usecs;
-	return IntervalPGetDatum(interval);
-}
-
-/* Also of a string that has a fraction of zeros. */
-static bool
-take_integer(const DbxJson *node, int64 *value)
-{
-	const char *text = dbx_json_string(node);
-	char	   *end;
-
-	if (text == NULL || strchr(text, '.') == NULL)
-		return dbx_json_int64(node, value);
-	errno = 0;
-	*value = strtoi64(text, &end, 10);
-	if (errno != 0 || end == text || *end != '.' || end[1] == '\0')
-		return false;
-	return end[1 + strspn(end + 1, "0")] == '\0';
+		values[ROW_COLUMNS + i] = dbx_resource_value(row_columns[i], task, "",
+													 &nulls[ROW_COLUMNS + i]);
 }
 
 static const DbxJson *
