@@ -16,8 +16,9 @@ RETURNS pg_catalog.void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $migration$
+	-- A primary key, as each table here has: those that are published need one.
 	CREATE TABLE databricks.data_version (
-		version pg_catalog.int4 NOT NULL,
+		version pg_catalog.int4 PRIMARY KEY,
 		migrated_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now()
 	);
 	CREATE UNIQUE INDEX data_version_one_row ON databricks.data_version ((true));
