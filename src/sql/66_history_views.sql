@@ -54,7 +54,7 @@ AS $migration$
 							ELSE 'f' END AS kind
 				FROM databricks.run_history AS h
 				WHERE h.start_time > now() - interval '30 days'
-				  AND h.end_time IS NOT NULL
+				  AND (h.state = 'TERMINATED' OR h.life_cycle_state IN ('TERMINATED', 'SKIPPED', 'INTERNAL_ERROR'))
 				  AND h.run_type IS DISTINCT FROM 'SUBMIT_RUN'
 				  AND h.job_id IS NOT NULL) AS d
 			GROUP BY d.workspace, d.job_id) AS s;
@@ -63,11 +63,15 @@ AS $migration$
 
 	CREATE VIEW databricks.late_runs WITH (security_invoker = true) AS
 		SELECT h.workspace, h.run_id, h.job_id, h.run_name, h.state, h.start_time,
-			   clock_timestamp() - h.start_time AS running_for,
+			   clock_timestamp() - b.begun AS running_for,
 			   p.p95 * interval '1 second' AS p95_duration,
-			   clock_timestamp() - h.start_time - p.p95 * interval '1 second' AS late_by,
+			   clock_timestamp() - b.begun - p.p95 * interval '1 second' AS late_by,
 			   h.run_page_url
 		FROM databricks.run_history AS h
+		CROSS JOIN LATERAL (
+			SELECT greatest(h.start_time, max(t.observed_at)) AS begun
+			FROM databricks.run_transitions AS t
+			WHERE t.workspace = h.workspace AND t.run_id = h.run_id AND t.state = 'TERMINATED') AS b
 		CROSS JOIN LATERAL (
 			SELECT percentile_cont(0.95) WITHIN GROUP (ORDER BY l.seconds) AS p95, count(*) AS runs
 			FROM (
@@ -82,9 +86,9 @@ AS $migration$
 		  AND h.life_cycle_state IS DISTINCT FROM 'SKIPPED'
 		  AND h.life_cycle_state IS DISTINCT FROM 'INTERNAL_ERROR'
 		  AND p.runs >= 5
-		  AND extract(epoch FROM clock_timestamp() - h.start_time) > p.p95;
+		  AND extract(epoch FROM clock_timestamp() - b.begun) > p.p95;
 	COMMENT ON VIEW databricks.late_runs IS
-		'Active runs that take longer than 95 of 100 successful runs of their job did (the last 100, at least 5). Example: SELECT run_name, running_for, late_by FROM databricks.late_runs ORDER BY late_by DESC;';
+		'Active runs that take longer than 95 of 100 successful runs of their job did (the last 100, at least 5); one that is repaired, since it was last seen to have ended. Example: SELECT run_name, running_for, late_by FROM databricks.late_runs ORDER BY late_by DESC;';
 
 	CREATE VIEW databricks.failed_runs WITH (security_invoker = true) AS
 		SELECT h.workspace, h.run_id, h.request_id, h.job_id, h.run_name, h.result_state,
@@ -98,7 +102,8 @@ AS $migration$
 						 ORDER BY t.end_time, t.task_run_id LIMIT 1), h.state_message) AS first_error,
 			   h.run_page_url
 		FROM databricks.run_history AS h
-		WHERE h.result_state NOT IN ('SUCCESS', 'SUCCESS_WITH_FAILURES', 'CANCELED', 'UPSTREAM_CANCELED', 'EXCLUDED', 'DISABLED', 'MAXIMUM_CONCURRENT_RUNS_REACHED') OR h.result_state IS NULL AND h.life_cycle_state = 'INTERNAL_ERROR'
+		WHERE (h.result_state NOT IN ('SUCCESS', 'SUCCESS_WITH_FAILURES', 'CANCELED', 'UPSTREAM_CANCELED', 'EXCLUDED', 'DISABLED', 'MAXIMUM_CONCURRENT_RUNS_REACHED') OR h.result_state IS NULL AND h.life_cycle_state = 'INTERNAL_ERROR')
+		  AND (h.state = 'TERMINATED' OR h.life_cycle_state IN ('TERMINATED', 'SKIPPED', 'INTERNAL_ERROR'))
 		UNION ALL
 		SELECT h.workspace, h.run_id, h.request_id, h.job_id, h.run_name, h.result_state,
 			   h.termination_code, h.termination_type, h.end_time, NULL::text[], h.state_message, h.run_page_url
@@ -153,7 +158,7 @@ CREATE VIEW databricks.tracking WITH (security_invoker = true) AS
 REVOKE ALL ON databricks.tracking FROM PUBLIC;
 GRANT SELECT ON databricks.tracking TO PUBLIC;
 COMMENT ON VIEW databricks.tracking IS
-	'Tracked workspaces on which the caller has USAGE: settings, begin of the last complete sweep and of the next one, how far sweeps are behind, how many were done since the worker started, runs known to be active, how far back the backfill has come, error of the last sweep if it failed, or why there are none. In a database that was restored or copied from another one there are none until resume_workspace().';
+	'Tracked workspaces on which the caller has USAGE: settings, begin of the last complete sweep and of the next one, how far sweeps are behind, how many were done since the worker started, runs known to be active, how far back the backfill has come, what is wrong: with the last sweep, with single runs that cannot be read or written, with what is done beside the sweeps, or why there are none. In a database that was restored or copied from another one there are none until resume_workspace().';
 
 /* ---- schedules of Databricks ---- */
 
@@ -441,6 +446,9 @@ AS $$
 #variable_conflict use_variable
 DECLARE
 	width CONSTANT int := 38;
+	-- what takes two columns of a terminal
+	wide CONSTANT text := '\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\U0001f300-\U0001f64f\U0001f900-\U0001f9ff\U00020000-\U0003fffd';
+	name text;
 	run record;
 	copies bigint := 0;
 	task record;
@@ -466,7 +474,11 @@ BEGIN
 			HINT = 'Name the workspace.';
 	END IF;
 
-	RETURN NEXT left(format('%s  %s  %s  %s', left(coalesce(run.run_name, 'run'), 30), run_id,
+	name := left(regexp_replace(coalesce(run.run_name, 'run'), '[[:cntrl:]]', ' ', 'g'), 30);
+	WHILE length(name) + length(regexp_replace(name, '[^' || wide || ']', '', 'g')) > 30 LOOP
+		name := left(name, -1);
+	END LOOP;
+	RETURN NEXT left(format('%s  %s  %s  %s', name, run_id,
 		coalesce(run.result_state, run.state, '?'),
 		date_trunc('second', coalesce(run.run_duration, coalesce(run.end_time, clock_timestamp()) - run.start_time))), 78);
 	span := (SELECT greatest(0.001, extract(epoch FROM max(coalesce(t.end_time, run.end_time, clock_timestamp())) - min(t.start_time)))

@@ -93,6 +93,12 @@ like($lines[2], qr/^load #1 +\| +x+ +\| +0\.\d s FAILED/, 'an attempt that faile
 like($lines[3], qr/^load #2 +\| +x+ *\|/, 'and the next one');
 like($lines[4], qr/^report_with_a_rather \| {38}\|.*UPSTREAM/, 'a task that never started');
 
+# Characters that take two columns, and those that would end a line.
+value(q{INSERT INTO databricks.run_history (workspace, run_id, job_id, run_name, state, start_time, first_seen_at, updated_at)
+	VALUES ('prod', 5, 5, repeat(E'\u65e5\n', 40), 'RUNNING', now(), now(), now())});
+is(value(q{SELECT replace(databricks.gantt(5), E'\u65e5', 'XX')}), 'XX ' x 10 . '  5  RUNNING  00:00:00', 'a name of wide characters takes 30 columns');
+value('DELETE FROM databricks.run_history WHERE run_id = 5');
+
 my $page = value(q{SELECT databricks.report('prod')});
 like($page, qr/^<!DOCTYPE html>.*<\/html>$/s, 'a report is a page');
 like($page, qr/nightly &lt;load&gt; of &#39;&quot;everything/, 'names are escaped');
@@ -202,6 +208,22 @@ is(as_reader(q{SELECT runs, failed, success_rate, p50_duration, p95_duration, tr
 is(value(q{SELECT count(*), bool_and(p95_duration = '5 minutes' AND late_by > '0 s') FROM databricks.late_runs
 	WHERE start_time < clock_timestamp() - interval '6 minutes'}) =~ /^[1-9]\d*\|t$/, 1, 'late runs');
 is(value(q{SELECT count(*) FROM databricks.late_runs WHERE start_time > clock_timestamp() - interval '5 minutes'}), '0', 'others are not late');
+
+# One that is repaired runs since then, not since it was started for the first time;
+# one that has an end_time or a result before its end is neither failed nor counted.
+value(q{
+	INSERT INTO databricks.run_history (workspace, run_id, job_id, run_name, run_type, trigger, state, result_state, life_cycle_state, start_time, end_time, first_seen_at, updated_at)
+	SELECT 'prod', 2000000 + i, 2000, 'mended', 'JOB_RUN', 'ONE_TIME', CASE WHEN i <= 5 THEN 'TERMINATED' WHEN i = 8 THEN 'WAITING' ELSE 'RUNNING' END,
+		CASE WHEN i <= 5 THEN 'SUCCESS' WHEN i = 8 THEN 'FAILED' END, NULL, now() - interval '5 hours', CASE WHEN i <= 5 OR i = 8 THEN now() - interval '4 hours 55 minutes' END, now(), now()
+	FROM generate_series(1, 8) AS i;
+	UPDATE databricks.run_history SET start_time = now() - interval '3 hours' WHERE run_id BETWEEN 2000006 AND 2000008;
+	INSERT INTO databricks.run_transitions VALUES ('prod', 2000006, 'RUNNING', NULL, now() - interval '3 hours'),
+		('prod', 2000006, 'TERMINATED', 'FAILED', now() - interval '2 hours'), ('prod', 2000006, 'RUNNING', NULL, now() - interval '1 hour'),
+		('prod', 2000007, 'TERMINATED', 'FAILED', now() - interval '2 minutes'), ('prod', 2000007, 'RUNNING', NULL, now() - interval '1 minute')});
+is(value(q{SELECT string_agg(run_id || ' ' || (running_for < '2 hours 1 minute'), ',' ORDER BY run_id) FROM databricks.late_runs WHERE job_id = 2000}),
+	'2000006 true,2000008 false', 'a repaired run is late by the time since it had ended');
+is(value(q{SELECT runs, succeeded, failed, success_rate FROM databricks.run_stats WHERE job_id = 2000}), '5|5|0|1.0000', 'a run that has a result before its end is not counted');
+is(value(q{SELECT count(*) FROM databricks.failed_runs WHERE job_id = 2000}), '0', 'nor has it failed');
 
 # --- what should have run -------------------------------------------------------------------
 
