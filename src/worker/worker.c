@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_authid.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -155,7 +156,8 @@ dbx_worker_describe(BackgroundWorker *worker, const char *main, const char *type
 
 /*
  * As the bootstrap superuser.  Nothing that is set for databases or roles shall
- * decide how the worker reads names or times its statements.
+ * decide who the worker is, how it reads names, times its statements or keeps
+ * foreign keys.
  */
 void
 dbx_worker_connect(Oid dboid)
@@ -168,15 +170,22 @@ dbx_worker_connect(Oid dboid)
 		{"default_transaction_isolation", "read committed"},
 		{"default_transaction_read_only", "off"},
 		{"default_transaction_deferrable", "off"},
+		{"transaction_timeout", "0"}, /* from 17 on */
+		{"role", "none"},
+		{"session_replication_role", "origin"},
 		{"row_security", "on"},
 		{"IntervalStyle", "postgres"},
 		{"DateStyle", "ISO"}};
 
 	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
 	pgstat_report_appname("databricks worker");
+	SetSessionAuthorization(BOOTSTRAP_SUPERUSERID, true);
 	for (int i = 0; i < lengthof(settings); i++)
-		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET,
-						PGC_S_OVERRIDE);
+	{
+		if (GetConfigOption(settings[i][0], true, false) != NULL)
+			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET,
+							PGC_S_OVERRIDE);
+	}
 
 	StartTransactionCommand();
 	strlcpy(database_name, get_database_name(dboid), NAMEDATALEN);

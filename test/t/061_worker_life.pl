@@ -116,8 +116,15 @@ $pid = worker_pid('app');
 value("SELECT pg_cancel_backend($pid)");
 tracks($node, 'app', 'after pg_cancel_backend() of the worker', 10);
 
+# What is set for the database does not decide who the worker is and what it may.
+value('CREATE ROLE somebody');
+$node->safe_psql('app', 'GRANT USAGE ON FOREIGN SERVER prod TO somebody');
+value("ALTER DATABASE app SET $_->[0] = $_->[1]")
+  foreach [ 'session_authorization', 'somebody' ], [ 'session_replication_role', 'replica' ], [ 'default_transaction_read_only', 'on' ],
+  [ 'default_transaction_isolation', 'serializable' ], [ 'lock_timeout', '1' ], [ 'role', 'somebody' ];
 $node->restart;
-tracks($node, 'app', 'after a restart, by itself', 10);
+tracks($node, 'app', 'after a restart, by itself, whatever is set for the database', 10);
+value('ALTER DATABASE app RESET ALL');
 
 # --- databases: not held up ------------------------------------------------------
 
