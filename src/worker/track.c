@@ -29,6 +29,11 @@
 #define POLL_INTERVAL_MIN_USECS (USECS_PER_SEC / 10)
 #define POLL_INTERVAL_MAX_USECS USECS_PER_DAY
 
+/* What was removed, or not read back, for the retention is wanted now. */
+#define KEEPS_MORE                                            \
+	"t.retention IS NOT NULL AND (excluded.retention IS NULL" \
+	" OR excluded.retention OPERATOR(pg_catalog.>) t.retention)"
+
 /* Of backfill and retention: what can be taken from the time of today. */
 #define LONGEST_USECS (1000 * 366 * USECS_PER_DAY)
 
@@ -55,7 +60,10 @@ databricks_track(PG_FUNCTION_ARGS)
 		"  poll_interval = excluded.poll_interval, backfill = excluded.backfill,"
 		"  retention = excluded.retention, outputs = excluded.outputs,"
 		"  backfill_finished_at = CASE WHEN excluded.backfill OPERATOR(pg_catalog.>) t.backfill"
-		"   THEN NULL ELSE t.backfill_finished_at END";
+		"   OR " KEEPS_MORE " THEN NULL ELSE t.backfill_finished_at END,"
+		"  backfilled_to = CASE WHEN " KEEPS_MORE
+		"   THEN GREATEST(t.backfilled_to, pg_catalog.now() OPERATOR(pg_catalog.-) t.retention)"
+		"   ELSE t.backfilled_to END";
 	Oid			   types[] = {TEXTOID,	   INTERVALOID, INTERVALOID,
 							  INTERVALOID, TEXTOID,		TEXTOID};
 	Datum		   values[6];
