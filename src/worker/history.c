@@ -41,11 +41,14 @@
 
 #define CHANNEL "databricks"
 
-/* Longest state told in a notification; its payload is limited by the server. */
-#define NOTIFIED_STATE_LENGTH 100
+/* Longest state told in a notification, whose payload is limited, or in the log. */
+#define TOLD_STATE_LENGTH 100
 
 /* Unknown states are logged once each, up to this many. */
 #define UNKNOWN_STATES_LOGGED 32
+
+/* So many runs that cannot be written, and no other, are no matter of these runs. */
+#define MANY_BAD_RUNS 10
 
 #define RES (&dbx_resource_runs)
 
@@ -63,7 +66,7 @@ typedef struct PageRun
 	char			 *life_cycle_state;
 	char			 *job_id;
 	bool			  known;
-	bool			  stale; /* what is known is newer */
+	bool			  stale; /* what is known is newer, or the user's to say */
 	bool			  news;	 /* it says something new */
 	bool			  moved; /* its state, even */
 	bool			  same;	 /* as it is known: nothing to write */
@@ -117,31 +120,34 @@ static char *write_statement(void);
 static bool	 compared(const DbxColumn *column);
 static void	 describe_rows(void);
 static int	 write_page(DbxHistoryBatch *batch, int first, int most);
-static int take_page(DbxHistoryBatch *batch, RunPage *page, int first, int most);
-static Size	 take_run(const DbxSeenRun *run, const char *workspace,
-					  PageRun *taken);
-static void	 compare_page(const DbxHistoryBatch *batch, RunPage *page);
-static void	 compare_run(const DbxHistoryBatch *batch, RunPage *page,
-						 HeapTuple tuple, TupleDesc tupdesc);
-static void	 settle_run(DbxHistoryBatch *batch, const PageRun *run,
+static int	 write_rows(RunPage *page, const Datum *rows, int nrows,
 						TimestampTz now);
-static void	 write_alone(DbxHistoryBatch *batch, int place);
-static void	 write_one(void *arg);
-static bool	 write_gone(DbxHistoryBatch *batch, const DbxSeenRun *run);
-static void	 log_unknown_state(const char *what, const char *value,
-							   const char *const *known);
-static void	 plan_fetches(DbxHistoryBatch *batch, const DbxSeenRun *run,
-						  bool news);
-static int	 execute_for_run(SPIPlanPtr plan, int expected,
-							 const DbxHistoryBatch *batch, int64 run_id);
-static void	 record_transition(const char *workspace, int64 run_id,
-							   const char *state, const char *result_state,
-							   TimestampTz at);
-static char *int64_text(int64 value);
-static void	 append_member(StringInfo payload, const char *name,
-						   const char *value);
-static char *text_value(Datum *values, const bool *nulls, int column);
-static bool	 same_text(const char *a, const char *b);
+static int take_page(DbxHistoryBatch *batch, RunPage *page, int first, int most);
+static Size		   take_run(const DbxSeenRun *run, const char *workspace,
+							PageRun *taken);
+static void		   compare_page(const DbxHistoryBatch *batch, RunPage *page);
+static void		   compare_run(const DbxHistoryBatch *batch, RunPage *page,
+							   HeapTuple tuple, TupleDesc tupdesc);
+static void		   settle_run(DbxHistoryBatch *batch, const PageRun *run,
+							  TimestampTz now);
+static void		   write_alone(DbxHistoryBatch *batch, int place);
+static void		   write_one(void *arg);
+static bool		   write_gone(DbxHistoryBatch *batch, const DbxSeenRun *run);
+static void		   log_unknown_state(const char *what, const char *value,
+									 const char *const *known);
+static void		   plan_fetches(DbxHistoryBatch *batch, const DbxSeenRun *run,
+								bool news);
+static int		   execute_for_run(SPIPlanPtr plan, int expected,
+								   const DbxHistoryBatch *batch, int64 run_id);
+static void		   record_transition(const char *workspace, int64 run_id,
+									 const char *state, const char *result_state,
+									 TimestampTz at);
+static char		  *int64_text(int64 value);
+static void		   append_member(StringInfo payload, const char *name,
+								 const char *value);
+static const char *told(const char *text);
+static char		  *text_value(Datum *values, const bool *nulls, int column);
+static bool		   same_text(const char *a, const char *b);
 
 bool
 dbx_history_ended(const char *state, const char *life_cycle_state)
@@ -188,6 +194,15 @@ dbx_history_write(DbxHistoryBatch *batch)
 		MemoryContextReset(page_context);
 	}
 	MemoryContextDelete(page_context);
+	if (batch->changed == 0 && list_length(batch->bad) >= MANY_BAD_RUNS)
+	{
+		DbxBadRun *bad = linitial(batch->bad);
+
+		ereport(ERROR,
+				(errcode(bad->sqlstate),
+				 errmsg("none of %d runs could be written: %s",
+						list_length(batch->bad), bad->message)));
+	}
 	fetches_noted |= batch->fetches > 0;
 }
 
@@ -301,7 +316,8 @@ prepare(void)
 		" WHERE f.workspace = $1 AND f.run_id = $2 AND f.task_run_id = 0",
 		lengthof(run_types), run_types);
 	active_plan = dbx_rows_prepare(
-		"SELECT h.run_id, h.start_time FROM databricks.run_history AS h"
+		"SELECT h.run_id::int8, h.start_time::timestamptz"
+		" FROM databricks.run_history AS h"
 		" WHERE h.workspace = $1 AND " DBX_HISTORY_ACTIVE(
 			"h") " ORDER BY h.start_time NULLS FIRST",
 		lengthof(active_types), active_types);
@@ -358,7 +374,7 @@ compare_statement(void)
 		", h.repair_history IS NOT DISTINCT FROM n.repair_history"
 		" AND h.job_parameters IS NOT DISTINCT FROM n.job_parameters"
 		", " DBX_HISTORY_ACTIVE(
-			"h") ", h.updated_at, h.run_id"
+			"h") ", h.updated_at::timestamptz, n.run_id"
 				 " FROM %s, LATERAL (SELECT h.*"
 				 "  FROM databricks.run_history AS h"
 				 "  WHERE h.workspace = n.workspace AND h.run_id = n.run_id"
@@ -397,7 +413,8 @@ write_statement(void)
 		" SELECT %s$2, $2, n.repair_history FROM %s"
 		" ON CONFLICT (workspace, run_id) DO UPDATE"
 		" SET %supdated_at = excluded.updated_at, gone_at = NULL,"
-		" repair_history = coalesce(excluded.repair_history, h.repair_history)",
+		" repair_history = coalesce(excluded.repair_history, h.repair_history)"
+		" RETURNING h.run_id::int8",
 		names.data, values.data, row_type.source, changes.data);
 }
 
@@ -423,10 +440,7 @@ write_page(DbxHistoryBatch *batch, int first, int most)
 	{
 		PageRun *run = &page->runs[i];
 
-		if (run->stale)
-			continue;
-		dbx_history_tasks_add(&page->tasks, run->run);
-		if (run->same)
+		if (run->stale || run->same)
 			continue;
 		log_unknown_state("state", run->state, known_states);
 		log_unknown_state("life cycle state", run->life_cycle_state,
@@ -434,9 +448,12 @@ write_page(DbxHistoryBatch *batch, int first, int most)
 		rows[nrows++] = run->row;
 	}
 	if (nrows > 0)
-		dbx_rows_execute(write_plan, SPI_OK_INSERT, rows, nrows,
-						 TimestampTzGetDatum(now));
-	batch->changed += nrows;
+		batch->changed += write_rows(page, rows, nrows, now);
+	for (int i = 0; i < page->count; i++)
+	{
+		if (!page->runs[i].stale)
+			dbx_history_tasks_add(&page->tasks, page->runs[i].run);
+	}
 	batch->changed += dbx_history_tasks_write(&page->tasks, batch->workspace);
 	for (int i = 0; i < page->count; i++)
 	{
@@ -444,6 +461,37 @@ write_page(DbxHistoryBatch *batch, int first, int most)
 			settle_run(batch, &page->runs[i], now);
 	}
 	return taken;
+}
+
+/*
+ * Write these rows of a page; returns how many were.  What a trigger of the user
+ * keeps out is as if it had not been seen.
+ */
+static int
+write_rows(RunPage *page, const Datum *rows, int nrows, TimestampTz now)
+{
+	int written;
+
+	dbx_rows_execute(write_plan, SPI_OK_INSERT_RETURNING, rows, nrows,
+					 TimestampTzGetDatum(now));
+	written = (int) SPI_processed;
+	for (int i = 0; i < page->count && written < nrows; i++)
+	{
+		PageRun *run = &page->runs[i];
+		bool	 found = run->stale || run->same;
+
+		for (int j = 0; j < written && !found; j++)
+		{
+			bool isnull;
+
+			found = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[j],
+												SPI_tuptable->tupdesc, 1,
+												&isnull)) == run->run->run_id;
+		}
+		run->stale |= !found;
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return written;
 }
 
 /* One statement cannot write a run twice: then the page ends before. */
@@ -619,6 +667,7 @@ write_alone(DbxHistoryBatch *batch, int place)
 	MemoryContextSwitchTo(batch->context);
 	bad = palloc(sizeof(DbxBadRun));
 	bad->run_id = run->run_id;
+	bad->sqlstate = error->sqlerrcode;
 	bad->message = pstrdup(error->message);
 	batch->bad = lappend(batch->bad, bad);
 	MemoryContextSwitchTo(row_context);
@@ -673,6 +722,7 @@ log_unknown_state(const char *what, const char *value, const char *const *known)
 		if (strcmp(*known, value) == 0)
 			return;
 	}
+	value = told(value);
 	for (int i = 0; i < nlogged; i++)
 	{
 		if (strcmp(logged[i], value) == 0)
@@ -748,14 +798,18 @@ append_member(StringInfo payload, const char *name, const char *value)
 	if (value == NULL)
 		appendStringInfoString(payload, "null");
 	else
-	{
-		int len = strlen(value);
+		escape_json(payload, told(value));
+}
 
-		if (len > NOTIFIED_STATE_LENGTH)
-			value = pnstrdup(value,
-							 pg_mbcliplen(value, len, NOTIFIED_STATE_LENGTH));
-		escape_json(payload, value);
-	}
+/* As much of a text as is told; it may be as long as the service likes. */
+static const char *
+told(const char *text)
+{
+	int len = strlen(text);
+
+	if (len <= TOLD_STATE_LENGTH)
+		return text;
+	return pnstrdup(text, pg_mbcliplen(text, len, TOLD_STATE_LENGTH));
 }
 
 static char *

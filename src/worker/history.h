@@ -22,6 +22,7 @@ typedef struct DbxSeenRun
 typedef struct DbxBadRun
 {
 	int64 run_id;
+	int	  sqlstate;
 	char *message;
 } DbxBadRun;
 
@@ -73,8 +74,8 @@ extern bool dbx_history_element_ended(const DbxJson *element);
 
 /*
  * Write a batch within the current transaction; SPI must be connected.  Rows
- * that say nothing new are only read.  Raises what cannot be written, unless
- * batch->alone.
+ * that say nothing new are only read.  Raises what cannot be written; with
+ * batch->alone only what is no matter of single runs.
  */
 extern void dbx_history_write(DbxHistoryBatch *batch);
 

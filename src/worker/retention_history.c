@@ -3,7 +3,7 @@
  *	  Removing runs that are older than the retention of their workspace.
  *
  * In batches, each a transaction, so that none is long and other things are done
- * in between.  Rows that foreign keys of the user hold stay, with their tasks
+ * in between.  Rows that foreign keys or triggers of the user hold stay, with their tasks
  * (retention.c).
  */
 #include "postgres.h"
@@ -76,7 +76,7 @@ static int
 load_batch(DbxTracked *tracked, Datum **ids)
 {
 	static const char *sql =
-		"SELECT h.run_id, coalesce(h.start_time, '-infinity') AS t"
+		"SELECT h.run_id::int8, coalesce(h.start_time, '-infinity')::timestamptz AS t"
 		" FROM databricks.run_history AS h"
 		" WHERE h.workspace = $1"
 		" AND (h.start_time < $2 AND (h.start_time, h.run_id) > ($3, $4)"
@@ -119,6 +119,12 @@ load_batch(DbxTracked *tracked, Datum **ids)
 	return count;
 }
 
+/* Also of those that a trigger keeps without a word the rest has to stay. */
+#define OF_REMOVED_RUNS                                        \
+	" WHERE t.workspace = $1 AND t.run_id = ANY ($2)"          \
+	" AND NOT EXISTS (SELECT FROM databricks.run_history AS h" \
+	"  WHERE h.workspace = t.workspace AND h.run_id = t.run_id)"
+
 /* DbxRemove; arg: the workspace. */
 static void
 remove_runs(void *arg, Datum *ids, int count)
@@ -126,12 +132,9 @@ remove_runs(void *arg, Datum *ids, int count)
 	static const char *const statements[] = {
 		"DELETE FROM databricks.run_history AS h"
 		" WHERE h.workspace = $1 AND h.run_id = ANY ($2)",
-		"DELETE FROM databricks.task_history AS t"
-		" WHERE t.workspace = $1 AND t.run_id = ANY ($2)",
-		"DELETE FROM databricks.run_transitions AS t"
-		" WHERE t.workspace = $1 AND t.run_id = ANY ($2)",
-		"DELETE FROM databricks.history_fetches AS f"
-		" WHERE f.workspace = $1 AND f.run_id = ANY ($2)"};
+		"DELETE FROM databricks.task_history AS t" OF_REMOVED_RUNS,
+		"DELETE FROM databricks.run_transitions AS t" OF_REMOVED_RUNS,
+		"DELETE FROM databricks.history_fetches AS t" OF_REMOVED_RUNS};
 	Oid	  types[] = {TEXTOID, INT8ARRAYOID};
 	Datum values[2];
 

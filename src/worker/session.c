@@ -142,12 +142,27 @@ dbx_session_apart(void (*work)(void *), void *arg)
 	MemoryContextSwitchTo(before);
 	CurrentResourceOwner = owner;
 
-	/* Whoever cancels or stops the worker means all of the transaction. */
-	if (error != NULL &&
-		(error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-		 error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN))
+	if (error != NULL && dbx_session_concerns_all(error->sqlerrcode))
 		ReThrowError(error);
 	return error;
+}
+
+bool
+dbx_session_concerns_all(int sqlstate)
+{
+	if (sqlstate == ERRCODE_LOCK_NOT_AVAILABLE ||
+		sqlstate == ERRCODE_READ_ONLY_SQL_TRANSACTION)
+		return true;
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK):
+		case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
+		case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
+		case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):
+			return true;
+		default:
+			return false;
+	}
 }
 
 char *

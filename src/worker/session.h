@@ -29,9 +29,15 @@ extern ErrorData *dbx_session_try(void (*work)(void *), void *arg);
 
 /*
  * The same within a transaction, of which only what work(arg) did is rolled back:
- * for rows that must not stop others.  That the process is to end is raised.
+ * for rows that must not stop others.  Raises what concerns all of them.
  */
 extern ErrorData *dbx_session_apart(void (*work)(void *), void *arg);
+
+/*
+ * Does this error have nothing to do with what was to be written?  Deadlocks,
+ * lack of space, a server that stops: all of it is to be tried again.
+ */
+extern bool dbx_session_concerns_all(int sqlstate);
 
 /*
  * One text of an error for the views and the log, without secrets, in the
