@@ -567,7 +567,8 @@ set_aside(FollowGroup *group, int64 run_id)
 	DbxAside *aside = hash_search(group->aside, &run_id, HASH_ENTER, &found);
 	int64	  first = (int64) dbx_guc_follow_interval * 1000;
 
-	aside->bad = false;
+	aside->reason = DBX_ASIDE_WAITING;
+	aside->error = NULL;
 	aside->delay = found ? Max(first, Min(aside->delay * 2, ASIDE_LAST_USECS))
 						 : first;
 	aside->retry_at = GetCurrentTimestamp() + aside->delay;

@@ -66,21 +66,29 @@ dbx_listing_done(const DbxListing *listing)
 }
 
 List *
-dbx_listing_runs(const DbxListing *listing, const DbxJson *rows)
+dbx_listing_runs(DbxListing *listing, const DbxJson *rows)
 {
-	List *runs = NIL;
+	static bool logged = false;
+	List	   *runs = NIL;
 
 	for (const DbxJson *row = dbx_json_first(rows); row != NULL;
 		 row = dbx_json_next(row))
 	{
 		DbxSeenRun *run = palloc0(sizeof(DbxSeenRun));
 
+		CHECK_FOR_INTERRUPTS();
 		if (!dbx_json_int64(dbx_json_get(row, "run_id"), &run->run_id))
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
-				 errmsg("runs/list of workspace \"%s\" holds a run without run_id",
-						listing->workspace->name)));
+		{
+			if (!logged)
+				ereport(
+					LOG,
+					(errmsg("databricks worker: runs/list of workspace \"%s\" holds a run without run_id",
+							listing->workspace->name),
+					 errdetail("It is left out; this is not logged again.")));
+			logged = true;
+			listing->unnamed++;
+			continue;
+		}
 		run->element = row;
 		run->ended = dbx_history_element_ended(row);
 		runs = lappend(runs, run);
@@ -140,6 +148,22 @@ const DbxApiError *
 dbx_run_get_error(const DbxRunGet *get)
 {
 	return get->call == NULL ? NULL : dbx_call_error(get->call);
+}
+
+DbxSeenRun *
+dbx_run_get_seen(const DbxRunGet *get)
+{
+	const DbxApiError *error = dbx_run_get_error(get);
+	DbxSeenRun		  *run;
+
+	if ((error != NULL && !error->not_found) || get->foreign)
+		return NULL;
+	run = palloc0(sizeof(DbxSeenRun));
+	run->run_id = get->run_id;
+	run->whole = true;
+	run->element = error == NULL ? get->run : NULL;
+	run->ended = run->element == NULL || dbx_history_element_ended(run->element);
+	return run;
 }
 
 static void

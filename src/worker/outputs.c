@@ -243,7 +243,7 @@ is_failure(const DbxOutputs *fetch, const FetchItem *item)
 	if (error != NULL)
 		return !error->passing;
 	return item->get == NULL || item->get->foreign ||
-		(aside != NULL && aside->bad);
+		(aside != NULL && aside->reason == DBX_ASIDE_BAD);
 }
 
 /*
@@ -285,20 +285,11 @@ finish_runs(DbxTracked *tracked, DbxOutputs *fetch)
 
 	foreach(cell, fetch->items)
 	{
-		FetchItem		  *item = lfirst(cell);
-		const DbxApiError *error = dbx_run_get_error(item->get);
-		DbxSeenRun		  *run;
+		const FetchItem *item = lfirst(cell);
+		DbxSeenRun		*run = dbx_run_get_seen(item->get);
 
-		if ((error != NULL && !error->not_found) || item->get->foreign)
-			continue;
-		run = palloc0(sizeof(DbxSeenRun));
-		run->run_id = item->run_id;
-		run->whole = true;
-		if (error == NULL)
-			run->element = item->get->run;
-		run->ended = run->element == NULL ||
-			dbx_history_element_ended(run->element);
-		runs = lappend(runs, run);
+		if (run != NULL)
+			runs = lappend(runs, run);
 	}
 	if (dbx_tracked_write(tracked, runs, DBX_WRITE_BESIDE, NULL, 0, true))
 		postpone(fetch, false);

@@ -204,7 +204,7 @@ static bool
 load_missing(DbxTracked *tracked, DbxReconcile *reconcile)
 {
 	static const char *sql =
-		"SELECT h.run_id FROM databricks.run_history AS h"
+		"SELECT h.run_id::int8 FROM databricks.run_history AS h"
 		" WHERE h.workspace = $1 AND h.start_time BETWEEN $2 AND $3"
 		" AND h.gone_at IS NULL"
 		" AND (h.state = 'TERMINATED'"
@@ -275,19 +275,10 @@ write_gets(DbxTracked *tracked, DbxReconcile *reconcile)
 
 	foreach(cell, reconcile->gets)
 	{
-		DbxRunGet		  *get = lfirst(cell);
-		const DbxApiError *error = dbx_run_get_error(get);
-		DbxSeenRun		  *run;
+		DbxSeenRun *run = dbx_run_get_seen(lfirst(cell));
 
-		if ((error != NULL && !error->not_found) || get->foreign)
-			continue;
-		run = palloc0(sizeof(DbxSeenRun));
-		run->run_id = get->run_id;
-		run->whole = true;
-		run->element = error == NULL ? get->run : NULL;
-		run->ended = run->element == NULL ||
-			dbx_history_element_ended(run->element);
-		runs = lappend(runs, run);
+		if (run != NULL)
+			runs = lappend(runs, run);
 	}
 	if (runs != NIL)
 		(void) dbx_tracked_write(tracked, runs, DBX_WRITE_BESIDE, NULL, 0, true);

@@ -70,7 +70,6 @@ static void				   want(DbxSlot *slot, TimestampTz start_at);
 static TimestampTz		   back_off(DbxSlot *slot);
 static void				   set_latch_of(pid_t pid);
 static void				   wake_launcher(void);
-static void				   copy_text(char *target, const char *text, Size size);
 static void				   launcher_left(int code, Datum arg);
 static void				   worker_left(int code, Datum arg);
 
@@ -380,7 +379,7 @@ dbx_shared_attach(Oid dboid)
 		slot->state = DBX_SLOT_PROBING;
 		slot->started_at = GetCurrentTimestamp();
 		slot->wake = false;
-		copy_text(slot->phase, "starting", sizeof(slot->phase));
+		dbx_shared_copy_text(slot->phase, "starting", sizeof(slot->phase));
 		result = slot->suspended == 0;
 	}
 	LWLockRelease(lock);
@@ -457,7 +456,7 @@ dbx_shared_phase(const char *phase)
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	slot = find_slot(my_dboid);
 	if (slot != NULL)
-		copy_text(slot->phase, phase, sizeof(slot->phase));
+		dbx_shared_copy_text(slot->phase, phase, sizeof(slot->phase));
 	LWLockRelease(lock);
 }
 
@@ -474,8 +473,8 @@ dbx_shared_error(const char *message)
 	slot = find_slot(my_dboid);
 	if (slot != NULL)
 	{
-		copy_text(slot->last_error, message ? message : "",
-				  sizeof(slot->last_error));
+		dbx_shared_copy_text(slot->last_error, message ? message : "",
+							 sizeof(slot->last_error));
 		slot->last_error_at = message ? GetCurrentTimestamp() : 0;
 	}
 	LWLockRelease(lock);
@@ -543,7 +542,7 @@ dbx_shared_swept_at(Oid dboid, const char *name)
 		return 0;
 	LWLockAcquire(lock, LW_SHARED);
 	workspace = find_workspace(dboid, name);
-	if (workspace != NULL && workspace->last_error_at == 0)
+	if (workspace != NULL && workspace->complete)
 		result = workspace->last_sweep_at;
 	LWLockRelease(lock);
 	return result;
@@ -691,8 +690,8 @@ wake_launcher(void)
 	set_latch_of(pid);
 }
 
-static void
-copy_text(char *target, const char *text, Size size)
+void
+dbx_shared_copy_text(char *target, const char *text, Size size)
 {
 	int len = strlen(text);
 

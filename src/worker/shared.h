@@ -52,8 +52,9 @@ typedef struct DbxSharedWorkspace
 	TimestampTz next_at; /* when it will be tried, later after a failure */
 	int64		sweeps;	 /* complete ones since the worker started */
 	int			active_runs;
+	bool		complete; /* the last sweep saw and wrote all there was */
 	char		last_error[DBX_SHARED_TEXT];
-	TimestampTz last_error_at; /* 0: the last sweep went well */
+	TimestampTz last_error_at; /* 0: all is well */
 } DbxSharedWorkspace;
 
 /* How a worker's process came to its end, as its exit callback shall treat it. */
@@ -106,8 +107,11 @@ extern void dbx_shared_queue(int64 depth);
 extern void dbx_shared_workspace(const DbxSharedWorkspace *workspace);
 extern void dbx_shared_forget_workspace(const char *name);
 
-/* Begin of the last sweep of a workspace; 0: none, or it went wrong. */
+/* Begin of the last sweep of a workspace; 0: none, or it left something out. */
 extern TimestampTz dbx_shared_swept_at(Oid dboid, const char *name);
+
+/* Copy a text, cut between characters where it is longer than fits. */
+extern void dbx_shared_copy_text(char *target, const char *text, Size size);
 
 /* Copies for the views, palloc'd; the result is the number of entries. */
 extern int dbx_shared_slots(DbxSlot **slots);

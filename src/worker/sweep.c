@@ -33,8 +33,8 @@
 #include "worker/session.h"
 #include "worker/tracked.h"
 
-/* More runs than this are written before the sweep has ended. */
-#define PENDING_RUNS 2000
+/* Answers that take more memory than this are written before the sweep has ended. */
+#define PENDING_BYTES (16 * 1024 * 1024)
 
 /* Recent runs are listed whole as long as that took no more pages than this ... */
 #define CHEAP_PAGES 2
@@ -97,9 +97,9 @@ struct DbxSweep
 static void load_state(DbxTracked *tracked, DbxSweep *sweep);
 static void start_lists(DbxTracked *tracked, DbxSweep *sweep);
 static void start_active(DbxTracked *tracked, DbxSweep *sweep);
-static void take_rows(DbxTracked *tracked, const DbxJson *rows);
-static void take_run(DbxTracked *tracked, int64 run_id, const DbxJson *element,
-					 bool whole);
+static void take_rows(DbxTracked *tracked, DbxListing *listing,
+					  const DbxJson *rows);
+static void take_run(DbxTracked *tracked, DbxSeenRun *run);
 static bool read_lists(DbxTracked *tracked);
 static void start_gets(DbxTracked *tracked);
 static void want(DbxSweep *sweep, int64 run_id);
@@ -107,6 +107,7 @@ static bool take_gets(DbxTracked *tracked);
 static void take_get(DbxTracked *tracked, DbxRunGet *get);
 static bool should_be_listed(const DbxJson *run);
 static bool write_pending(DbxTracked *tracked, bool last);
+static void write_full(DbxTracked *tracked);
 static int	count_active(DbxTracked *tracked);
 static void finish(DbxTracked *tracked);
 
@@ -284,73 +285,55 @@ read_lists(DbxTracked *tracked)
 	for (int i = 0; i < sweep->nactive; i++)
 	{
 		while (dbx_listing_next(sweep->active[i], &rows))
-			take_rows(tracked, rows);
+			take_rows(tracked, sweep->active[i], rows);
 		done = done && dbx_listing_done(sweep->active[i]);
 	}
 	if (done || !sweep->expanded)
 	{
 		while (dbx_listing_next(sweep->recent, &rows))
-			take_rows(tracked, rows);
+			take_rows(tracked, sweep->recent, rows);
 	}
 	done = done && dbx_listing_done(sweep->recent);
 
-	if (list_length(sweep->pending) >= PENDING_RUNS)
-		(void) write_pending(tracked, false);
+	write_full(tracked);
 	return done;
 }
 
 static void
-take_rows(DbxTracked *tracked, const DbxJson *rows)
+take_rows(DbxTracked *tracked, DbxListing *listing, const DbxJson *rows)
 {
-	for (const DbxJson *row = dbx_json_first(rows); row != NULL;
-		 row = dbx_json_next(row))
-	{
-		int64 run_id;
+	ListCell *cell;
 
-		CHECK_FOR_INTERRUPTS();
-		if (!dbx_json_int64(dbx_json_get(row, "run_id"), &run_id))
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
-				 errmsg("runs/list of workspace \"%s\" holds a run without run_id",
-						tracked->name)));
-		take_run(tracked, run_id, row, false);
-	}
+	foreach(cell, dbx_listing_runs(listing, rows))
+		take_run(tracked, lfirst(cell));
+	if (listing->unnamed > 0 && tracked->sweep->trouble == NULL)
+		tracked->sweep->trouble = MemoryContextStrdup(
+			tracked->sweep->context, "runs/list holds a run without run_id");
 }
 
-/*
- * Note what was said of a run; element NULL: that it is not known.  In "answers".
- */
+/* Note what was said of a run.  In "answers". */
 static void
-take_run(DbxTracked *tracked, int64 run_id, const DbxJson *element, bool whole)
+take_run(DbxTracked *tracked, DbxSeenRun *run)
 {
 	DbxSweep   *sweep = tracked->sweep;
-	DbxSeenRun *run;
 	SweepEntry *entry;
 	DbxAside   *aside;
 	bool		found;
-	bool		ended = element == NULL || dbx_history_element_ended(element);
 
 	/* The other list may have been answered earlier or later: ends hold. */
-	entry = hash_search(sweep->seen, &run_id, HASH_ENTER, &found);
-	if (found && (entry->ended || !ended))
+	entry = hash_search(sweep->seen, &run->run_id, HASH_ENTER, &found);
+	if (found && (entry->ended || !run->ended))
 		return;
-	entry->ended = ended;
+	entry->ended = run->ended;
 
-	aside = hash_search(tracked->aside, &run_id, HASH_FIND, NULL);
-	if (aside != NULL && aside->bad)
+	aside = hash_search(tracked->aside, &run->run_id, HASH_FIND, NULL);
+	if (aside != NULL && aside->reason == DBX_ASIDE_BAD)
 	{
 		if (aside->retry_at > sweep->begun)
 			return;
 	}
-	else if (aside != NULL && (ended || !sweep->gets_begun))
-		(void) hash_search(tracked->aside, &run_id, HASH_REMOVE, NULL);
-
-	run = palloc0(sizeof(DbxSeenRun));
-	run->run_id = run_id;
-	run->element = element;
-	run->ended = ended;
-	run->whole = whole;
+	else if (run->ended || !sweep->gets_begun)
+		dbx_tracked_take_back(tracked, run->run_id);
 	sweep->pending = lappend(sweep->pending, run);
 }
 
@@ -374,7 +357,8 @@ start_gets(DbxTracked *tracked)
 		if (hash_search(sweep->seen, &run_id, HASH_FIND, NULL) != NULL)
 			continue;
 		aside = hash_search(tracked->aside, &run_id, HASH_FIND, NULL);
-		if (aside == NULL || (!aside->bad && aside->retry_at <= sweep->begun))
+		if (aside == NULL ||
+			(aside->reason != DBX_ASIDE_BAD && aside->retry_at <= sweep->begun))
 			want(sweep, run_id);
 	}
 
@@ -382,7 +366,7 @@ start_gets(DbxTracked *tracked)
 	hash_seq_init(&status, tracked->aside);
 	while ((aside = hash_seq_search(&status)) != NULL)
 	{
-		if (aside->bad && aside->retry_at <= sweep->begun &&
+		if (aside->reason == DBX_ASIDE_BAD && aside->retry_at <= sweep->begun &&
 			hash_search(sweep->seen, &aside->run_id, HASH_FIND, NULL) == NULL)
 			want(sweep, aside->run_id);
 	}
@@ -395,10 +379,7 @@ want(DbxSweep *sweep, int64 run_id)
 	sweep->wanted[sweep->nwanted++] = run_id;
 }
 
-/*
- * True when all have been answered.  Many are asked for in turns, and written in
- * between, so that a thousand that end together need not fit into memory.
- */
+/* True when all have been answered.  Many are asked for in turns. */
 static bool
 take_gets(DbxTracked *tracked)
 {
@@ -424,8 +405,7 @@ take_gets(DbxTracked *tracked)
 		if (sweep->asked == sweep->nwanted)
 			return true;
 
-		if (sweep->asked > 0)
-			(void) write_pending(tracked, false);
+		write_full(tracked);
 		MemoryContextSwitchTo(sweep->context);
 		for (int i = 0; i < GETS_AT_ONCE && sweep->asked < sweep->nwanted; i++)
 			sweep->gets = lappend(
@@ -440,35 +420,28 @@ take_get(DbxTracked *tracked, DbxRunGet *get)
 {
 	DbxSweep		  *sweep = tracked->sweep;
 	const DbxApiError *error = dbx_run_get_error(get);
+	DbxSeenRun		  *run = dbx_run_get_seen(get);
 
-	if (error != NULL && error->not_found)
-	{
-		take_run(tracked, get->run_id, NULL, true);
-		return;
-	}
-	if (error != NULL)
+	if (run != NULL)
+		take_run(tracked, run);
+	else if (error != NULL)
 	{
 		/* What passes is tried by the next sweep, the rest less often. */
 		if (!error->passing)
-			dbx_tracked_put_aside(tracked, get->run_id, false, true);
-		if (sweep->trouble == NULL)
+			dbx_tracked_put_aside(tracked, get->run_id, DBX_ASIDE_REFUSED,
+								  error->message);
+		else if (sweep->trouble == NULL)
 			sweep->trouble = MemoryContextStrdup(
 				sweep->context,
 				psprintf("run " INT64_FORMAT " could not be read: %s",
 						 get->run_id, error->message));
 		return;
 	}
-	if (get->foreign)
-	{
-		dbx_tracked_put_aside(tracked, get->run_id, false, false);
+	if (run != NULL && run->ended)
 		return;
-	}
-	take_run(tracked, get->run_id, get->run, true);
-	if (dbx_history_element_ended(get->run))
-		return;
-	dbx_tracked_put_aside(tracked, get->run_id, false, false);
-	if (should_be_listed(get->run) && ++sweep->unlisted >= UNLISTED_RUNS &&
-		sweep->nactive > 1)
+	dbx_tracked_put_aside(tracked, get->run_id, DBX_ASIDE_WAITING, NULL);
+	if (run != NULL && should_be_listed(run->element) &&
+		++sweep->unlisted >= UNLISTED_RUNS && sweep->nactive > 1)
 		tracked->no_ranges_until = sweep->begun + NO_RANGES_USECS;
 }
 
@@ -512,6 +485,14 @@ write_pending(DbxTracked *tracked, bool last)
 		MemoryContextReset(sweep->answers);
 	MemoryContextSwitchTo(sweep->answers);
 	return kept;
+}
+
+/* So that a thousand long runs that end together need not fit into memory. */
+static void
+write_full(DbxTracked *tracked)
+{
+	if (MemoryContextMemAllocated(tracked->sweep->answers, true) > PENDING_BYTES)
+		(void) write_pending(tracked, false);
 }
 
 static int

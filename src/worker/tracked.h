@@ -32,6 +32,7 @@ typedef struct DbxListing
 	char			   *query;
 	DbxCall			   *call; /* of the next page; NULL: done */
 	DbxPages			pages;
+	int					unnamed; /* runs left out as they have no id */
 } DbxListing;
 
 extern DbxListing *dbx_listing_start(const DbxWorkspace *workspace,
@@ -44,8 +45,8 @@ extern DbxListing *dbx_listing_start(const DbxWorkspace *workspace,
 extern bool dbx_listing_next(DbxListing *listing, const DbxJson **rows);
 extern bool dbx_listing_done(const DbxListing *listing);
 
-/* The runs of a page as a List of DbxSeenRun *; raises for one without an id. */
-extern List *dbx_listing_runs(const DbxListing *listing, const DbxJson *rows);
+/* The runs of a page as a List of DbxSeenRun *, those without an id counted only. */
+extern List *dbx_listing_runs(DbxListing *listing, const DbxJson *rows);
 
 /*
  * A run with all pages of its arrays and its repairs.  Belongs to the memory
@@ -72,14 +73,24 @@ extern DbxRunGet *dbx_run_get_start(const DbxWorkspace *workspace, int64 run_id)
 extern bool				  dbx_run_get_done(DbxRunGet *get);
 extern const DbxApiError *dbx_run_get_error(const DbxRunGet *get);
 
-/* A run that is not asked for, or not written, at each sweep. */
+/* What it has told of the run; NULL: nothing, or the id is not one of a job run. */
+extern DbxSeenRun *dbx_run_get_seen(const DbxRunGet *get);
+
+/* Why a run is not asked for, or not written, at each sweep. */
+typedef enum DbxAsideReason
+{
+	DBX_ASIDE_WAITING, /* it is in no list and has not ended */
+	DBX_ASIDE_REFUSED, /* the service does not show it to the owner */
+	DBX_ASIDE_BAD	   /* it could not be written */
+} DbxAsideReason;
+
 typedef struct DbxAside
 {
-	int64		run_id;	 /* hash key */
-	bool		bad;	 /* could not be written */
-	bool		refused; /* the service does not show it to the owner */
-	int64		delay;	 /* microseconds, doubled each time */
-	TimestampTz retry_at;
+	int64		   run_id; /* hash key */
+	DbxAsideReason reason;
+	char		  *error; /* NULL for those that wait */
+	int64		   delay; /* microseconds, doubled each time */
+	TimestampTz	   retry_at;
 } DbxAside;
 
 /* What is done beside the sweeps, a portion at a time. */
@@ -97,7 +108,7 @@ typedef struct DbxActivity
 	void	   *portion; /* under way, or NULL */
 	TimestampTz due;	 /* of the next portion, 0: none */
 	int			failures;
-	char	   *error; /* as far as the log knows; NULL: all is well */
+	char	   *error; /* of the last portion; NULL: all is well */
 } DbxActivity;
 
 typedef struct DbxSweep DbxSweep;
@@ -188,11 +199,15 @@ extern bool dbx_tracked_write(DbxTracked *tracked, List *runs,
 							  DbxWriteMode mode, const char *also,
 							  TimestampTz time, bool only_if_changed);
 
-/* Put a run aside, or again, for longer. */
-extern void dbx_tracked_put_aside(DbxTracked *tracked, int64 run_id, bool bad,
-								  bool refused);
+/* Put a run aside, or again, for longer.  "error": what is wrong with it. */
+extern void dbx_tracked_put_aside(DbxTracked *tracked, int64 run_id,
+								  DbxAsideReason reason, const char *error);
+extern void dbx_tracked_take_back(DbxTracked *tracked, int64 run_id);
 
-/* The trouble of a sweep that went on all the same; NULL: none. */
+/*
+ * A sweep has come to its end, with the trouble of a single run or NULL.  What
+ * else is wrong, runs put aside and activities, is shown with it.
+ */
 extern void dbx_tracked_report(DbxTracked *tracked, const char *error);
 
 /* The workspace as its owner uses it; within a transaction. */

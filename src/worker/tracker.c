@@ -90,7 +90,14 @@ static void	 write_in_transaction(void *arg);
 static void	 settle_batch(DbxTracked *tracked, const DbxHistoryBatch *batch);
 static void	 log_change(DbxTracked *tracked, const char *what, char **logged,
 						const char *text);
-static void	 show_phase(void);
+static bool	 is_bad(const DbxHistoryBatch *batch, int64 run_id);
+static bool	 is_told(const DbxTracked *tracked, const char *text);
+static void	 retry_bad(DbxTracked *tracked);
+static void	 show_trouble(DbxTracked *tracked, const char *text);
+static const char *aside_trouble(const DbxTracked *tracked,
+								 DbxAsideReason	   reason);
+static const char *activity_trouble(const DbxTracked *tracked);
+static void		   show_phase(void);
 
 /* A copy of another database leaves its workspaces alone until it is told to. */
 int
@@ -316,7 +323,8 @@ dbx_tracker_follows(const char *workspace, int64 run_id, bool known,
 		if (strcmp(tracked->name, workspace) != 0)
 			continue;
 		aside = hash_search(tracked->aside, &run_id, HASH_FIND, NULL);
-		if (tracked->sweep_failures > 0 || (aside != NULL && aside->refused))
+		if (tracked->sweep_failures > 0 ||
+			(aside != NULL && aside->reason != DBX_ASIDE_WAITING))
 			return false;
 		/* What was not seen a while after its start is hidden from the owner. */
 		return known ||
@@ -394,10 +402,9 @@ sweep_failed(DbxTracked *tracked, ErrorData *error)
 	tracked->sweep_due = GetCurrentTimestamp() +
 		back_off(tracked->sweep_failures++,
 				 Max(tracked->poll, BACKOFF_FIRST_USECS));
-	strlcpy(tracked->status.last_error, text, DBX_SHARED_TEXT);
-	tracked->status.last_error_at = GetCurrentTimestamp();
 	tracked->status.next_at = tracked->sweep_due;
-	dbx_shared_workspace(&tracked->status);
+	tracked->status.complete = false;
+	show_trouble(tracked, text);
 	log_change(tracked, "tracking", &tracked->logged_error, error->message);
 }
 
@@ -424,15 +431,72 @@ back_off(int failures, int64 first)
 	return Max(first, Min(delay, BACKOFF_LAST_USECS));
 }
 
+/*
+ * The log is told of runs that could not be written when that happens, and of
+ * activities when they fail: here they are only shown.
+ */
 void
 dbx_tracked_report(DbxTracked *tracked, const char *error)
 {
+	const char *bad = aside_trouble(tracked, DBX_ASIDE_BAD);
+
+	if (error == NULL)
+		error = aside_trouble(tracked, DBX_ASIDE_REFUSED);
 	tracked->sweep_failures = 0;
-	strlcpy(tracked->status.last_error, error ? dbx_redact(error) : "",
-			DBX_SHARED_TEXT);
-	tracked->status.last_error_at = error ? GetCurrentTimestamp() : 0;
-	dbx_shared_workspace(&tracked->status);
+	tracked->status.complete = error == NULL && bad == NULL;
+	show_trouble(tracked,
+				 error != NULL	   ? error
+					 : bad != NULL ? bad
+								   : activity_trouble(tracked));
 	log_change(tracked, "tracking", &tracked->logged_error, error);
+}
+
+static void
+show_trouble(DbxTracked *tracked, const char *text)
+{
+	dbx_shared_copy_text(tracked->status.last_error,
+						 text != NULL ? dbx_redact(text) : "", DBX_SHARED_TEXT);
+	tracked->status.last_error_at = text != NULL ? GetCurrentTimestamp() : 0;
+	dbx_shared_workspace(&tracked->status);
+}
+
+/* What is wrong with runs that were put aside for this reason; NULL: nothing. */
+static const char *
+aside_trouble(const DbxTracked *tracked, DbxAsideReason reason)
+{
+	const DbxAside *first = NULL;
+	const DbxAside *aside;
+	const char	   *text;
+	HASH_SEQ_STATUS status;
+	int				count = 0;
+
+	hash_seq_init(&status, tracked->aside);
+	while ((aside = hash_seq_search(&status)) != NULL)
+	{
+		if (aside->reason != reason)
+			continue;
+		count++;
+		if (first == NULL || aside->run_id < first->run_id)
+			first = aside;
+	}
+	if (first == NULL)
+		return NULL;
+	text = psprintf("run " INT64_FORMAT " could not be %s: %s", first->run_id,
+					reason == DBX_ASIDE_BAD ? "written" : "read",
+					first->error != NULL ? first->error : "refused");
+	return count > 1 ? psprintf("%s (and %d more)", text, count - 1) : text;
+}
+
+static const char *
+activity_trouble(const DbxTracked *tracked)
+{
+	for (int kind = 0; kind < DBX_ACTIVITIES; kind++)
+	{
+		if (tracked->activities[kind].error != NULL)
+			return psprintf("%s: %s", activity_methods[kind].name,
+							tracked->activities[kind].error);
+	}
+	return NULL;
 }
 
 /*
@@ -515,7 +579,8 @@ dbx_tracked_write(DbxTracked *tracked, List *runs, DbxWriteMode mode,
 	job.only_if_changed = only_if_changed;
 
 	error = dbx_session_try(write_in_transaction, &job);
-	if (error != NULL && runs != NIL)
+	if (error != NULL && runs != NIL &&
+		!dbx_session_concerns_all(error->sqlerrcode))
 	{
 		/* One of them is bad, perhaps: find it, the others shall not suffer. */
 		job.batch.alone = true;
@@ -556,60 +621,128 @@ write_in_transaction(void *arg)
 	dbx_session_commit();
 }
 
-/* Bad runs are put aside, those written at last no longer are. */
+/*
+ * Bad runs are put aside, those written at last no longer are: then the cause may
+ * be gone, and the others are tried again, too.
+ */
 static void
 settle_batch(DbxTracked *tracked, const DbxHistoryBatch *batch)
 {
 	ListCell *cell;
+	bool	  mended = false;
 
-	if (hash_get_num_entries(tracked->aside) > 0)
-	{
-		foreach(cell, batch->runs)
-		{
-			DbxSeenRun *run = lfirst(cell);
-			DbxAside   *aside = hash_search(tracked->aside, &run->run_id,
-											HASH_FIND, NULL);
-			bool		still_bad = false;
-			ListCell   *bad_cell;
-
-			if (aside == NULL || !aside->bad)
-				continue;
-			foreach(bad_cell, batch->bad)
-				still_bad |= ((DbxBadRun *) lfirst(bad_cell))->run_id ==
-					run->run_id;
-			if (!still_bad)
-				(void) hash_search(tracked->aside, &run->run_id, HASH_REMOVE,
-								   NULL);
-		}
-	}
 	foreach(cell, batch->bad)
 	{
-		DbxBadRun *bad = lfirst(cell);
+		DbxBadRun  *bad = lfirst(cell);
+		const char *text = dbx_redact(bad->message);
 
-		dbx_tracked_put_aside(tracked, bad->run_id, true, false);
-		ereport(WARNING,
+		if (!is_told(tracked, text))
+			ereport(
+				WARNING,
 				(errmsg("databricks worker: run " INT64_FORMAT
 						" of workspace \"%s\" could not be written: %s",
-						bad->run_id, tracked->name, dbx_redact(bad->message)),
-				 errdetail("It was set aside and will be tried again.")));
+						bad->run_id, tracked->name, text),
+				 errdetail(
+					 "It was set aside and will be tried again; the same trouble with other runs is not logged.")));
+		dbx_tracked_put_aside(tracked, bad->run_id, DBX_ASIDE_BAD, text);
+	}
+	if (hash_get_num_entries(tracked->aside) == list_length(batch->bad))
+		return;
+	foreach(cell, batch->runs)
+	{
+		DbxSeenRun *run = lfirst(cell);
+		DbxAside   *aside = hash_search(tracked->aside, &run->run_id, HASH_FIND,
+										NULL);
+
+		if (aside == NULL || aside->reason != DBX_ASIDE_BAD ||
+			is_bad(batch, run->run_id))
+			continue;
+		dbx_tracked_take_back(tracked, run->run_id);
+		mended = true;
+	}
+	if (mended)
+		retry_bad(tracked);
+}
+
+static bool
+is_bad(const DbxHistoryBatch *batch, int64 run_id)
+{
+	ListCell *cell;
+
+	foreach(cell, batch->bad)
+	{
+		if (((DbxBadRun *) lfirst(cell))->run_id == run_id)
+			return true;
+	}
+	return false;
+}
+
+/* Was this said of another run that is still bad? */
+static bool
+is_told(const DbxTracked *tracked, const char *text)
+{
+	HASH_SEQ_STATUS status;
+	DbxAside	   *aside;
+
+	hash_seq_init(&status, tracked->aside);
+	while ((aside = hash_seq_search(&status)) != NULL)
+	{
+		if (aside->reason == DBX_ASIDE_BAD &&
+			dbx_session_same_trouble(text, aside->error))
+		{
+			hash_seq_term(&status);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void
+retry_bad(DbxTracked *tracked)
+{
+	HASH_SEQ_STATUS status;
+	DbxAside	   *aside;
+
+	hash_seq_init(&status, tracked->aside);
+	while ((aside = hash_seq_search(&status)) != NULL)
+	{
+		if (aside->reason == DBX_ASIDE_BAD)
+			aside->retry_at = 0;
 	}
 }
 
 void
-dbx_tracked_put_aside(DbxTracked *tracked, int64 run_id, bool bad, bool refused)
+dbx_tracked_put_aside(DbxTracked *tracked, int64 run_id, DbxAsideReason reason,
+					  const char *error)
 {
 	bool	  found;
 	DbxAside *aside = hash_search(tracked->aside, &run_id, HASH_ENTER, &found);
+	bool	  bad = reason == DBX_ASIDE_BAD;
 	int64	  first = bad ? BAD_FIRST_USECS : tracked->poll;
 	int64	  last = bad ? BAD_LAST_USECS : ASIDE_LAST_USECS;
 
-	if (!found || aside->bad != bad)
-		aside->delay = first;
-	else
+	if (found && aside->error != NULL)
+		pfree(aside->error);
+	if (found && aside->reason == reason)
 		aside->delay = Max(first, Min(aside->delay * 2, last));
-	aside->bad = bad;
-	aside->refused = refused;
+	else
+		aside->delay = first;
+	aside->reason = reason;
+	aside->error = error == NULL ? NULL
+								 : MemoryContextStrdup(tracked->context, error);
 	aside->retry_at = GetCurrentTimestamp() + aside->delay;
+}
+
+void
+dbx_tracked_take_back(DbxTracked *tracked, int64 run_id)
+{
+	DbxAside *aside = hash_search(tracked->aside, &run_id, HASH_FIND, NULL);
+
+	if (aside == NULL)
+		return;
+	if (aside->error != NULL)
+		pfree(aside->error);
+	(void) hash_search(tracked->aside, &run_id, HASH_REMOVE, NULL);
 }
 
 /* ---- small things ---- */

@@ -51,6 +51,8 @@ sub wait_for_sweeps
 
 # --- before anything is tracked ----------------------------------------------
 
+# Of what is published each table that is updated needs a key.
+value('CREATE PUBLICATION everything FOR ALL TABLES');
 connect_workspace($node, $workspace);
 is(value('SELECT count(*) FROM databricks.run_history'),
 	'0', 'connect makes the data tables');
@@ -200,11 +202,13 @@ is(scalar(@dreams), 1, 'it is logged once');
 # Errors of the service: shown, not logged again and again, and overcome.
 my $position = log_position($node);
 $workspace->post('faults',
-	{ kind => 'status', status => 403, code => 'PERMISSION_DENIED', message => 'no entry', path => $runs_list, count => undef });
+	{ kind => 'status', status => 403, code => 'PERMISSION_DENIED', message => 'no entry ' . "\x{e9}\x{65e5}" x 400, path => $runs_list, count => undef });
 wait_for_value('an error of the service is shown',
 	q{SELECT last_error ~ 'no entry' FROM databricks.tracking}, 't');
 wait_for_value('in stat_worker too',
 	q{SELECT last_error ~ 'no entry' FROM databricks.stat_worker}, 't');
+is(value(q{SELECT convert_from(convert_to(last_error, 'UTF8'), 'UTF8') = last_error AND length(last_error) > 100 FROM databricks.tracking}), 't',
+	'a long one is cut between characters');
 wait_for_value('sweeps fall behind', q{SELECT lag > '1 s' FROM databricks.tracking}, 't');
 my @warnings = log_since($node, $position) =~ /is in trouble/g;
 is(scalar(@warnings), 1, 'the log tells it once');
@@ -240,6 +244,17 @@ told_and_overcome('a token that has expired', 'token|refused',
 	sub { value(q{ALTER USER MAPPING FOR CURRENT_USER SERVER prod OPTIONS (SET token 'dapi-standin-expired')}) },
 	sub { connect_workspace($node, $workspace) }, $many[8]);
 
+# Runs that the owner may not see any more, as long as that lasts.
+$position = log_position($node);
+$workspace->post('faults', { kind => 'status', status => 403, code => 'PERMISSION_DENIED', message => 'not yours', path => $runs_get, count => undef });
+$workspace->post('faults', { kind => 'replace', json => { runs => [] }, path => $runs_list, count => undef });
+wait_for_value('runs that are refused are shown', q{SELECT last_error ~ '^run \d+ could not be read: not yours.* \(and \d+ more\)$' FROM databricks.tracking}, 't');
+wait_for_sweeps(4);
+like(value('SELECT last_error FROM databricks.tracking'), qr/not yours/, 'also by sweeps that do not ask for them');
+is(join(' ', log_since($node, $position) =~ /is in trouble|works again/g), 'is in trouble', 'the log tells it once');
+$workspace->delete('faults');
+wait_for_value('and no longer when they are shown again', 'SELECT last_error IS NULL FROM databricks.tracking', 't');
+
 # Away for many times poll_interval: what began and ended meanwhile is found, too.
 my $unseen = $workspace->create_job(name => 'unseen', max_concurrent_runs => 10);
 $workspace->post('plans', { match => { job_id => $unseen }, plan => { setup_ms => 0, duration_ms => 10 } });
@@ -265,7 +280,39 @@ is(value("SELECT state FROM databricks.run_history WHERE run_id = $many[4]"),
 	'RUNNING', 'the bad one is not');
 like(log_since($node, $position), qr/run $many[4] of workspace "prod" could not be written: not this one/,
 	'the log names it');
+wait_for_value('so do the views', q{SELECT t.last_error, w.last_error = t.last_error FROM databricks.tracking AS t, databricks.stat_worker AS w},
+	"run $many[4] could not be written: not this one|t");
 value('DROP TRIGGER refuse ON databricks.run_history');
+
+# One that the user's trigger keeps out, without a word, was not seen.
+value(q{
+	CREATE FUNCTION keep_out() RETURNS trigger LANGUAGE plpgsql AS
+		$$ BEGIN RETURN CASE WHEN NEW.run_name <> 'kept out' THEN NEW END; END $$;
+	CREATE TRIGGER keep_out BEFORE INSERT OR UPDATE ON databricks.run_history
+		FOR EACH ROW EXECUTE FUNCTION keep_out()});
+my $kept_out = $workspace->create_job(name => 'kept out');
+$workspace->post('plans', { match => { job_id => $kept_out }, plan => { duration_ms => -1 } });
+my ($unwanted, $wanted) = (start_run($kept_out), start_run($job));
+wait_for_value('beside a run that a trigger keeps out another one is written', "SELECT state FROM databricks.run_history WHERE run_id = $wanted", 'RUNNING');
+wait_for_sweeps(3);
+is(value("SELECT count(*) FROM databricks.run_transitions WHERE run_id = $unwanted"), '0', 'and none of its sweeps is a transition');
+is(value("SELECT count(*) FROM databricks.task_history WHERE run_id = $unwanted"), '0', 'nor are its tasks kept');
+value('DROP TRIGGER keep_out ON databricks.run_history');
+wait_for_value('what is no longer kept out comes', "SELECT count(*) FROM databricks.run_transitions WHERE run_id = $unwanted", '1');
+
+# What none of many runs can be written for is the matter of no single one: it is
+# told once, and all are written as soon as it has passed.
+$position = log_position($node);
+value(q{ALTER TABLE databricks.run_history ADD COLUMN owner text; UPDATE databricks.run_history SET owner = 'us'; ALTER TABLE databricks.run_history ALTER COLUMN owner SET NOT NULL});
+$workspace->post('faults',
+	{ kind => 'status', status => 403, code => 'PERMISSION_DENIED', message => 'wait for all of them', path => $runs_list, count => undef });
+wait_for_value('sweeps wait', q{SELECT last_error ~ 'wait for all' FROM databricks.tracking}, 't');
+$workspace->post('finish', { run_id => $_ }) foreach @many[ 20 .. 34 ];
+$workspace->delete('faults');
+wait_for_value('that nothing can be written is shown', q{SELECT last_error ~ 'none of \d+ runs could be written: null value in column "owner"' FROM databricks.tracking}, 't');
+value('ALTER TABLE databricks.run_history ALTER COLUMN owner DROP NOT NULL');
+wait_for_value('and all are written then', q{SELECT count(*) FROM databricks.run_history WHERE state = 'TERMINATED' AND run_id IN (} . join(',', @many[ 20 .. 34 ]) . ')', '15');
+is(scalar(() = log_since($node, $position) =~ /WARNING:.*null value/g), 1, 'it was told once');
 
 # A trigger of the superuser may not make the worker call the service.
 value(q{

@@ -262,6 +262,25 @@ wait_for_value('a task with numbers of all kinds',
 	"SELECT execution_duration, queue_duration, setup_duration IS NULL, attempt_number IS NULL FROM databricks.task_history WHERE task_run_id = $odd_task AND state = 'TERMINATED'",
 	'00:00:00.007|00:00:00.008|t|t');
 
+# A run with values that are none, and one without an id, keep out nothing.
+my $absurd = start_run($all);
+$workspace->post('patch', { run_id => $absurd, merge => { start_time => '9223372036854775807', run_duration => 'long', queue_duration => 9223372036854775807,
+	attempt_number => 99999999999, original_attempt_run_id => 1.5, job_parameters => [1], schedule => 'daily', state_message => undef } });
+$workspace->post('finish', { run_id => $absurd });
+wait_for_value('a run with values of all kinds',
+	"SELECT start_time IS NULL, run_duration IS NULL, queue_duration IS NULL, attempt_number IS NULL, original_attempt_run_id IS NULL, job_parameters IS NULL, schedule, raw ->> 'run_duration'
+		FROM databricks.run_history WHERE run_id = $absurd AND state = 'TERMINATED'", 't|t|t|t|t|t|"daily"|long');
+my $loose = $workspace->create_job(name => 'loose', max_concurrent_runs => 10, tasks => [ task('a') ]);
+$workspace->post('plans', { match => { job_id => $loose }, plan => { setup_ms => 0, duration_ms => -1 } });
+my $nameless = start_run($loose);
+$workspace->post('patch', { run_id => $nameless, merge => { run_id => 'none' } });
+wait_for_value('a run without an id is told', 'SELECT last_error FROM databricks.tracking', 'runs/list holds a run without run_id');
+my $beside = start_run($loose);
+wait_for_value('and others go on', "SELECT state FROM databricks.run_history WHERE run_id = $beside", 'RUNNING');
+$workspace->post('patch', { run_id => $nameless, merge => { run_id => $nameless } });
+wait_for_value('which is over when it has one', 'SELECT last_error IS NULL FROM databricks.tracking', 't');
+$workspace->post('finish', { run_id => $_ }) foreach $beside, $nameless;
+
 # Few updates touch an index: a new state of a run does, what is fetched of it and of
 # its tasks does not.
 my ($updates, $hot) = split /\|/, value(q{SELECT sum(n_tup_upd), sum(n_tup_hot_upd) FROM pg_stat_user_tables WHERE relname IN ('run_history', 'task_history')});

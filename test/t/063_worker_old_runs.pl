@@ -11,7 +11,7 @@ use Databricks::Test;
 
 my $workspace = Databricks::Test::Workspace->start;
 $workspace->post('settings', { cleanup_ms => 0, job_cleanup_ms => 0 });
-my $node = new_node('main', preload => 1, conf => "max_prepared_transactions = 5\n");
+my $node = new_node('main', preload => 1, conf => "max_prepared_transactions = 5\nrestart_after_crash = on\n");
 
 sub value { return $node->safe_psql('postgres', $_[0]); }
 
@@ -47,10 +47,21 @@ wait_for_value('the progress of the backfill is an activity',
 	q{SELECT count(*) FROM pg_stat_activity WHERE query ~ '^backfilling prod, back to '
 	AND split_part(query, 'back to ', 2)::timestamptz BETWEEN now() - interval '49 days' AND now() - interval '2 days'}, '1');
 wait_for_value('and in the view', q{SELECT backfilled_to < now() - interval '2 days' FROM databricks.tracking}, 't');
+
+# A crash in the middle: it goes on from there, as far as that is on disk.
+my $reached = value('SELECT floor(extract(epoch FROM backfilled_to) * 1000) FROM databricks.tracking');
+value('CHECKPOINT');
+my $killed = $workspace->mark;
+my $crash = log_position($node);
+kill 'KILL', value('SELECT pid FROM databricks.stat_worker');
+poll_until('the server is back', sub { log_since($node, $crash) =~ /database system is ready/ });
 $workspace->delete('faults');
 wait_for_value('a prepared track() wakes the worker when it is committed',
 	'SELECT backfill_finished_at IS NOT NULL FROM databricks.tracking', 't');
 is(value('SELECT count(*) FROM databricks.run_history'), '400', 'all runs are there');
+my @windows = map { $_->{query} =~ /start_time_to=(\d+)/ ? $1 : () } $workspace->journal(since => $killed, path => '/api/2.2/jobs/runs/list');
+cmp_ok(scalar(@windows), '>', 10, 'after a crash windows are read');
+is(scalar(grep { $_ > $reached + 1 } @windows), 0, 'but none again that was complete');
 is(value('SELECT count(*) FROM databricks.history_fetches'), '0', 'nothing is left to fetch');
 
 # --- reconciliation ----------------------------------------------------------------
@@ -108,23 +119,42 @@ ok($stable, 'a pass over what is as known writes nothing');
 value(q{
 	CREATE TABLE bills (workspace text, run_id bigint, FOREIGN KEY (workspace, run_id) REFERENCES databricks.run_history DEFERRABLE INITIALLY DEFERRED);
 	INSERT INTO bills SELECT workspace, run_id FROM databricks.run_history WHERE start_time < now() - interval '20 days' ORDER BY run_id LIMIT 3});
+# Two that triggers hold: one says so, the other does not.
+my ($loud, $quiet) = split /\n/, value(q{SELECT run_id FROM databricks.run_history WHERE start_time < now() - interval '20 days' ORDER BY run_id DESC LIMIT 2});
+value(qq{
+	CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS
+		\$\$ BEGIN IF OLD.run_id = $loud THEN RAISE 'not this one'; END IF; RETURN CASE WHEN OLD.run_id <> $quiet THEN OLD END; END \$\$;
+	CREATE TRIGGER hold BEFORE DELETE ON databricks.run_history FOR EACH ROW EXECUTE FUNCTION hold()});
 my $old = value(q{SELECT count(*) FROM databricks.run_history WHERE start_time < now() - interval '10 days'});
 cmp_ok($old, '>', 100, 'there are old runs');
 my $young = value(q{SELECT count(*) FROM databricks.run_history WHERE start_time >= now() - interval '10 days'});
 value(q{SELECT databricks.track('prod', poll_interval => '300 ms', backfill => '50 days', retention => '10 days')});
 wait_for_value('old runs are removed',
-	q{SELECT count(*) FROM databricks.run_history WHERE start_time < now() - interval '10 days'}, '3');
+	q{SELECT count(*) FROM databricks.run_history WHERE start_time < now() - interval '10 days'}, '5');
 is(value('SELECT count(*) FROM databricks.run_history JOIN bills USING (workspace, run_id)'), '3',
 	'but not those that a foreign key holds');
-is(value('SELECT count(DISTINCT run_id) FROM databricks.task_history JOIN bills USING (workspace, run_id)'), '3',
+is(value("SELECT count(*) FROM databricks.run_history WHERE run_id IN ($loud, $quiet)"), '2', 'nor those that a trigger holds');
+is(value("SELECT count(DISTINCT t.run_id) FROM databricks.task_history AS t LEFT JOIN bills USING (workspace, run_id) WHERE bills.run_id IS NOT NULL OR t.run_id IN ($loud, $quiet)"), '5',
 	'which keep their tasks');
 is(value('SELECT count(*) FROM databricks.task_history AS t WHERE NOT EXISTS (SELECT FROM databricks.run_history AS h WHERE h.run_id = t.run_id)'),
 	'0', 'the tasks of others are gone');
 is(value(q{SELECT count(*) FROM databricks.run_history WHERE start_time >= now() - interval '10 days'}), $young, 'younger runs stay');
 wait_for_sweeps(2);
-is(value(q{SELECT count(*) FROM databricks.run_history WHERE start_time < now() - interval '10 days'}), '3',
+is(value(q{SELECT count(*) FROM databricks.run_history WHERE start_time < now() - interval '10 days'}), '5',
 	'and nothing brings old ones back');
 is(value('SELECT last_error FROM databricks.tracking'), '', 'without trouble');
+
+# More is to be kept again: what the service still has of it is read back.
+$node->append_conf('postgresql.conf', "databricks.history_reconcile_interval = 0\n");
+$node->restart;
+$workspace->post('faults', { kind => 'status', status => 400, code => 'INVALID_PARAMETER_VALUE', message => 'no such time', path => '/api/2.2/jobs/runs/list', query => 'start_time_to', count => undef });
+value(q{SELECT databricks.track('prod', poll_interval => '300 ms', backfill => '50 days', retention => '30 days')});
+wait_for_value('a backfill that fails is shown', q{SELECT last_error ~ '^backfill: .*no such time' FROM databricks.tracking}, 't');
+wait_for_sweeps(2);
+$workspace->delete('faults');
+wait_for_value('it comes to its end', 'SELECT last_error IS NULL AND backfill_finished_at IS NOT NULL FROM databricks.tracking', 't');
+cmp_ok(value(q{SELECT count(*) FROM databricks.run_history WHERE start_time BETWEEN now() - interval '30 days' AND now() - interval '10 days'}), '>', 100,
+	'with a longer retention more is read back');
 
 log_lacks($node, 'no token in the log', $workspace->token);
 $node->stop;

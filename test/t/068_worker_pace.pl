@@ -139,16 +139,26 @@ is(value('SELECT count(*) FROM databricks.active_runs'), '970', 'and nothing is 
 
 my $psql = $node->background_psql('postgres');
 $psql->query_safe('LISTEN databricks');
-$workspace->post('finish', { run_id => $_ }) foreach @many[ 30 .. 69 ];
+# ... and not in the list of recent runs any more: each has to be asked for.
+$node->append_conf('postgresql.conf', "databricks.history_overlap = 0\n");
+$node->reload;
+wait_for_value('the overlap is known', 'SHOW databricks.history_overlap', '0');
 sweep_now();
-wait_for_value('forty end at once', 'SELECT count(*) FROM databricks.active_runs', '930');
+my @ending = @many[ 30 .. 329 ];
+$mark = $workspace->mark;
+$workspace->post('faults', { kind => 'status', status => 403, code => 'PERMISSION_DENIED', message => 'wait', path => $runs_list, count => undef });
+$workspace->post('finish', { run_id => $_ }) foreach @ending;
+$workspace->delete('faults');
+sweep_now();
+wait_for_value('three hundred end at once', 'SELECT count(*) FROM databricks.active_runs', '670');
+is($workspace->calls(since => $mark, path => $runs_get), 300, 'each was asked for');
 wait_for_value('and are complete', 'SELECT count(*) FROM databricks.history_fetches', '0');
-is(value('SELECT count(DISTINCT xmin::text) FROM databricks.run_transitions WHERE result_state IS NOT NULL AND run_id IN (' . join(',', @many[ 30 .. 69 ]) . ')'),
+is(value('SELECT count(DISTINCT xmin::text) FROM databricks.run_transitions WHERE result_state IS NOT NULL AND run_id IN (' . join(',', @ending) . ')'),
 	'1', 'written by one transaction');
 my $stdout = $psql->query_safe('SELECT 1');
 my %told;
 $told{$1}++ while $stdout =~ /"run_id": "(\d+)"/g;
-is_deeply([ sort keys %told ], [ sort @many[ 30 .. 69 ] ], 'each is told');
+is_deeply([ sort keys %told ], [ sort @ending ], 'each is told');
 is(scalar(grep { $_ != 1 } values %told), 0, 'once');
 $psql->quit;
 

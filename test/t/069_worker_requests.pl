@@ -45,6 +45,15 @@ is(scalar(keys %asked), 40, 'one call for each run');
 is(scalar(grep { $_ > 1 } values %asked), 0, 'no run is asked for twice');
 is(value('SELECT count(*) FROM databricks.run_history WHERE request_id IS NOT NULL AND started_by = current_user'), '40', 'the history knows who started them');
 
+# --- what the tracker cannot write ends all the same --------------------------------------
+
+$workspace->post('plans', { match => { job_id => $job }, plan => { setup_ms => 0, duration_ms => 500, cleanup_ms => 0 } });
+value(q{ALTER TABLE databricks.run_history ADD CONSTRAINT no_success CHECK (request_id IS NULL OR result_state IS NULL) NOT VALID});
+my $unwritten = value("SELECT databricks.enqueue_run_now($job)");
+wait_for_value('a request comes to its end though its run cannot be written', "SELECT state FROM databricks.run_requests WHERE request_id = $unwritten", 'succeeded');
+like(value('SELECT last_error FROM databricks.tracking'), qr/could not be written: .*no_success/, 'which is told');
+value('ALTER TABLE databricks.run_history DROP CONSTRAINT no_success');
+
 # --- what the owner of the workspace may not see is followed by who started it ----------
 
 value(q{SELECT databricks.untrack('prod')});
