@@ -190,6 +190,13 @@ typedef struct DbxPages
 	int64  hash_page; /* ... and when, 0: none yet */
 } DbxPages;
 
+/*
+ * The elements of a page, NULL if it has none.  Raises where they are something
+ * else than an array: that is no empty list.
+ */
+extern const DbxJson *dbx_page_rows(const DbxJson *answer, const char *items,
+									const char *path);
+
 /* The token of the next page; NULL: there is none. */
 extern const char *dbx_page_token(const DbxJson *answer);
 extern void		   dbx_pages_go_on(DbxPages *pages, const char *path,

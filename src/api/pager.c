@@ -222,19 +222,17 @@ check_items(const DbxPager *pager, const DbxJson *answer)
 				 errhint("Its arrays are: %s.", names.data)));
 }
 
-static const DbxJson *
-page_rows(const DbxPager *pager, const DbxJson *answer)
+const DbxJson *
+dbx_page_rows(const DbxJson *answer, const char *items, const char *path)
 {
-	const DbxJson *rows = dbx_json_get(answer, pager->spec.items);
+	const DbxJson *rows = dbx_json_get(answer, items);
 
-	if (rows == NULL && pager->spec.items_given)
-		check_items(pager, answer);
 	if (rows != NULL && dbx_json_type(rows) != DBX_JSON_ARRAY &&
 		dbx_json_type(rows) != DBX_JSON_NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
 				 errmsg("member \"%s\" in the answer of %s is not an array",
-						pager->spec.items, pager->spec.path)));
+						items, path)));
 	return rows;
 }
 
@@ -295,7 +293,9 @@ dbx_pager_next(DbxPager *pager, const DbxJson **rows)
 	pager->pages.count++;
 	if (pager->spec.stats != NULL)
 		pager->spec.stats->pages++;
-	*rows = page_rows(pager, answer);
+	*rows = dbx_page_rows(answer, pager->spec.items, pager->spec.path);
+	if (*rows == NULL && pager->spec.items_given)
+		check_items(pager, answer);
 	token = next_page(pager, answer, *rows, &pager->param);
 	MemoryContextSwitchTo(before);
 	if (pager->token != NULL)

@@ -36,6 +36,7 @@ dbx_listing_next(DbxListing *listing, const DbxJson **rows)
 	DbxCall	   *call = listing->call;
 	DbxJson	   *answer;
 	const char *token;
+	char	   *path;
 
 	if (call == NULL || !dbx_call_done(call))
 		return false;
@@ -43,7 +44,8 @@ dbx_listing_next(DbxListing *listing, const DbxJson **rows)
 		dbx_call_raise(call);
 
 	answer = dbx_call_json(call);
-	*rows = dbx_json_get(answer, dbx_resource_runs.items);
+	path = dbx_api_jobs_path(listing->workspace, "runs/list");
+	*rows = dbx_page_rows(answer, dbx_resource_runs.items, path);
 	token = dbx_page_token(answer);
 	listing->call = NULL;
 	dbx_call_free(call);
@@ -51,9 +53,7 @@ dbx_listing_next(DbxListing *listing, const DbxJson **rows)
 	listing->pages.count++;
 	if (token != NULL)
 	{
-		dbx_pages_go_on(&listing->pages,
-						dbx_api_jobs_path(listing->workspace, "runs/list"),
-						token);
+		dbx_pages_go_on(&listing->pages, path, token);
 		ask(listing, token);
 	}
 	return true;

@@ -219,6 +219,12 @@ wait_for_value('and nothing is lost',
 	"SELECT state FROM databricks.run_history WHERE run_id = $many[3]", 'TERMINATED');
 like(log_since($node, $position), qr/works again/, 'the log says that it is over');
 
+# What is no list is not an empty one.
+$workspace->post('faults', { kind => 'replace', json => { runs => { run_id => 1 } }, path => $runs_list, count => undef });
+wait_for_value('an answer that is no list', q{SELECT last_error ~ 'member "runs" in the answer of .* is not an array' FROM databricks.tracking}, 't');
+$workspace->delete('faults');
+wait_for_value('and a list again', q{SELECT last_error IS NULL FROM databricks.tracking}, 't');
+
 # What only people can mend: told once, everywhere, tried less and less often, and
 # taken up again with what happened meanwhile.
 sub told_and_overcome
