@@ -88,7 +88,8 @@ longest(const DbxTracked *tracked)
 /*
  * When the next of the active runs is worth a look: now for those seen for the
  * first time a short while ago and those that are ending, else some time before
- * the end that half of the last successful runs of the job would have had.  What
+ * the end that half of the last successful runs of the job would have had, among
+ * its last hundred: one that always fails shall not be read whole each time.  What
  * is overdue is no longer close to its end.  0: none.
  */
 static TimestampTz
@@ -102,11 +103,13 @@ next_event(DbxTracked *tracked, TimestampTz now)
 			"h") "),"
 				 " lasting AS ("
 				 "  SELECT j.job_id, (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY l.d)"
-				 "   FROM (SELECT o.end_time - o.start_time AS d"
-				 "    FROM databricks.run_history AS o"
-				 "    WHERE o.workspace = $1 AND o.job_id = j.job_id"
-				 "     AND o.result_state = 'SUCCESS'"
-				 "    ORDER BY o.start_time DESC LIMIT 10) AS l) AS d"
+				 "   FROM (SELECT r.end_time - r.start_time AS d"
+				 "    FROM (SELECT o.start_time, o.end_time, o.result_state"
+				 "     FROM databricks.run_history AS o"
+				 "     WHERE o.workspace = $1 AND o.job_id = j.job_id"
+				 "     ORDER BY o.start_time DESC LIMIT 100) AS r"
+				 "    WHERE r.result_state = 'SUCCESS'"
+				 "    ORDER BY r.start_time DESC LIMIT 10) AS l) AS d"
 				 "  FROM (SELECT DISTINCT a.job_id FROM active AS a) AS j)"
 				 " SELECT min(CASE WHEN a.state = 'TERMINATING'"
 				 "   OR a.first_seen_at > $2 - 2 * $3 THEN $2"
