@@ -302,7 +302,7 @@ CREATE VIEW databricks.stat_worker WITH (security_invoker = true) AS
 REVOKE ALL ON databricks.stat_worker FROM PUBLIC;
 GRANT SELECT ON databricks.stat_worker TO PUBLIC;
 COMMENT ON VIEW databricks.stat_worker IS
-	'Background workers of the cluster, one row per database that has or shall have one: process, state (wanted, starting, probing, running, stopped), what it does, begin of its last complete sweep, how far the sweeps are behind, requests not sent yet as it counted them last (NULL: no worker runs). Phase and error only for members of pg_read_all_stats. Empty when the library is not in shared_preload_libraries.';
+	'Background workers of the cluster, one row per database that has or shall have one: process, state (wanted, starting, probing, running, stopped), what it does, begin of its last complete sweep, how far the sweeps are behind, requests not sent yet as it counted them last (NULL: no worker runs). Phase and error only for members of pg_read_all_stats. Empty when the library is not in shared_preload_libraries. Example: SELECT datname, state, phase, lag, last_error FROM databricks.stat_worker;';
 
 CREATE FUNCTION databricks.stat_tracking(
 	OUT workspace pg_catalog.text,

@@ -158,7 +158,7 @@ CREATE VIEW databricks.tracking WITH (security_invoker = true) AS
 REVOKE ALL ON databricks.tracking FROM PUBLIC;
 GRANT SELECT ON databricks.tracking TO PUBLIC;
 COMMENT ON VIEW databricks.tracking IS
-	'Tracked workspaces on which the caller has USAGE: settings, begin of the last complete sweep and of the next one, how far sweeps are behind, how many were done since the worker started, runs known to be active, how far back the backfill has come, what is wrong: with the last sweep, with single runs that cannot be read or written, with what is done beside the sweeps, or why there are none. In a database that was restored or copied from another one there are none until resume_workspace().';
+	'Tracked workspaces on which the caller has USAGE: settings, begin of the last complete sweep and of the next one, how far sweeps are behind, how many were done since the worker started, runs known to be active, how far back the backfill has come, what is wrong: with the last sweep, with single runs that cannot be read or written, with what is done beside the sweeps, or why there are none. In a database that was restored or copied from another one there are none until resume_workspace(). Example: SELECT workspace, lag, active_runs, last_error FROM databricks.tracking WHERE last_error IS NOT NULL;';
 
 /* ---- schedules of Databricks ---- */
 
