@@ -525,7 +525,8 @@ add_hint(DbxApiError *error, const DbxWorkspace *workspace, const char *path)
 			error->hint = error->passing
 				? pstrdup(
 					  "The rate limit of the workspace is reached; try again later or make fewer calls.")
-				: pstrdup("A quota of the workspace is used up.");
+				: pstrdup(
+					  "A quota of the workspace is used up: try again later, or ask its administrators for more.");
 			break;
 		case ERRCODE_FDW_ERROR:
 			if (error->code != NULL &&
@@ -533,6 +534,9 @@ add_hint(DbxApiError *error, const DbxWorkspace *workspace, const char *path)
 				strstr(path, "/clusters/") != NULL)
 				error->hint = pstrdup(
 					"A cluster is resized and restarted while it runs, and edited while it runs or is terminated; databricks.ensure_cluster_is_running() brings it up.");
+			else if (strstr(error->message, "is not a valid endpoint id") != NULL)
+				error->hint = pstrdup(
+					"SELECT warehouse_id, name FROM databricks.warehouses; shows those there are.");
 			break;
 	}
 }
@@ -541,6 +545,8 @@ add_hint(DbxApiError *error, const DbxWorkspace *workspace, const char *path)
 static DbxApiError *
 network_error(const DbxWorkspace *workspace, const DbxHttpResponse *response)
 {
+	static const char *unreachable =
+		"Check options \"host\" and \"proxy\" of the server, and what this machine may reach.";
 	DbxApiError *error = palloc0(sizeof(DbxApiError));
 	const char	*what = "the connection failed";
 
@@ -558,6 +564,7 @@ network_error(const DbxWorkspace *workspace, const DbxHttpResponse *response)
 			break;
 		case DBX_HTTP_REFUSED:
 			what = "the host cannot be reached";
+			error->hint = pstrdup(unreachable);
 			break;
 		case DBX_HTTP_PROXY:
 			what = "the proxy refused";
@@ -567,6 +574,7 @@ network_error(const DbxWorkspace *workspace, const DbxHttpResponse *response)
 			break;
 		case DBX_HTTP_CONNECT_TIMEOUT:
 			what = "the host did not answer in time";
+			error->hint = pstrdup(unreachable);
 			break;
 		case DBX_HTTP_TLS:
 			what = "TLS failed";
@@ -576,6 +584,9 @@ network_error(const DbxWorkspace *workspace, const DbxHttpResponse *response)
 			break;
 		case DBX_HTTP_TIMEOUT:
 			what = "no answer within request_timeout";
+			error->hint = psprintf(
+				"Allow more if the call may take that long: ALTER SERVER %s OPTIONS (ADD request_timeout '...').",
+				quote_identifier(workspace->name));
 			break;
 		case DBX_HTTP_BROKEN:
 			what = "the connection broke";
@@ -597,6 +608,8 @@ network_error(const DbxWorkspace *workspace, const DbxHttpResponse *response)
 			what = "the answers under way take more than databricks.max_buffer_size";
 			error->sqlstate = ERRCODE_PROGRAM_LIMIT_EXCEEDED;
 			error->passing = false;
+			error->hint = pstrdup(
+				"Ask for less at once, lower option \"max_parallel\" of the server, or have a superuser raise the setting.");
 			break;
 		default:
 			error->passing = false;

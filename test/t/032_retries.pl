@@ -406,6 +406,7 @@ my $error = sql_error($node, "SELECT databricks.api('GET', '/api/2.2/jobs/list',
 is($error->{state}, 'HV00N', 'no connection');
 like($error->{message}, qr{could not reach workspace "once" at http://127\.0\.0\.1:$port: the host cannot be reached},
 	'... names the host');
+like($error->{hint}, qr{options "host" and "proxy"}, "... with what to look at");
 $position = log_position($node);
 my %waiting = (
 	'a question' => begin_sql(q{SELECT databricks.api('GET', '/api/2.2/jobs/list')}),

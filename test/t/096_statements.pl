@@ -128,6 +128,7 @@ is_deeply(
 	'parameters with their types, null without a value (case 59)');
 is("$body->{catalog}.$body->{schema}", 'main.sales', 'catalog and schema');
 like(sql_error($node, "SELECT databricks.query_json('SELECT :day', '$warehouse', '{}')")->{message}, qr/unbound parameter: day/, 'one that is missing');
+like(sql_error($node, q{SELECT databricks.query_json('SELECT 1', 'nosuch')})->{hint}, qr/FROM databricks\.warehouses/, 'a warehouse of another form: the hint leads to those there are');
 is(sql_error($node, qq{SELECT databricks.query_json('x', '$warehouse', '{"a": [1]}')})->{state}, '22023', 'no single value');
 is(sql_error($node, qq{SELECT databricks.query_json('x', '$warehouse', '5')})->{state}, '22023', 'no parameters');
 
