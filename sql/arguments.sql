@@ -133,6 +133,14 @@ SELECT v.settings, refusal(format('SELECT databricks.submit_run(%L)', v.settings
 SELECT databricks.check_job_settings('{"name": "x", "tasks": [{"task_key": "a"}, {"task_key": "b", "depends_on": [{"task_key": "a"}]}]}');
 SELECT databricks.omit_nulls('{"a": null, "b": {"c": null}, "d": [null]}'), databricks.omit_nulls(NULL);
 
+-- what is told of a request when it is made
+SELECT v.arguments, refusal(format('SELECT databricks.enqueue_run_now(1, %s)', v.arguments)) FROM (VALUES
+	('request_key => '''''), ('max_attempts => 0'), ('max_attempts => 1001'), ('retry => ''never'''),
+	('retry_delay => ''-1 s'''), ('retry_delay => ''1001 years'''), ('retry_delay => ''1000000 years'''),
+	('not_before => ''infinity'''), ('not_before => ''2026-02-01'', expires_at => ''2026-01-01'''),
+	('depends_on => ''{1}'''), ('depends_on => ARRAY[NULL]::bigint[]'),
+	('on_success => ''SELECT (1'''), ('on_failure => ''COMMIT'''), ('on_failure => ''COPY t FROM STDIN''')) AS v (arguments);
+
 -- what changes something is refused in a read-only transaction
 BEGIN READ ONLY;
 SELECT refusal(statement) FROM (VALUES

@@ -23,6 +23,7 @@
 #include "cron/pgcron.h"
 #include "cron/schedule.h"
 #include "worker/migrate.h"
+#include "worker/outbox.h"
 #include "worker/shared.h"
 #include "workspace/workspace.h"
 
@@ -123,15 +124,13 @@ check_definition(const DbxSchedule *schedule)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("expires_after must be positive")));
+	if (schedule->expires_after != NULL)
+		dbx_outbox_check_delay("expires_after", schedule->expires_after);
 	if (schedule->max_attempts < 1 || schedule->max_attempts > MOST_ATTEMPTS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_attempts must be between 1 and %d", MOST_ATTEMPTS)));
-	if (schedule->retry_delay->month < 0 || schedule->retry_delay->day < 0 ||
-		schedule->retry_delay->time < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("retry_delay must not be negative")));
+	dbx_outbox_check_delay("retry_delay", schedule->retry_delay);
 
 	/* what a tick would be refused for is said now */
 	(void) dbx_run_now_members(schedule->job_parameters, schedule->options,

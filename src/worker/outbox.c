@@ -30,9 +30,10 @@
 #include "worker/worker.h"
 #include "workspace/workspace.h"
 
-#define LONGEST_KEY		 1000 /* bytes: it is indexed */
-#define MOST_ATTEMPTS	 1000
-#define DEFAULT_DELAY_US (60 * USECS_PER_SEC)
+#define LONGEST_KEY			1000 /* bytes: it is indexed */
+#define MOST_ATTEMPTS		1000
+#define DEFAULT_DELAY_US	(60 * USECS_PER_SEC)
+#define LONGEST_DELAY_YEARS 1000
 
 /* How often to look for the holder of a key that vanishes between two looks. */
 #define KEY_TRIES 10
@@ -165,12 +166,26 @@ check_arguments(const DbxEnqueue *request)
 			 errmsg("expires_at must be later than not_before"),
 			 errhint(
 				 "expires_at is until when the request may be sent at the latest.")));
-	if (request->retry_delay != NULL &&
-		(request->retry_delay->month < 0 || request->retry_delay->day < 0 ||
-		 request->retry_delay->time < 0))
+	if (request->retry_delay != NULL)
+		dbx_outbox_check_delay("retry_delay", request->retry_delay);
+	if (request->debounce != NULL)
+		dbx_outbox_check_delay("the time to wait for others", request->debounce);
+}
+
+void
+dbx_outbox_check_delay(const char *what, const Interval *delay)
+{
+	if (delay->month < 0 || delay->day < 0 || delay->time < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("retry_delay must not be negative")));
+				 errmsg("%s must not be negative", what)));
+	if (delay->month > LONGEST_DELAY_YEARS * MONTHS_PER_YEAR ||
+		delay->day > LONGEST_DELAY_YEARS * 366 ||
+		delay->time > LONGEST_DELAY_YEARS * 366 * USECS_PER_DAY)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be longer than %d years", what,
+						LONGEST_DELAY_YEARS)));
 }
 
 /* The requester must be able to see them: else ids would tell about others. */

@@ -58,6 +58,12 @@ typedef struct DbxEnqueue
 extern int64 dbx_outbox_enqueue(const DbxEnqueue *request);
 
 /*
+ * Raise unless a time can be waited for: it is neither negative nor longer than a
+ * thousand years, which times of today can be moved by.
+ */
+extern void dbx_outbox_check_delay(const char *what, const Interval *delay);
+
+/*
  * Withdraw a request, or have its run cancelled.  Returns its state: "canceled"
  * if nothing will be sent, "sending" or "running" if the worker will see to it,
  * or the end it has come to already.  For the requester and for the owner of
