@@ -309,6 +309,12 @@ read_manifest(DbxStatement *statement)
 			 errdetail("Statement %s, without \"manifest\".", statement->id)));
 	(void) dbx_json_bool(dbx_json_get(manifest, "truncated"), &truncated);
 	(void) dbx_json_int64(dbx_json_get(manifest, "total_chunk_count"), &chunks);
+	if (chunks < 0 || chunks > PG_INT32_MAX / 2)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+				 errmsg("result of a statement has " INT64_FORMAT
+						" parts, says workspace \"%s\"",
+						chunks, statement->workspace->name)));
 	/* half a result must not look whole */
 	if (truncated)
 		ereport(
@@ -322,7 +328,7 @@ read_manifest(DbxStatement *statement)
 	statement->by_links = dbx_json_length(
 							  dbx_json_path(statement->result,
 											"result.external_links")) > 0;
-	statement->chunks = (int) Max(chunks, 0);
+	statement->chunks = (int) chunks;
 }
 
 void

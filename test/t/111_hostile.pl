@@ -55,6 +55,12 @@ sub serve
 		my ($token) = $request =~ /page_token=(\d+)/;
 		my $next = ($token // 0) + 1;
 		my $body = '{}';
+		if ($request =~ m{^HEAD .*/fs/files/})
+		{
+			print $client "HTTP/1.1 200 OK\r\n\r\n";
+			$client->flush;
+			next;
+		}
 		if ($request =~ m{scim}) { $body = '{"userName": "hostile"}'; }
 		elsif ($request =~ m{jobs/runs/list})
 		{
@@ -84,6 +90,13 @@ sub serve
 			print $client "HTTP/1.1 200 OK\r\nX-A: ";
 			while (print $client 'x') { $client->flush; select(undef, undef, undef, 0.1); }
 			return;
+		}
+		elsif ($request =~ m{^GET .*/fs/files/}) { $body = 'x' x 1_000_000; }
+		elsif ($request =~ m{^POST .*/sql/statements}) { $body = '{"statement_id": "s"}'; }
+		elsif ($request =~ m{/sql/statements/})
+		{
+			$body = '{"status": {"state": "SUCCEEDED"}, "manifest": {"total_chunk_count": 4294967296, "schema": {"columns": []}},
+				"result": {"external_links": [{"chunk_index": 0, "external_link": "https://a/b"}]}}';
 		}
 		elsif ($request =~ m{oidc/}) { $body = 'x' x 50_000_000; }
 		elsif ($request =~ m{well-known}) { $body = 'x' x 50_000_000; }
@@ -330,13 +343,15 @@ foreach my $case (
 	[ q{databricks.api('GET', '/api/2.0/dripheaders', workspace => 'hostile')}, qr/could not reach.*time/ ],
 	[ q{count(*) FROM hostile.runs}, qr/more than 500 pages/ ],
 	[ q{count(raw) FROM hostile.runs WHERE start_time > now() - interval '1 day'}, qr/more than 500 pages/ ],
-	[ q{count(*) FROM hostile.job_tasks}, qr/^$/ ])
+	[ q{count(*) FROM hostile.job_tasks}, qr/^$/ ],
+	[ q{1 / (length(databricks.download_file('/Volumes/a/b/c/x', 'hostile')) - 1000000)}, qr/division by zero/ ],
+	[ q{count(*) FROM databricks.query_json('SELECT 1', 'w', workspace => 'hostile')}, qr/has 4294967296 parts/ ])
 {
 	my ($query, $message) = @$case;
 	my $begun = time;
-	$session->{stderr} = '';
 	$session->query("SELECT $query");
 	my ($error) = ($session->{stderr} =~ /ERROR:  ([^\n]*)/, '');
+	$session->{stderr} = '';
 	like($error, $message, "hostile: $query");
 	cmp_ok(time - $begun, '<', patience(20), '... before long');
 	$before //= resident($pid);
