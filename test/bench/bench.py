@@ -499,6 +499,23 @@ def tracked(bench):
     bench.reset()
 
 
+# Columns of a run row, and the query of the page that has them all.
+RUN_ROWS = (("no_jsonb", "run_id, job_id, run_name, state, result_state, start_time, end_time, run_page_url", ""),
+            ("all_columns", "*", "&expand_tasks=true"))
+
+
+def read_rows(columns):
+    return "SELECT count(r) FROM (SELECT %s FROM databricks.runs OFFSET 0) AS r" % columns
+
+
+def build_parser(folder):
+    """A program that parses standard input so many times with cJSON alone."""
+    parse = os.path.join(folder, "parse")
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "parse.c")
+    subprocess.run(["cc", "-O2", "-o", parse, source, "-lcjson"], check=True)
+    return parse
+
+
 def cpu(bench):
     """CPU time of a backend per run row, network and all, beside what cJSON alone needs for the same text."""
     bench.reset()
@@ -506,16 +523,50 @@ def cpu(bench):
     client = Client(bench.port)
     spent = "(string_to_array(pg_read_file('/proc/' || pg_backend_pid() || '/schedstat'), ' '))[1]::bigint"
     with tempfile.TemporaryDirectory() as folder:
-        parse = os.path.join(folder, "parse")
-        subprocess.run(["cc", "-O2", "-o", parse, os.path.join(os.path.dirname(os.path.abspath(__file__)), "parse.c"), "-lcjson"], check=True)
-        for what, columns, query in (("no_jsonb", "run_id, job_id, run_name, state, result_state, start_time, end_time, run_page_url", ""),
-                                     ("all_columns", "*", "&expand_tasks=true")):
+        parse = build_parser(folder)
+        for what, columns, query in RUN_ROWS:
             page = client.call("GET", "/api/2.2/jobs/runs/list?limit=25" + query).raw
             alone = min(int(subprocess.run([parse, "2000"], input=page, capture_output=True, check=True).stdout) for _ in range(ROUNDS)) / 25
-            statement = "SELECT count(r) FROM (SELECT %s FROM databricks.runs OFFSET 0) AS r" % columns
+            statement = read_rows(columns)
             ours = min(int(bench.sql(statement, "SELECT %s AS begun \\gset\n%s;\nSELECT %s - :begun" % (spent, statement, spent))) for _ in range(ROUNDS)) / 10000
             report("cpu", columns=what, text_bytes=len(page) // 25, us_per_row=round(ours / 1000, 1), cjson_alone_us=round(alone / 1000, 1),
                    over_cjson=round(ours / alone, 1))
+
+
+def instructions(bench):
+    """Instructions per run row, network and all, counted by callgrind in a server of one process, beside cJSON alone; needs valgrind."""
+    if not shutil.which("valgrind"):
+        print("instructions left out: there is no valgrind")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        data, out = os.path.join(folder, "data"), os.path.join(folder, "callgrind")
+
+        def count(command, text):
+            subprocess.run(["valgrind", "-q", "--tool=callgrind", "--callgrind-out-file=" + out] + command, input=text, capture_output=True, check=True)
+            with open(out) as f:
+                return int(next(line for line in f if line.startswith(("summary:", "totals:"))).split()[1])
+
+        # what it takes to begin is in both figures
+        def per_row(rows):
+            few, many = 500, 2500
+            return (rows(many) - rows(few)) / (many - few)
+
+        server = ["postgres", "--single", "-D", data, "-c", "fsync=off", "postgres"]
+        subprocess.run(["initdb", "-D", data, "-A", "trust", "-N"], check=True, capture_output=True)
+        subprocess.run(server, text=True, check=True, capture_output=True, input="CREATE EXTENSION databricks\n"
+                       "SELECT databricks.connect('bench', host => 'http://127.0.0.1:%d', token => '%s', "
+                       "server_options => '{\"rate_limit\": 0, \"max_parallel\": 1}')\n" % (bench.port, ADMIN))
+        parse = build_parser(folder)
+        client = Client(bench.port)
+        for what, columns, query in RUN_ROWS:
+            def ours(rows):
+                bench.reset()
+                bench.do("POST", "seed", {"jobs": 20, "runs": rows})
+                return count(server, (read_rows(columns) + "\n").encode())
+            row = per_row(ours)
+            page = client.call("GET", "/api/2.2/jobs/runs/list?limit=25" + query).raw
+            alone = per_row(lambda rows: count([parse, str(rows // 25)], page))
+            report("instructions", columns=what, per_row=round(row), cjson_alone=round(alone), over_cjson=round(row / alone, 1))
 
 
 def trigger(bench):
@@ -548,7 +599,7 @@ def trigger(bench):
 
 
 WORKLOADS = {work.__name__: work for work in (
-    latency, run_now, many, scan, last, history, requests, trigger, tracking, tracked, backfill, visibility, cpu, memory, files)}
+    latency, run_now, many, scan, last, history, requests, trigger, tracking, tracked, backfill, visibility, cpu, instructions, memory, files)}
 
 
 def main():
