@@ -119,7 +119,7 @@ BEGIN
 			('raw', 'The run as the service sent it.'),
 			('reason', 'Why, as pause_workspace() was told.'),
 			('repair_id', 'Repair by which the attempt was made; null: by a run of its own.'),
-			('request_id', 'Id of the request; null: started otherwise.'),
+			('request_id', 'Id of the request; null: none of this database started it.'),
 			('request_key', 'Key given by the requester: one request for each.'),
 			('requested_by', 'Role that made the request, and as which it is sent.'),
 			('requests_oid', 'Table run_requests when it was made or taken over.'),
