@@ -946,6 +946,10 @@ dbx_call_detail(const DbxCall *call)
 	if (error->request_id != NULL)
 		appendStringInfo(&detail, ", request id %s", error->request_id);
 	appendStringInfoChar(&detail, '.');
+	if (call->in_doubt &&
+		error->sqlstate != ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN)
+		appendStringInfo(&detail, " %s may have been carried out.",
+						 call->attempts > 1 ? "One of the attempts" : "It");
 	if (error->details != NULL)
 		appendStringInfo(&detail, "\nThe service adds: %s", error->details);
 	return detail.data;

@@ -39,6 +39,11 @@ run(char *data, Size size)
 		fuzz_expect_text(error->message, "the message is valid text");
 		fuzz_expect_text(error->code, "the code is valid text");
 		fuzz_expect_text(error->hint, "the hint is valid text");
+		fuzz_expect_text(error->details, "the details are valid text");
+		fuzz_expect(error->details == NULL ||
+						strstr(error->details, workspace->token) == NULL,
+					"the details have no secret");
+		fuzz_expect(error->retry_ms >= 0, "the time to come again is one");
 		fuzz_expect_text(error->request_id, "the request id is valid text");
 		fuzz_expect(strpbrk(error->message, "\r\n") == NULL,
 					"the message has one line");

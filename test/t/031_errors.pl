@@ -209,7 +209,8 @@ for (my $i = 0; $i < @$cases; $i++)
 	my $status = $case->{final_url} ? 403 : $case->{status};
 	$problem .= "detail $got->{detail}\n"
 	  unless ($got->{detail} || '') =~
-	  /^$case->{method} \Q$case->{path}\E\S* answered $status\Q@{[ $code eq '' ? '' : " $code" ]}\E, request id [0-9a-f-]{36}\.$/m;
+	  /^$case->{method} \Q$case->{path}\E\S* answered $status\Q@{[ $code eq '' ? '' : " $code" ]}\E, request id [0-9a-f-]{36}\.\Q@{[
+		  $case->{method} ne 'GET' && $status >= 500 ? ' It may have been carried out.' : '' ]}\E$/m;
 	# What it says beside the message is shown as it is.
 	my $details = eval { json($case->{body})->{details} };
 	my ($added) = ($got->{detail} || '') =~ /^The service adds: (.*)$/m;

@@ -368,6 +368,7 @@ scenarios(
 		sql => "SELECT databricks.delete_job($deleted[2])",
 		check => sub {
 			my ($session, $made, $name) = @_;
+			like($session->{detail}, qr/\. One of the attempts may have been carried out\.$/, "$name: the detail tells that it may be done");
 			is($session->{state}, '42501', "$name: another refusal stays an error");
 		} },
 	{ name => 'update_job, answer lost, then missing',
