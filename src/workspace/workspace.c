@@ -15,6 +15,7 @@
 #include "catalog/pg_foreign_data_wrapper.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_user_mapping.h"
+#include "commands/defrem.h"
 #include "foreign/foreign.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -118,14 +119,21 @@ no_such_workspace(const char *name, Oid userid)
 					   quote_literal_cstr(name))));
 }
 
+/* What else a server may have is not looked at: it is not the one that is meant. */
 static bool
 is_flagged(const ForeignServer *server)
 {
-	DbxWorkspace options;
+	bool	  flag = false;
+	ListCell *cell;
 
-	memset(&options, 0, sizeof(options));
-	dbx_option_apply(&options, server->options, ForeignServerRelationId);
-	return options.is_default;
+	foreach(cell, server->options)
+	{
+		DefElem *option = lfirst(cell);
+
+		if (strcmp(option->defname, "is_default") == 0)
+			(void) parse_bool(defGetString(option), &flag);
+	}
+	return flag;
 }
 
 /*

@@ -238,6 +238,13 @@ is( sql(q{SELECT name FROM databricks.workspaces WHERE is_default}),
 	'pasted', 'connect() takes the flag from the workspace that had it');
 sql(q{SELECT databricks.connect('prod', server_options => '{"is_default": true}')});
 
+# What another server has that cannot be (as an older version may have let pass) is
+# a matter of that server alone.
+sql(q{UPDATE pg_foreign_server SET srvoptions = srvoptions || '{max_parallel=many}'::text[] WHERE srvname = 'pasted'});
+is(sql('SELECT ok FROM databricks.check_connection()'), 't', 'the default is found beside a server with an option that cannot be read');
+is(sql_error($node, q{SELECT databricks.get_job(1, 'pasted')})->{state}, 'HV024', '... which is an error where that one is used');
+sql(q{ALTER SERVER pasted OPTIONS (DROP max_parallel)});
+
 # Who may make servers must not choose the default of others.
 sql(q{CREATE ROLE dave LOGIN; GRANT USAGE ON FOREIGN DATA WRAPPER databricks TO dave;
 	  GRANT CREATE ON DATABASE postgres TO dave});
