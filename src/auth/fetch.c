@@ -32,6 +32,7 @@
 #define LARGEST_ANSWER			 (1024 * 1024)
 #define LONGEST_EXPLANATION		 300
 #define LONGEST_LIFE_S			 (365 * 24 * 3600)
+#define UNTOLD_LIFE_S			 600 /* it may be refused before: then a new one */
 #define FIRST_BACKOFF_MS		 1000
 #define LARGEST_BACKOFF_MS		 60000
 #define LEAST_WAIT_MS			 50
@@ -254,6 +255,9 @@ take_refusal(DbxFetch *fetch, const DbxHttpResponse *response)
 		const char *text = dbx_json_string(
 			dbx_json_get(answer, "error_description"));
 
+		/* as gateways do it */
+		if (code == NULL && text == NULL)
+			text = dbx_json_string(dbx_json_path(answer, "error.message"));
 		if (code != NULL || text != NULL)
 			words = psprintf(": %s%s%s", code ? explanation(code) : "",
 							 code && text ? ": " : "",
@@ -282,7 +286,7 @@ take_nonsense(DbxFetch *fetch, const char *what)
 
 /*
  * When a token of this answer expires; false if it does not say so sensibly.
- * A time from now needs no agreement of clocks.
+ * A time from now needs no agreement of clocks.  To say nothing is allowed.
  */
 static bool
 read_expiry(const DbxFetch *fetch, const DbxJson *answer, TimestampTz *expires)
@@ -294,6 +298,8 @@ read_expiry(const DbxFetch *fetch, const DbxJson *answer, TimestampTz *expires)
 		if (!dbx_json_int64(dbx_json_get(answer, "expires_in"), &life))
 			return false;
 	}
+	else if (dbx_json_get(answer, "expires_on") == NULL)
+		life = UNTOLD_LIFE_S;
 	else if (dbx_json_int64(dbx_json_get(answer, "expires_on"), &life))
 	{
 		if (pg_sub_s64_overflow(life, timestamptz_to_time_t(fetch->sent), &life))

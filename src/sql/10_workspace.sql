@@ -42,7 +42,7 @@ COMMENT ON FUNCTION databricks.check_connection(pg_catalog.name) IS
 'Can this workspace be reached, and as whom? One row; a failure of the service or the network is told in it, never raised.
 Asks GET /api/2.0/preview/scim/v2/Me, once, without retries. latency is the time of that call.
 auth_type is how it was tried, as the server option of that name, and message why by none of the other ways; null, with the reasons in message, when nothing that could be tried is configured.
-Errors: 42704 no such workspace, 42501 no USAGE on it or no right to what of this server it needs (files, environment, identity), 28000 no user mapping for it.';
+Errors: 42704 no such workspace, 42501 no USAGE on it or no right to what of this server it needs (files, environment, identity), 28000 no user mapping for it; of a profile that is to be used 58P01 no file, 22023 a line that is none, 42704 no such profile, HV024 a setting that cannot be.';
 
 CREATE FUNCTION databricks.connect(
 	workspace pg_catalog.name,

@@ -152,6 +152,11 @@ settings(oauth_text_times => JSON::PP::true);
 ok(check('m2m')->{ok}, 'expires_in may be a text');
 settings(oauth_text_times => JSON::PP::false);
 
+$workspace->post('faults',
+	{ path => $token_path, kind => 'replace', json => { access_token => $workspace->token } });
+is(check('m2m')->{user_name}, 'admin@example.com', '... or not be there');
+$workspace->delete('faults');
+
 $row = json(
 	$node->safe_psql(
 		'postgres', sprintf(
@@ -336,6 +341,9 @@ foreach my $case (
 	[ 'refuses', { kind => 'status', status => 401, shape => 'oauth',
 			message => "unknown client standin-client $secret{client}" },
 		$refused, qr/answered 401: invalid_client: unknown client standin-client \*\*\*/, 1 ],
+	[ 'refuses as a gateway does', { kind => 'replace', status => 400,
+			json => { error => { code => 'X', message => "no $secret{client}" } } },
+		$refused, qr/answered 400: no \*\*\*$/, 1 ],
 	[ 'redirects', { kind => 'redirect' }, $unreachable, qr/answered 303/, 1 ],
 	[ 'web page', { kind => 'html' },
 		$unreadable, qr/with a web page instead of a token/, 1 ],
