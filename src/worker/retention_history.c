@@ -70,7 +70,8 @@ dbx_expiry_end(DbxTracked *tracked)
 
 /*
  * The oldest that may go, behind those looked at before.  Runs that never
- * started, which are few, have only the time we saw them.
+ * started, which are few, have only the time we saw them.  One that a transaction
+ * has just pointed to is left for the next pass: nobody waits for the user's.
  */
 static int
 load_batch(DbxTracked *tracked, Datum **ids)
@@ -83,7 +84,7 @@ load_batch(DbxTracked *tracked, Datum **ids)
 		"  OR h.start_time IS NULL AND h.first_seen_at < $2 AND h.run_id > $5)"
 		" AND (h.gone_at IS NOT NULL OR h.state = 'TERMINATED'"
 		"  OR h.life_cycle_state IN ('TERMINATED', 'SKIPPED', 'INTERNAL_ERROR'))"
-		" ORDER BY t, h.run_id LIMIT $6";
+		" ORDER BY t, h.run_id LIMIT $6 FOR UPDATE SKIP LOCKED";
 	Oid	  types[] = {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
 					 INT8OID, INT8OID,		  INT8OID};
 	bool  begun = tracked->expired_time != 0;
@@ -100,7 +101,7 @@ load_batch(DbxTracked *tracked, Datum **ids)
 								  : begun ? tracked->expired_id
 										  : PG_INT64_MIN);
 	values[5] = Int64GetDatum(BATCH);
-	if (SPI_execute_with_args(sql, lengthof(types), types, values, NULL, true,
+	if (SPI_execute_with_args(sql, lengthof(types), types, values, NULL, false,
 							  0) != SPI_OK_SELECT)
 		elog(ERROR, "old runs could not be read");
 	count = (int) SPI_processed;

@@ -125,22 +125,27 @@ value(qq{
 	CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS
 		\$\$ BEGIN IF OLD.run_id = $loud THEN RAISE 'not this one'; END IF; RETURN CASE WHEN OLD.run_id <> $quiet THEN OLD END; END \$\$;
 	CREATE TRIGGER hold BEFORE DELETE ON databricks.run_history FOR EACH ROW EXECUTE FUNCTION hold()});
+# And one that a transaction points to that has not ended: nobody waits for it.
+my $session = $node->background_psql('postgres');
+$session->query_safe(q{BEGIN; INSERT INTO bills SELECT workspace, run_id FROM databricks.run_history WHERE start_time < now() - interval '20 days' ORDER BY run_id OFFSET 10 LIMIT 1; SET CONSTRAINTS ALL IMMEDIATE});
 my $old = value(q{SELECT count(*) FROM databricks.run_history WHERE start_time < now() - interval '10 days'});
 cmp_ok($old, '>', 100, 'there are old runs');
 my $young = value(q{SELECT count(*) FROM databricks.run_history WHERE start_time >= now() - interval '10 days'});
 value(q{SELECT databricks.track('prod', poll_interval => '300 ms', backfill => '50 days', retention => '10 days')});
 wait_for_value('old runs are removed',
-	q{SELECT count(*) FROM databricks.run_history WHERE start_time < now() - interval '10 days'}, '5');
-is(value('SELECT count(*) FROM databricks.run_history JOIN bills USING (workspace, run_id)'), '3',
+	q{SELECT count(*) FROM databricks.run_history WHERE start_time < now() - interval '10 days'}, '6');
+$session->query_safe('COMMIT');
+$session->quit;
+is(value('SELECT count(*) FROM databricks.run_history JOIN bills USING (workspace, run_id)'), '4',
 	'but not those that a foreign key holds');
 is(value("SELECT count(*) FROM databricks.run_history WHERE run_id IN ($loud, $quiet)"), '2', 'nor those that a trigger holds');
-is(value("SELECT count(DISTINCT t.run_id) FROM databricks.task_history AS t LEFT JOIN bills USING (workspace, run_id) WHERE bills.run_id IS NOT NULL OR t.run_id IN ($loud, $quiet)"), '5',
+is(value("SELECT count(DISTINCT t.run_id) FROM databricks.task_history AS t LEFT JOIN bills USING (workspace, run_id) WHERE bills.run_id IS NOT NULL OR t.run_id IN ($loud, $quiet)"), '6',
 	'which keep their tasks');
 is(value('SELECT count(*) FROM databricks.task_history AS t WHERE NOT EXISTS (SELECT FROM databricks.run_history AS h WHERE h.run_id = t.run_id)'),
 	'0', 'the tasks of others are gone');
 is(value(q{SELECT count(*) FROM databricks.run_history WHERE start_time >= now() - interval '10 days'}), $young, 'younger runs stay');
 wait_for_sweeps(2);
-is(value(q{SELECT count(*) FROM databricks.run_history WHERE start_time < now() - interval '10 days'}), '5',
+is(value(q{SELECT count(*) FROM databricks.run_history WHERE start_time < now() - interval '10 days'}), '6',
 	'and nothing brings old ones back');
 is(value('SELECT last_error FROM databricks.tracking'), '', 'without trouble');
 
