@@ -357,17 +357,28 @@ start_gets(DbxTracked *tracked)
 		if (hash_search(sweep->seen, &run_id, HASH_FIND, NULL) != NULL)
 			continue;
 		aside = hash_search(tracked->aside, &run_id, HASH_FIND, NULL);
+		if (aside != NULL)
+			aside->known_at = sweep->begun;
 		if (aside == NULL ||
 			(aside->reason != DBX_ASIDE_BAD && aside->retry_at <= sweep->begun))
 			want(sweep, run_id);
 	}
 
-	/* Those that could not be written are tried again, listed or not. */
+	/*
+	 * Those that could not be written are tried again, listed or not; the others
+	 * are of no interest once their rows have been deleted.
+	 */
 	hash_seq_init(&status, tracked->aside);
 	while ((aside = hash_seq_search(&status)) != NULL)
 	{
-		if (aside->reason == DBX_ASIDE_BAD && aside->retry_at <= sweep->begun &&
-			hash_search(sweep->seen, &aside->run_id, HASH_FIND, NULL) == NULL)
+		if (aside->reason != DBX_ASIDE_BAD)
+		{
+			if (aside->known_at != sweep->begun)
+				dbx_tracked_take_back(tracked, aside->run_id);
+		}
+		else if (aside->retry_at <= sweep->begun &&
+				 hash_search(sweep->seen, &aside->run_id, HASH_FIND, NULL) ==
+					 NULL)
 			want(sweep, aside->run_id);
 	}
 	sweep->gets_begun = true;

@@ -91,6 +91,7 @@ typedef struct DbxAside
 	char		  *error; /* NULL for those that wait */
 	int64		   delay; /* microseconds, doubled each time */
 	TimestampTz	   retry_at;
+	TimestampTz	   known_at; /* begin of the last sweep that knew it */
 } DbxAside;
 
 /* What is done beside the sweeps, a portion at a time. */

@@ -258,6 +258,9 @@ wait_for_value('runs that are refused are shown', q{SELECT last_error ~ '^run \d
 wait_for_sweeps(4);
 like(value('SELECT last_error FROM databricks.tracking'), qr/not yours/, 'also by sweeps that do not ask for them');
 is(join(' ', log_since($node, $position) =~ /is in trouble|works again/g), 'is in trouble', 'the log tells it once');
+my ($forgotten) = value('SELECT last_error FROM databricks.tracking') =~ /^run (\d+)/;
+value("DELETE FROM databricks.run_history WHERE run_id = $forgotten");
+wait_for_value('a run whose row is deleted is told no more', "SELECT last_error ~ 'not yours' AND last_error !~ '$forgotten' FROM databricks.tracking", 't');
 $workspace->delete('faults');
 wait_for_value('and no longer when they are shown again', 'SELECT last_error IS NULL FROM databricks.tracking', 't');
 
