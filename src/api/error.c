@@ -579,8 +579,10 @@ network_error(const DbxWorkspace *workspace, const DbxHttpResponse *response)
 		case DBX_HTTP_TLS:
 			what = "TLS failed";
 			error->passing = strstr(response->error, "certificate") == NULL;
-			error->hint = pstrdup(
-				"Certificates are always verified; option \"ca_file\" of the server names further authorities.");
+			error->hint = error->passing
+				? pstrdup("Check that the host speaks TLS at this port.")
+				: pstrdup(
+					  "Certificates are always verified; option \"ca_file\" of the server names further authorities.");
 			break;
 		case DBX_HTTP_TIMEOUT:
 			what = "no answer within request_timeout";

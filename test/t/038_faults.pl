@@ -33,7 +33,7 @@ my @rows;
 #             repeated), or SQL with %s for the workspace
 #   server    some (default): patient for 5 s, of 1 MB at most; see below for others
 #   then      a GET gets an answer after the faults, which is its result
-#   state, message, detail   of the error; without state there is none
+#   state, message, detail, hint   of the error; without state there is none
 #   requests  in the journal, 1 unless given
 #   made      jobs or runs there afterwards
 #   least, most   seconds, 0 and 3 unless given
@@ -57,9 +57,9 @@ row('no such host', undef, server => 'nowhere', requests => 0, most => 12,
 row('a connection that does not come about', undef, server => 'mute', requests => 0,
 	state => 'HV00N', message => qr/did not answer in time/, least => 0.3);
 row('no TLS there', undef, server => 'clear', requests => 0,
-	state => 'HV00N', message => qr/TLS failed/);
+	state => 'HV00N', message => qr/TLS failed/, hint => qr/speaks TLS at this port/);
 row('a certificate of nobody', undef, server => 'forged', requests => 0,
-	state => 'HV00N', message => qr/TLS failed.*certificate/, most => 4);
+	state => 'HV00N', message => qr/TLS failed.*certificate/, hint => qr/"ca_file"/, most => 4);
 
 # Lost before the work and after it.
 foreach my $how ([ 'a reset' ], [ 'a close', fin => $true ])
@@ -422,6 +422,7 @@ foreach my $row (@rows)
 	  if $row->{state} eq '' && ($row->{call} ne 'get' || $row->{then});
 	like($session->{message}, $row->{message}, "$what: message") if $row->{message};
 	like($session->{detail}, $row->{detail}, "$what: detail") if $row->{detail};
+	like($session->{hint}, $row->{hint}, "$what: hint") if $row->{hint};
 	like($session->{hint},
 		$row->{call} eq 'run' ? qr/idempotency_token => '/ : qr/look there before you repeat it/,
 		"$what: the hint says what to do")
