@@ -508,6 +508,9 @@ BEGIN
 			lpad(CASE WHEN task.start_time IS NULL THEN '' ELSE databricks.short_time(task.lasts) END, 7),
 			CASE mark WHEN '=' THEN '' ELSE left(coalesce(task.result_state, task.state, ''), 9) END), 78));
 	END LOOP;
+	IF NOT FOUND THEN
+		RETURN NEXT '(no task is known yet)';
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION databricks.gantt(pg_catalog.int8, pg_catalog.name) IS
