@@ -37,7 +37,7 @@ DECLARE
 		jsonb_build_array('databricks.tracking', NULL, $q$
 			SELECT workspace, extract(epoch FROM lag) AS lag, sweeps, (last_error IS NOT NULL)::int AS failing FROM databricks.tracking$q$, '[
 			["tracking_lag_seconds", "lag", "gauge", "seconds", "How far the tracking of a workspace is behind."],
-			["tracking_failing", "failing", "gauge", null, "1 when the last look at the workspace failed."],
+			["tracking_failing", "failing", "gauge", null, "1 while something is wrong with the tracking of the workspace, see last_error of view tracking."],
 			["tracking_sweeps", "sweeps", "counter", null, "Looks at the workspace since the worker started."]]'::jsonb),
 		jsonb_build_array('databricks.stat_api', 'endpoint', $q$
 			SELECT workspace, endpoint, sum(calls) AS calls, sum(errors) AS errors, sum(retries) AS retries, sum(throttled) AS throttled,
