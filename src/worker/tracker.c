@@ -487,14 +487,17 @@ aside_trouble(const DbxTracked *tracked, DbxAsideReason reason)
 	return count > 1 ? psprintf("%s (and %d more)", text, count - 1) : text;
 }
 
+/* Of an activity that is to be tried again: it may not be wanted any more. */
 static const char *
 activity_trouble(const DbxTracked *tracked)
 {
 	for (int kind = 0; kind < DBX_ACTIVITIES; kind++)
 	{
-		if (tracked->activities[kind].error != NULL)
+		const DbxActivity *activity = &tracked->activities[kind];
+
+		if (activity->error != NULL && activity->due != 0)
 			return psprintf("%s: %s", activity_methods[kind].name,
-							tracked->activities[kind].error);
+							activity->error);
 	}
 	return NULL;
 }
