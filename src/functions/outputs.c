@@ -38,11 +38,19 @@ enum
 	OUTPUT_COLUMNS
 };
 
+/* A task run to ask for, and what the run already said of it. */
+typedef struct TaskRun
+{
+	int64 id;
+	char *task_key;
+	char *result_state;
+} TaskRun;
+
 typedef struct Outputs
 {
 	const DbxWorkspace *workspace;
 	int					count;
-	int64			   *ids;
+	TaskRun			   *tasks;
 	TupleDesc			desc;
 	MemoryContext		context; /* of the rows */
 	HeapTuple		   *rows;	 /* in the order of the tasks */
@@ -98,7 +106,7 @@ make_output_call(void *arg, int number, DbxCallSpec *spec)
 	StringInfoData query;
 
 	initStringInfo(&query);
-	dbx_query_add_int64(&query, "run_id", outputs->ids[number]);
+	dbx_query_add_int64(&query, "run_id", outputs->tasks[number].id);
 	spec->method = "GET";
 	spec->path = dbx_api_jobs_path(outputs->workspace, "runs/get-output");
 	spec->query = query.data;
@@ -109,6 +117,7 @@ static void
 take_output(void *arg, int number, DbxCall *call)
 {
 	Outputs		  *outputs = arg;
+	const TaskRun *task = &outputs->tasks[number];
 	Datum		   values[OUTPUT_COLUMNS];
 	bool		   nulls[OUTPUT_COLUMNS] = {0};
 	bool		   cut = false;
@@ -116,17 +125,27 @@ take_output(void *arg, int number, DbxCall *call)
 	DbxRunState	   state;
 	DbxJson		  *answer;
 	const DbxJson *run;
+	const char	  *task_key;
 	MemoryContext  before;
 
 	if (dbx_call_error(call) != NULL)
 		dbx_call_raise(call);
 	answer = dbx_call_json(call);
+	if (dbx_json_length(answer) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+				 errmsg("the answer about the output of run " INT64_FORMAT
+						" is empty",
+						task->id)));
 	run = dbx_json_get(answer, "metadata");
 	dbx_run_read_state(run, &state);
+	/* newer than what the run said, but the service need not repeat the key */
+	task_key = dbx_json_string(dbx_json_get(run, "task_key"));
 	set_text(values, nulls, COLUMN_TASK_KEY,
-			 dbx_json_string(dbx_json_get(run, "task_key")), false);
-	values[COLUMN_TASK_RUN_ID] = Int64GetDatum(outputs->ids[number]);
-	set_text(values, nulls, COLUMN_RESULT_STATE, state.result_state, false);
+			 task_key ? task_key : task->task_key, false);
+	values[COLUMN_TASK_RUN_ID] = Int64GetDatum(task->id);
+	set_text(values, nulls, COLUMN_RESULT_STATE,
+			 run ? state.result_state : task->result_state, false);
 	set_text(values, nulls, COLUMN_RESULT,
 			 dbx_json_text(dbx_json_path(answer, "notebook_output.result")),
 			 false);
@@ -167,13 +186,23 @@ spec_run(const DbxWorkspace *workspace, int64 run_id, DbxCallSpec *spec)
 	spec->caller = "get_run_output";
 }
 
+/* Add a run of a task, in the current context; "task" is what tells of it. */
 static void
-add_run(Outputs *outputs, int64 run_id)
+add_run(Outputs *outputs, int64 run_id, const DbxJson *task)
 {
-	outputs->ids = outputs->ids
-		? repalloc(outputs->ids, sizeof(int64) * (outputs->count + 1))
-		: palloc(sizeof(int64));
-	outputs->ids[outputs->count++] = run_id;
+	const char *task_key = dbx_json_string(dbx_json_get(task, "task_key"));
+	TaskRun	   *added;
+	DbxRunState state;
+
+	outputs->tasks = outputs->tasks
+		? repalloc(outputs->tasks, sizeof(TaskRun) * (outputs->count + 1))
+		: palloc(sizeof(TaskRun));
+	added = &outputs->tasks[outputs->count++];
+	dbx_run_read_state(task, &state);
+	added->id = run_id;
+	added->task_key = task_key ? pstrdup(task_key) : NULL;
+	added->result_state = state.result_state ? pstrdup(state.result_state)
+											 : NULL;
 }
 
 /* What a for-each task did is in the runs of its iterations. */
@@ -187,7 +216,7 @@ add_iterations(Outputs *outputs, const DbxJson *run)
 		 iteration != NULL; iteration = dbx_json_next(iteration))
 	{
 		if (dbx_json_int64(dbx_json_get(iteration, "run_id"), &run_id))
-			add_run(outputs, run_id);
+			add_run(outputs, run_id, iteration);
 	}
 }
 
@@ -265,7 +294,7 @@ find_task_runs(Outputs *outputs, int64 run_id)
 	/* the run of a task, also one that lists itself or its iterations */
 	if (dbx_json_get(run, "task_key") != NULL || tasks == NIL)
 	{
-		add_run(outputs, run_id);
+		add_run(outputs, run_id, run);
 		add_iterations(outputs, run);
 		return;
 	}
@@ -287,12 +316,15 @@ find_task_runs(Outputs *outputs, int64 run_id)
 
 		if (!dbx_json_int64(dbx_json_get(lfirst(cell), "run_id"), &task_run_id))
 			continue;
-		add_run(outputs, task_run_id);
+		add_run(outputs, task_run_id, lfirst(cell));
 		if (dbx_json_get(lfirst(cell), "for_each_task") == NULL ||
 			task_run_id == run_id)
 			continue;
+		outputs->tasks = repalloc(outputs->tasks,
+								  sizeof(TaskRun) *
+									  (outputs->count + found[count].count));
 		for (i = 0; i < found[count].count; i++)
-			add_run(outputs, found[count].ids[i]);
+			outputs->tasks[outputs->count++] = found[count].tasks[i];
 		count++;
 	}
 }

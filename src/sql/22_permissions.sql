@@ -80,10 +80,10 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 5
 BEGIN ATOMIC
 SELECT l.level OPERATOR(pg_catalog.->>) 'permission_level',
 	   l.level OPERATOR(pg_catalog.->>) 'description'
-FROM pg_catalog.jsonb_array_elements(
+FROM pg_catalog.jsonb_array_elements(databricks.answered(
 		 databricks.api('GET', databricks.permissions_path(object_type, object_id)
 							   OPERATOR(pg_catalog.||) '/permissionLevels', NULL, workspace)
-		 OPERATOR(pg_catalog.->) 'permission_levels') AS l(level);
+		 OPERATOR(pg_catalog.->) 'permission_levels', 'permission_levels')) AS l(level);
 END;
 
 COMMENT ON FUNCTION databricks.get_permission_levels(pg_catalog.text, pg_catalog.text, pg_catalog.name) IS

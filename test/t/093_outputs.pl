@@ -100,6 +100,12 @@ like(sql_error($node, "SELECT databricks.export_run($run)")->{message}, qr/expor
 is(sql_error($node, "SELECT databricks.export_run($task_run, 'ALLES')")->{hint}, 'Valid are CODE, DASHBOARDS, ALL.', 'other views');
 is(sql_error($node, 'SELECT databricks.get_run_output(5)')->{state}, '42704', 'no such run');
 is(sql_error($node, 'SELECT databricks.get_run_output(NULL)')->{state}, '22004', 'null');
+$workspace->post('faults', { path => '/api/2.2/jobs/runs/get-output', kind => 'replace', json => { metadata => { state => { life_cycle_state => 'TERMINATED', result_state => 'SUCCESS' } } } });
+is(sql("SELECT task_key || ' ' || result_state FROM databricks.get_run_output($task_run)"), 'fetch SUCCESS', 'an output that does not say of which task it is');
+$workspace->post('faults', { path => '/api/2.2/jobs/runs/get-output', kind => 'replace', json => { logs => 'x' } });
+is(sql("SELECT task_key || ' ' || result_state || ' ' || logs FROM databricks.get_run_output($run) WHERE logs = 'x'"), 'fetch SUCCESS x', '... nor how it ended');
+$workspace->post('faults', { path => '/api/2.2/jobs/runs/get-output', kind => 'replace', json => {} });
+is(sql_error($node, "SELECT databricks.get_run_output($task_run)")->{state}, 'HV00M', 'an answer that says nothing');
 $workspace->post('faults', { path => '/api/2.2/jobs/runs/get-output', kind => 'status', status => 403, code => 'PERMISSION_DENIED' });
 is(sql_error($node, "SELECT databricks.get_run_output($run)")->{state}, '42501', 'an output that is denied is an error');
 
