@@ -537,6 +537,13 @@ add_hint(DbxApiError *error, const DbxWorkspace *workspace, const char *path)
 			else if (strstr(error->message, "is not a valid endpoint id") != NULL)
 				error->hint = pstrdup(
 					"SELECT warehouse_id, name FROM databricks.warehouses; shows those there are.");
+			else if (error->code != NULL &&
+					 strstr(error->code, "ALREADY_EXISTS") != NULL &&
+					 (strstr(path, "/dbfs/put") != NULL ||
+					  strstr(path, "/fs/files/") != NULL ||
+					  strstr(path, "/workspace/import") != NULL))
+				error->hint = pstrdup(
+					"A file is replaced with overwrite => true, a directory never.");
 			break;
 	}
 }

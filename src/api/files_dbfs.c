@@ -340,7 +340,7 @@ dbx_dbfs_upload(const DbxWorkspace *workspace, const DbxFilePath *path,
 			ereport(ERROR,
 					(errcode(ERRCODE_FDW_ERROR),
 					 errmsg("\"%s\" exists already", path->given),
-					 errhint("To replace it: overwrite => true.")));
+					 errhint("A file is replaced with overwrite => true.")));
 	}
 	name = psprintf("%s." UINT64_FORMAT, path->path,
 					pg_prng_uint64(&pg_global_prng_state));

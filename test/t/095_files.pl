@@ -51,6 +51,7 @@ foreach my $place ("$volume/in", 'dbfs:/in', '/Shared/in')
 	my $error = sql_error($node, "SELECT databricks.upload_file('$path', 'new')");
 	is($error->{state}, 'HV000', 'a file that exists is not overwritten');
 	like($error->{message}, qr/already exists/, '... and why');
+	like($error->{hint}, qr/overwrite => true/, '... and how it is');
 	sql(qq{SELECT databricks.upload_file('$path', 'new', true)});
 	is(sql(qq{SELECT databricks.download_file('$path') = 'new'}), 't', 'overwritten');
 
