@@ -5,7 +5,7 @@
  *	  The third part of "make demo": a pipeline of three dependent tasks, made,
  *	  run, watched, read and repaired from SQL.
  *
- * Needs a connected workspace. What stands between ECHO none and ECHO all is
+ * Needs a connected workspace that is tracked. What stands between ECHO none and ECHO all is
  * carried out but not shown: there the stand-in workspace is told to let a task
  * fail once, and what was shown is checked.
  */

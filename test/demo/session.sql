@@ -73,28 +73,6 @@ SELECT pg_temp.expect(:'ERROR' AND :'LAST_ERROR_SQLSTATE' = 'RUN01', 'failed run
 -- whoever started them, the past ones too. (wait_until is a helper of this demo:
 -- it looks again and again until a query gives true.)
 SELECT databricks.track('prod', poll_interval => '1 s');
-\set ECHO none
-\set QUIET on
--- Wait until a query gives true, looking again and again.
-CREATE PROCEDURE wait_until(query text, patience interval DEFAULT '1 min')
-LANGUAGE plpgsql AS $body$
-DECLARE
-	fulfilled bool;
-	deadline timestamptz := clock_timestamp() + patience;
-BEGIN
-	LOOP
-		EXECUTE query INTO fulfilled;
-		EXIT WHEN fulfilled;
-		IF clock_timestamp() > deadline THEN
-			RAISE EXCEPTION 'not true within %: %', patience, query;
-		END IF;
-		COMMIT;
-		PERFORM pg_sleep(0.1);	-- between two looks
-	END LOOP;
-END
-$body$;
-\set QUIET off
-\set ECHO all
 CALL wait_until('SELECT backfill_finished_at IS NOT NULL FROM databricks.tracking');
 SELECT run_name, count(*) AS runs, count(*) FILTER (WHERE result_state = 'FAILED') AS failed,
 	   min(start_time)::date AS since, max(start_time)::timestamptz(0) AS latest

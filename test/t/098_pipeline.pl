@@ -10,9 +10,11 @@ use Test::More;
 use Databricks::Test;
 
 my $workspace = Databricks::Test::Workspace->start;
-my $node = new_node('main', conf => "databricks.wait_min_interval = '50 ms'\n");
+my $node = new_node('main', preload => 1, conf => "databricks.wait_min_interval = '50 ms'\n");
 connect_workspace($node, $workspace);
 $workspace->post('settings', { setup_ms => 0, duration_ms => 100, cleanup_ms => 0, job_cleanup_ms => 0 });
+
+$node->safe_psql('postgres', q{SELECT databricks.track('prod', poll_interval => '200 ms')});
 
 local $ENV{DEMO_PYTHON} = $ENV{DATABRICKS_TEST_PYTHON} || 'python3';
 local $ENV{DEMO_WORKSPACE} = $workspace->url;
