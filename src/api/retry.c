@@ -55,6 +55,8 @@ dbx_retry_delay(const DbxApiError *error, DbxHttpFailure failure,
 	}
 	delay = Min(delay, LARGEST_RETRY_AFTER_MS);
 	/* all who were told the same moment must not come back at once */
+	/* a value that Min() may give is taken for the only one */
+	/* cppcheck-suppress knownConditionTrueFalse */
 	if (delay > 0)
 		delay += (int64) (pg_prng_double(&pg_global_prng_state) * 250);
 	/* "now", or a moment that has passed on our clock, is no reason to rush */

@@ -106,7 +106,7 @@ drop_usual_port(char *authority, const char *scheme)
 	char *port = strrchr(authority, ':');
 
 	if (port != NULL && strchr(port, ']') == NULL &&
-		atoi(port + 1) == (strcmp(scheme, "https") == 0 ? 443 : 80))
+		strtol(port + 1, NULL, 10) == (strcmp(scheme, "https") == 0 ? 443 : 80))
 		*port = '\0';
 }
 
