@@ -14,12 +14,12 @@ CREATE TABLE databricks.dispatch_home (
 );
 REVOKE ALL ON databricks.dispatch_home FROM PUBLIC;
 COMMENT ON TABLE databricks.dispatch_home IS
-	'Where requests may be sent from: this database and its table run_requests, for one workspace or for all (*). Not dumped on purpose: what is restored or copied sends nothing until resume_workspace().';
+	'Where requests may be sent from: this database and its table run_requests, for one workspace or, where the name is empty as that of no server is, for all. Not dumped on purpose: what is restored or copied sends nothing until resume_workspace().';
 
 -- Made anew beside tables that are there already, it is the same database: its
 -- servers went with the old extension, so nothing is called before connect().
 INSERT INTO databricks.dispatch_home (workspace, database_oid, requests_oid)
-	SELECT '*', d.oid, r.oid
+	SELECT '', d.oid, r.oid
 	FROM pg_catalog.pg_database AS d, pg_catalog.pg_class AS r
 	WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
 	  AND r.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('databricks.run_requests')::pg_catalog.oid;
@@ -189,7 +189,7 @@ AS $migration$
 	-- These tables are made here and now, so this is where they are at home.
 	DELETE FROM databricks.dispatch_home;
 	INSERT INTO databricks.dispatch_home (workspace, database_oid, requests_oid)
-		SELECT '*', d.oid, pg_catalog.to_regclass('databricks.run_requests'::pg_catalog.text)::pg_catalog.oid
+		SELECT '', d.oid, pg_catalog.to_regclass('databricks.run_requests'::pg_catalog.text)::pg_catalog.oid
 		FROM pg_catalog.pg_database AS d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database();
 $migration$;
 REVOKE ALL ON FUNCTION databricks.data_migration_2() FROM PUBLIC;

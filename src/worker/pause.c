@@ -6,7 +6,8 @@
  * this database is a copy, by a restore or as a template, of one that sends: a
  * copy of production must not start production's jobs.  Table dispatch_home
  * says where requests are at home, belongs to the extension and so is in no
- * dump, and names the database, which a copy has another one of.
+ * dump, and names the database, which a copy has another one of.  What stands
+ * there for all workspaces is the empty name, which nobody can give to a server.
  */
 #include "postgres.h"
 
@@ -51,7 +52,7 @@ dbx_pause_reason(const char *workspace, bool *copied)
 	if (copied != NULL)
 		*copied = false;
 	if (execute("SELECT 1 FROM databricks.dispatch_home AS h"
-				" WHERE h.workspace IN ('*', $1) AND h.database_oid = $2"
+				" WHERE h.workspace IN ('', $1) AND h.database_oid = $2"
 				"  AND h.requests_oid = $3",
 				3, types, values, NULL) == 0)
 	{
@@ -122,7 +123,7 @@ databricks_resume_workspace(PG_FUNCTION_ARGS)
 	execute("INSERT INTO databricks.dispatch_home AS h"
 			" (workspace, database_oid, requests_oid) SELECT $1, $2, $3"
 			" WHERE NOT EXISTS (SELECT FROM databricks.dispatch_home AS o"
-			"  WHERE o.workspace IN ('*', $1) AND o.database_oid = $2"
+			"  WHERE o.workspace IN ('', $1) AND o.database_oid = $2"
 			"   AND o.requests_oid = $3)"
 			" ON CONFLICT DO NOTHING",
 			3, types, values, NULL);

@@ -34,8 +34,11 @@
 #include "worker/outbox.h"
 #include "workspace/workspace.h"
 
-/* Stands in rejected requests of which not even the workspace is known. */
-#define NO_WORKSPACE "(none)"
+/*
+ * Stands in rejected requests of which not even the workspace is known: no server
+ * can have this name, so nobody owns it.
+ */
+#define NO_WORKSPACE ""
 
 typedef struct Asked
 {

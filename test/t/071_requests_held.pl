@@ -89,6 +89,7 @@ my $token = '11111111-2222-3333-4444-555555555555';
 my $sent = enqueue();
 value("UPDATE databricks.run_requests SET state = 'sending', attempt = 1, token = '$token', next_attempt_at = NULL WHERE request_id = $sent");
 
+value('CREATE ROLE cheat');
 value('CREATE DATABASE copy TEMPLATE postgres');
 my $dump = $node->basedir . '/dump.sql';
 $node->command_ok([ 'pg_dump', '-h', $node->host, '-p', $node->port, '-f', $dump, 'postgres' ], 'a dump');
@@ -104,6 +105,12 @@ foreach my $database (qw(copy restored))
 		"$database: the requests are there");
 	is(value(q{SELECT count(*) FROM databricks.workspaces WHERE pause_reason LIKE '%copied from another one%'}, $database),
 		'2', "$database: all workspaces are paused");
+	# Nobody can end it for all by what he calls a server of his own.
+	value(q{GRANT USAGE ON FOREIGN DATA WRAPPER databricks TO cheat; SET ROLE cheat;
+		CREATE SERVER "*" FOREIGN DATA WRAPPER databricks OPTIONS (host 'https://example.cloud.databricks.com');
+		SELECT databricks.resume_workspace('*')}, $database);
+	is(value(q{SELECT string_agg(name, ' ') FROM databricks.workspaces WHERE NOT paused}, $database), '*', "$database: whatever others call theirs");
+
 	# The owner ends the pause of the original's, which the copy has as well.
 	value(q{DELETE FROM databricks.paused_workspaces}, $database);
 	my $new = enqueue('prod', $database);
