@@ -192,7 +192,12 @@ dbx_hook_load(void)
 			bool	  isnull;
 			int64 id = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
 			Hook *hook = NULL;
+			bool  copied;
 
+			/* A copy does no more than look, until it is told to. */
+			(void) dbx_pause_reason(SPI_getvalue(tuple, desc, 3), &copied);
+			if (copied)
+				continue;
 			foreach(cell, hooks)
 			{
 				if (((Hook *) lfirst(cell))->request_id == id)

@@ -114,14 +114,18 @@ foreach my $database (qw(copy restored))
 	# The owner ends the pause of the original's, which the copy has as well.
 	value(q{DELETE FROM databricks.paused_workspaces}, $database);
 	my $new = enqueue('prod', $database);
+	value(qq{CREATE TABLE hooked (request_id bigint);
+		UPDATE databricks.run_requests SET state = 'failed', finished_at = now(), hook = 'on_failure', on_failure = 'INSERT INTO public.hooked VALUES (\$1)' WHERE request_id = $id}, $database);
 	value(q{SELECT databricks.resume_workspace('other')}, $database);
 	other_is_sent($database);
+	is(value("SELECT hook FROM databricks.run_requests WHERE request_id = $id", $database), 'on_failure', "$database: no SQL of requests is run");
 	is($workspace->calls(since => $mark, path => $run_now), 1, "$database: nothing is sent, but to a workspace that was resumed");
 	$mark = $workspace->mark;
 	value(q{SELECT databricks.resume_workspace('prod')}, $database);
 	wait_for_value("$database: after resume_workspace all is sent",
 		"SELECT count(*) FROM databricks.run_requests WHERE request_id IN ($waiting, $sent, $new) AND state = 'succeeded'", '3', $database);
 	is($workspace->calls(since => $mark, path => $run_now, body => $token), 1, "$database: what was sent before, under the same token");
+	wait_for_value("$database: and the SQL is run", 'SELECT count(*) FROM hooked', '1', $database);
 }
 is(value("SELECT string_agg(DISTINCT run_id::text, ' ') FROM databricks.run_requests WHERE request_id = $sent", 'copy'),
 	value("SELECT run_id FROM databricks.run_requests WHERE request_id = $sent", 'restored'), 'so it is the same run');
