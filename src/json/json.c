@@ -61,13 +61,12 @@ static void			parse_free(void *chunk);
 static void			finish_tree(cJSON *root, bool marked);
 static void			finish_node(cJSON *node, bool convert);
 static const cJSON *find_member(const cJSON *object, const char *name, Size len);
-static bool			parse_int64(const char *digits, bool allow_zero_fraction,
-								int64 *value);
-static void			unlink_child(cJSON *parent, cJSON *child);
-static JsonbValue  *push_container(JsonbParseState **state, const cJSON *node);
-static void			fill_scalar(JsonbValue *value, const cJSON *node);
-static void			fill_string(JsonbValue *value, char *string);
-static void			append_json(StringInfo buf, const cJSON *node);
+static bool parse_int64(const char *digits, bool allow_fraction, int64 *value);
+static void unlink_child(cJSON *parent, cJSON *child);
+static JsonbValue *push_container(JsonbParseState **state, const cJSON *node);
+static void		   fill_scalar(JsonbValue *value, const cJSON *node);
+static void		   fill_string(JsonbValue *value, char *string);
+static void		   append_json(StringInfo buf, const cJSON *node);
 
 static inline int
 node_type(const cJSON *node)
@@ -414,31 +413,58 @@ dbx_json_int64(const DbxJson *node, int64 *value)
 
 /*
  * Digits without superfluous zeros, in front of them at most a minus.  Behind
- * them a fraction of zeros, if allowed: some writers of JSON print 5 as 5.0.
+ * them a fraction and an exponent, if allowed and if what comes out is whole: to
+ * JSON 5, 5.0 and 5e0 are one number, and which is sent is up to the writer.
  */
 static bool
-parse_int64(const char *digits, bool allow_zero_fraction, int64 *value)
+parse_int64(const char *digits, bool allow_fraction, int64 *value)
 {
 	bool		negative = *digits == '-';
-	const char *p = digits + (negative ? 1 : 0);
+	const char *whole = digits + (negative ? 1 : 0);
+	int			whole_len = (int) strspn(whole, "0123456789");
+	const char *end = whole + whole_len;
+	const char *fraction = end;
+	int			fraction_len = 0;
+	int			wanted = whole_len; /* how many digits are before the point */
 	uint64		limit = negative ? (uint64) PG_INT64_MAX + 1 : PG_INT64_MAX;
 	uint64		sum = 0;
+	int			i;
 
-	if (*p < '0' || *p > '9' || (*p == '0' && p[1] >= '0' && p[1] <= '9'))
+	if (whole_len == 0 || (whole_len > 1 && *whole == '0'))
 		return false;
-	for (; *p >= '0' && *p <= '9'; p++)
+	if (allow_fraction && *end == '.')
 	{
-		uint64 digit = *p - '0';
-
-		if (sum > (limit - digit) / 10)
-			return false;
-		sum = sum * 10 + digit;
+		fraction = end + 1;
+		fraction_len = (int) strspn(fraction, "0123456789");
+		end = fraction + fraction_len;
 	}
+	if (allow_fraction && (*end == 'e' || *end == 'E'))
+	{
+		const char *digit = end + 1 + (end[1] == '-' || end[1] == '+' ? 1 : 0);
+		int			length = (int) strspn(digit, "0123456789");
 
-	if (*p == '.' && allow_zero_fraction)
-		p += 1 + strspn(p + 1, "0");
-	if (*p != '\0')
+		/* a number has no more, see prescan.c, but a string may */
+		if (length == 0 || length > 4)
+			return false;
+		wanted += atoi(end + 1);
+		end = digit + length;
+	}
+	if (*end != '\0')
 		return false;
+
+	for (i = 0; i < Max(wanted, whole_len + fraction_len); i++)
+	{
+		uint64 digit = 0;
+
+		if (i < whole_len)
+			digit = whole[i] - '0';
+		else if (i < whole_len + fraction_len)
+			digit = fraction[i - whole_len] - '0';
+		if (i < wanted ? sum > (limit - digit) / 10 : digit != 0)
+			return false;
+		if (i < wanted)
+			sum = sum * 10 + digit;
+	}
 
 	*value = negative ? (int64) (0 - sum) : (int64) sum;
 	return true;

@@ -88,8 +88,8 @@ extern const char *dbx_json_name(const DbxJson *node);
 extern const char *dbx_json_string(const DbxJson *node);
 
 /*
- * Integer of a number node written as digits, with or without a fraction of
- * zeros (5, 5.0, but not 5e0), or of a string of just that (the service sends some
+ * Integer of a number node, however it is written (5, 5.0, 5e0, 0.5e1), or of a
+ * string of digits, with or without a fraction of zeros (the service sends some
  * ids that way).  False, and *value untouched: absent, not an integer, beyond
  * int64, a string with anything else in it.
  */
