@@ -221,7 +221,9 @@ typedef struct DbxPageSpec
 								 * dbx_pager_expired(), instead of raising */
 	bool items_given;		 /* "items" is a word of the user: raise 22023 if
 							  * the elements are elsewhere */
-	bool post;				 /* the list call is a POST; see dbx_query_json() */
+	bool post; /* the list call is a POST, see dbx_query_json(); its
+							  * answer may have the body for the next page in
+							  * member "next_page" */
 	const char	 *caller;
 	DbxCallStats *stats;
 } DbxPageSpec;

@@ -25,7 +25,7 @@ struct DbxPager
 	MemoryContext		context; /* the pager's own */
 	MemoryContext		page;	 /* of the current page */
 	char			   *token;	 /* of the next page, NULL: first page or end */
-	const char		   *param;	 /* how it is sent */
+	const char		   *param;	 /* how it is sent, NULL: as the whole body */
 	DbxCall			   *call;	 /* for the next page; NULL: not begun */
 	DbxPages			pages;
 	bool				at_end;
@@ -120,12 +120,14 @@ dbx_pager_begin(DbxPager *pager)
 	if (pager->at_end || pager->call != NULL)
 		return;
 	before = MemoryContextSwitchTo(pager->context);
-	query = pager->token != NULL
+	query = pager->token != NULL && pager->param != NULL
 		? dbx_query_with(pager->spec.query, pager->param, pager->token)
 		: pstrdup(pager->spec.query != NULL ? pager->spec.query : "");
 	spec.method = pager->spec.post ? "POST" : "GET";
 	spec.path = pager->spec.path;
-	if (pager->spec.post)
+	if (pager->token != NULL && pager->param == NULL)
+		spec.body = pager->token;
+	else if (pager->spec.post)
 		spec.body = dbx_query_json(query);
 	else
 		spec.query = query;
@@ -236,7 +238,10 @@ dbx_page_rows(const DbxJson *answer, const char *items, const char *path)
 	return rows;
 }
 
-/* How the next page is asked for: sets *param.  NULL: there is none. */
+/*
+ * How the next page is asked for: sets *param.  NULL: there is none.  A list that is
+ * a POST may give the next request whole.
+ */
 static const char *
 next_page(const DbxPager *pager, const DbxJson *answer, const DbxJson *rows,
 		  const char **param)
@@ -250,6 +255,12 @@ next_page(const DbxPager *pager, const DbxJson *answer, const DbxJson *rows,
 	*param = pager->spec.token_param;
 	if (token != NULL)
 		return token;
+	if (pager->spec.post &&
+		dbx_json_length(dbx_json_get(answer, "next_page")) > 0)
+	{
+		*param = NULL;
+		return dbx_json_serialize(dbx_json_get(answer, "next_page"));
+	}
 	if (dbx_json_int64(dbx_json_get(answer, "totalResults"), &total) &&
 		dbx_json_int64(dbx_json_get(answer, "startIndex"), &start))
 	{

@@ -145,6 +145,16 @@ foreach my $odd ('100% 4', '%41', 'a&b=c', '%', 'x+y"z')
 ($request) = asks("SELECT count(*) FROM cluster_events WHERE cluster_id = '$clusters[2]' AND time < '2020-01-01'",
 	0, ['/api/2.1/clusters/events'], 'events before a time');
 is(json($request->{body})->{end_time}, 1577836800000, 'which is sent');
+{
+	# as services do that know no page tokens there: the next request, whole
+	my @more = map { { cluster_id => $clusters[2], end_time => 1700000000000, offset => 500 * $_ } } 1, 2;
+	$workspace->post('faults', { path => '/api/2.1/clusters/events', kind => 'replace', json => {
+				events => [ { cluster_id => $clusters[2], timestamp => $_, type => 'RUNNING', details => {} } ],
+				total_count => 3, $_ < 3 ? (next_page => $more[ $_ - 1 ]) : () } }) foreach 1 .. 3;
+	my @events = asks("SELECT count(*), count(DISTINCT time) FROM cluster_events WHERE cluster_id = '$clusters[2]'",
+		'3|3', [ ('/api/2.1/clusters/events') x 3 ], 'events in pages that name the next request');
+	is_deeply([ map { json($_->{body}) } @events[ 1, 2 ] ], \@more, '... which is sent');
+}
 is( $node->safe_psql('postgres',
 		'SELECT count(*) FROM clusters AS c JOIN cluster_events AS e USING (cluster_id) WHERE type = \'CREATING\''),
 	3, 'events of all clusters by a join');
