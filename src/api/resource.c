@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "api/resource.h"
+#include "api/run.h"
 #include "http/http.h"
 
 /* Epoch of the service (1970) in PostgreSQL's microseconds since 2000. */
@@ -359,6 +360,19 @@ convert_node(const DbxColumn *column, const DbxJson *node, Datum *value,
 				strcmp(dbx_json_name(node), "life_cycle_state") == 0)
 				text = map_life_cycle(text);
 			*value = CStringGetTextDatum(text);
+			return true;
+
+		case DBX_CONVERT_RUN_RESULT:
+			text = dbx_json_text(node);
+			if (dbx_json_name(node) != NULL &&
+				strcmp(dbx_json_name(node), "life_cycle_state") == 0)
+				text = NULL;
+			else if (dbx_json_name(node) != NULL &&
+					 strcmp(dbx_json_name(node), "code") == 0)
+				text = dbx_run_result_of_code(text);
+			*isnull = text == NULL;
+			if (text != NULL)
+				*value = CStringGetTextDatum(text);
 			return true;
 
 		case DBX_CONVERT_TEXT:

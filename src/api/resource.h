@@ -28,6 +28,10 @@ typedef enum DbxConvert
 								 * name: value; jsonb */
 	DBX_CONVERT_RUN_STATE,	 /* second path: old life-cycle state, mapped to
 								 * what the first would have said; text */
+	DBX_CONVERT_RUN_RESULT,	 /* second path: its old life-cycle state, which
+								 * says that there is none yet; third: the code
+								 * it ended with, mapped to what the first would
+								 * have said; text */
 	DBX_CONVERT_DOUBLE,		 /* number; double precision */
 	DBX_CONVERT_BASENAME,	 /* what follows the last slash of a path; text */
 	DBX_CONVERT_TASK_TYPE,	 /* of a task: "notebook_task"; text */

@@ -33,8 +33,9 @@
 	{"state", TEXTOID, DBX_CONVERT_RUN_STATE, 0, \
 		{"status.state", "state.life_cycle_state"}, \
 	"BLOCKED, PENDING, QUEUED, RUNNING, TERMINATING, WAITING or TERMINATED; only the last is an end."}, \
-	{"result_state", TEXTOID, DBX_CONVERT_TEXT, 0, {"state.result_state"}, \
-	"SUCCESS, SUCCESS_WITH_FAILURES, FAILED, TIMEDOUT, CANCELED, ...; NULL until there is a result."}, \
+	{"result_state", TEXTOID, DBX_CONVERT_RUN_RESULT, 0, \
+		{"state.result_state", "state.life_cycle_state", "status.termination_details.code"}, \
+	"SUCCESS, SUCCESS_WITH_FAILURES, FAILED, TIMEDOUT, CANCELED, ...; NULL until there is a result. From the code if the service gives no older form of the state."}, \
 	{"life_cycle_state", TEXTOID, DBX_CONVERT_TEXT, 0, {"state.life_cycle_state"}, \
 	"Older form of the state; TERMINATED, SKIPPED and INTERNAL_ERROR are ends."}, \
 	{"termination_code", TEXTOID, DBX_CONVERT_TEXT, 0, {"status.termination_details.code"}, \

@@ -107,6 +107,31 @@ text_at(const DbxJson *run, const char *path)
 	return text != NULL && *text ? text : NULL;
 }
 
+const char *
+dbx_run_result_of_code(const char *code)
+{
+	static const struct
+	{
+		const char *code;
+		const char *result;
+	} others[] = {{"SUCCESS", "SUCCESS"},
+				  {"SUCCESS_WITH_FAILURES", "SUCCESS_WITH_FAILURES"},
+				  {"USER_CANCELED", "CANCELED"},
+				  {"CANCELED", "CANCELED"},
+				  {"MAX_CONCURRENT_RUNS_EXCEEDED",
+				   "MAXIMUM_CONCURRENT_RUNS_REACHED"},
+				  {"DISABLED", "DISABLED"},
+				  {"SKIPPED", NULL}};
+	int i;
+
+	for (i = 0; i < (int) lengthof(others); i++)
+	{
+		if (strcmp(code, others[i].code) == 0)
+			return others[i].result;
+	}
+	return "FAILED";
+}
+
 void
 dbx_run_read_state(const DbxJson *run, DbxRunState *state)
 {
@@ -146,6 +171,9 @@ dbx_run_read_state(const DbxJson *run, DbxRunState *state)
 	note_unknown("life-cycle state", state->life_cycle_state, cycles);
 	note_unknown("result state", state->result_state, results);
 
+	if (state->result_state == NULL && state->life_cycle_state == NULL &&
+		state->termination_code != NULL)
+		state->result_state = dbx_run_result_of_code(state->termination_code);
 	/* a new state that we do not know yet: the old pair may still tell */
 	state->over = is(state->state, "TERMINATED") ||
 		(!is_one_of(state->state, states) &&

@@ -29,6 +29,13 @@ typedef struct DbxRunState
 	int			sqlstate;	   /* of the end, 0 for a success */
 } DbxRunState;
 
+/*
+ * The result_state that goes with a termination code, for a service that has left
+ * the older pair of states away.  NULL where several do (SKIPPED).  Codes that are
+ * not known are failures.
+ */
+extern const char *dbx_run_result_of_code(const char *code);
+
 /* Read the state of a job run or a task run. */
 extern void dbx_run_read_state(const DbxJson *run, DbxRunState *state);
 

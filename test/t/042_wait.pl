@@ -101,22 +101,25 @@ sub new
 
 my $calls = $workspace->calls;
 foreach my $case (
-	# what the run shows, SQLSTATE, words of the message
+	# what the run shows, SQLSTATE, words of the message, result where it follows from the code
 	[ 'success', [ old('TERMINATED', 'SUCCESS'), new('TERMINATED', 'SUCCESS', 'SUCCESS') ], '' ],
 	[ 'success, old view only', [ old('TERMINATED', 'SUCCESS') ], '' ],
-	[ 'success, new view only', [ new('TERMINATED', 'SUCCESS', 'SUCCESS') ], '' ],
+	[ 'success, new view only', [ new('TERMINATED', 'SUCCESS', 'SUCCESS') ], '', undef, 'SUCCESS' ],
 	[ 'failed', [ old('TERMINATED', 'FAILED'), new('TERMINATED', 'RUN_EXECUTION_ERROR', 'CLIENT_ERROR') ], 'RUN01', 'failed' ],
 	[ 'failed, as runs of several tasks say it', [ old('INTERNAL_ERROR', 'FAILED'), new('TERMINATED', 'RUN_EXECUTION_ERROR', 'CLIENT_ERROR') ], 'RUN01', 'failed' ],
 	[ 'failed, old view only', [ old('TERMINATED', 'FAILED') ], 'RUN01', 'failed' ],
-	[ 'failed, new view only', [ new('TERMINATED', 'RUN_EXECUTION_ERROR', 'CLIENT_ERROR') ], 'RUN01', 'failed' ],
+	[ 'failed, new view only', [ new('TERMINATED', 'RUN_EXECUTION_ERROR', 'CLIENT_ERROR') ], 'RUN01', 'failed', 'FAILED' ],
 	[ 'a result that is not known', [ old('TERMINATED', 'EVAPORATED') ], 'RUN01', 'failed' ],
 	[ 'no result at all', [ old('TERMINATED') ], 'RUN01', 'failed' ],
 	[ 'cancelled', [ old('TERMINATED', 'CANCELED'), new('TERMINATED', 'USER_CANCELED', 'SUCCESS') ], 'RUN02', 'was cancelled' ],
-	[ 'cancelled, new view only', [ new('TERMINATED', 'USER_CANCELED', 'SUCCESS') ], 'RUN02', 'was cancelled' ],
+	[ 'cancelled, new view only', [ new('TERMINATED', 'USER_CANCELED', 'SUCCESS') ], 'RUN02', 'was cancelled', 'CANCELED' ],
 	[ 'cancelled with what it depends on', [ old('SKIPPED', 'UPSTREAM_CANCELED') ], 'RUN02', 'was cancelled' ],
 	[ 'timed out', [ old('TERMINATED', 'TIMEDOUT'), new('TERMINATED', 'CANCELED', 'CLIENT_ERROR') ], 'RUN03', 'timed out' ],
 	[ 'skipped for too many runs', [ old('SKIPPED', 'MAXIMUM_CONCURRENT_RUNS_REACHED'), new('TERMINATED', 'MAX_CONCURRENT_RUNS_EXCEEDED', 'CLIENT_ERROR') ], 'RUN04', 'was skipped' ],
-	[ 'skipped for too many runs, new view only', [ new('TERMINATED', 'MAX_CONCURRENT_RUNS_EXCEEDED', 'CLIENT_ERROR') ], 'RUN04', 'was skipped' ],
+	[ 'skipped for too many runs, new view only', [ new('TERMINATED', 'MAX_CONCURRENT_RUNS_EXCEEDED', 'CLIENT_ERROR') ], 'RUN04', 'was skipped', 'MAXIMUM_CONCURRENT_RUNS_REACHED' ],
+	[ 'skipped, new view only', [ new('TERMINATED', 'SKIPPED', 'CLIENT_ERROR') ], 'RUN04', 'was skipped' ],
+	[ 'a code that is not known, new view only', [ new('TERMINATED', 'EVAPORATED', 'CLIENT_ERROR') ], 'RUN01', 'failed', 'FAILED' ],
+	[ 'a fault of the platform, new view only', [ new('TERMINATED', 'CLUSTER_ERROR', 'CLOUD_FAILURE') ], 'RUN05', 'fault of the platform', 'FAILED' ],
 	[ 'skipped since something before failed', [ old('SKIPPED', 'UPSTREAM_FAILED'), new('TERMINATED', 'SKIPPED', 'CLIENT_ERROR') ], 'RUN04', 'was skipped' ],
 	[ 'excluded', [ old('SKIPPED', 'EXCLUDED') ], 'RUN04', 'was skipped' ],
 	[ 'disabled', [ old('SKIPPED', 'DISABLED'), new('TERMINATED', 'DISABLED', 'SUCCESS') ], 'RUN04', 'was skipped' ],
@@ -126,7 +129,7 @@ foreach my $case (
 	[ 'a fault of the platform, old view only', [ old('INTERNAL_ERROR') ], 'RUN05', 'fault of the platform' ],
 	[ 'a state that is not known, over in the old view', [ old('TERMINATED', 'SUCCESS'), new('ARCHIVED') ], '' ])
 {
-	my ($what, $run, $state, $words) = @$case;
+	my ($what, $run, $state, $words, $result) = @$case;
 	my $id = load(@$run);
 	my $got = attempt("wait_for_run($id)");
 	is($got->{sqlstate} || '', $state, "$what: SQLSTATE (cases 45, 47)");
@@ -134,9 +137,11 @@ foreach my $case (
 	is($got->{hint}, "See https://example.com/run/$id", "$what: where to look") if $state;
 	$got = attempt("wait_for_run($id, raise_on_failure => false)");
 	is($got->{run_id}, $id, "$what: the row without raise_on_failure");
-	is($got->{result_state}, { @$run }->{state}{result_state}, '... has the result');
+	$result //= { @$run }->{state}{result_state};
+	is($got->{result_state}, $result, '... has the result');
+	is(sql("SELECT result_state FROM databricks.runs WHERE run_id = $id"), $result // '', '... as the table does');
 	is($got->{termination_code}, { @$run }->{status}{termination_details}{code}, '... and the code');
-	is($workspace->calls(query => "run_id=$id"), 2, "... after one look each (case 43)");
+	is($workspace->calls(query => "run_id=$id"), 3, "... after one look each (case 43)");
 }
 
 # A success in which tasks failed is one or not, as the setting says.
