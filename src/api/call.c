@@ -163,13 +163,18 @@ use_older_version(DbxCall *call)
 	memcpy(call->path + strlen("/api/"), "2.1", 3);
 }
 
-/* Does the gateway say that there is no such route? */
+/*
+ * Does the gateway say that there is no such route?  It may say so with an empty
+ * body, or in words with status 400; a 404 of the API itself names an object.
+ */
 static bool
 route_is_missing(const DbxApiError *error)
 {
-	return error != NULL && error->status == 404 &&
-		((error->code != NULL && strcmp(error->code, "ENDPOINT_NOT_FOUND") == 0) ||
-		 strstr(error->message, "Bad Target") != NULL);
+	if (error == NULL || (error->status != 400 && error->status != 404))
+		return false;
+	return strstr(error->message, "Bad Target") != NULL ||
+		(error->status == 404 && error->sqlstate == ERRCODE_UNDEFINED_OBJECT &&
+		 !error->not_found);
 }
 
 /* Reset callback: must not raise. */
@@ -822,7 +827,7 @@ dbx_call_try_json(DbxCall *call, char **why)
 		*why = pstrdup("It is valid JSON, but not an object.");
 		return NULL;
 	}
-	code = dbx_json_string(dbx_json_get(answer, "error_code"));
+	code = dbx_json_text(dbx_json_get(answer, "error_code"));
 	text = dbx_json_string(dbx_json_get(answer, "message"));
 	if (code == NULL || text == NULL)
 		return answer;

@@ -540,6 +540,28 @@ is_deeply(
 		'GET /api/2.1/jobs/list 200', 'POST /api/2.1/jobs/run-now 200',
 		'GET /api/2.1/jobs/list 200', 'POST /api/2.1/jobs/create 200' ],
 	'... found out once in a session');
+
+# Gateways say it in other ways too.
+$workspace->post('settings', { api_versions => [ '2.0', '2.1', '2.2' ] });
+foreach my $way (
+	[ 'in words with a 400' => { status => 400, text => 'Bad Target: /api/2.2/jobs/get' } ],
+	[ 'in words as JSON' => { status => 400, json => { error_code => 'BAD_REQUEST', message => 'Bad Target: /api/2.2/jobs/get' } } ],
+	[ 'with nothing' => { status => 404, text => '' } ],
+	[ 'with a page' => { status => 404, text => '<html><title>Not Found</title></html>' } ])
+{
+	my ($how, $answer) = @$way;
+	$workspace->post('faults', { path => '/api/2.2/*', kind => 'status', count => undef, %$answer });
+	$mark = $workspace->mark;
+	is( $node->safe_psql('postgres', "SELECT databricks.get_job($id) #>> '{settings,name}', databricks.find_job('old') = $id"),
+		'old|t', "a workspace without API 2.2, told $how");
+	is_deeply([ map { $_->{path} } $workspace->journal(since => $mark) ],
+		[ '/api/2.2/jobs/get', '/api/2.1/jobs/get', '/api/2.1/jobs/list' ], '... found out once');
+	$workspace->delete('faults');
+}
+$mark = $workspace->mark;
+is(sql_error($node, 'SELECT databricks.get_job(4711)')->{state}, '42704', 'a job that is not there is no version that is not there');
+is(scalar($workspace->journal(since => $mark)), 1, '... and asked for once');
+$workspace->post('settings', { api_versions => [ '2.0', '2.1' ] });
 $node->safe_psql('postgres', q{ALTER SERVER prod OPTIONS (ADD jobs_api_version '2.1')});
 $mark = $workspace->mark;
 $node->safe_psql('postgres', "SELECT databricks.get_job($id)");
