@@ -121,6 +121,9 @@ check(DbxWorkspace *workspace)
 	answer = dbx_json_try_parse(dbx_call_body(call),
 								strlen(dbx_call_body(call)), &why);
 	result.user_name = dbx_json_string(dbx_json_get(answer, "userName"));
+	/* only the id is sure to be there */
+	if (result.user_name == NULL)
+		result.user_name = dbx_json_text(dbx_json_get(answer, "id"));
 	result.ok = result.user_name != NULL;
 	result.message = result.ok
 		? psprintf("connected to %s as %s %s", workspace->host,

@@ -473,8 +473,9 @@ set_options(DbxTransfer *transfer, const DbxHttpRequest *request)
 							 strncmp(request->url, "https:", 6) == 0
 						 ? 1L
 						 : 0L);
-	if (!request->uncompressed)
-		curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+	/* a proxy that compresses unasked is understood, which takes the option set */
+	curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING,
+					 request->uncompressed ? "identity" : "");
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	/* an environment variable of the server must not reroute credentials */

@@ -101,6 +101,8 @@ my %errors = (
 	'205 to a question' => [ "HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n", 'HV00M', qr/could not read/ ],
 	'NaN' => [ sized('{"a": NaN}'), 'HV00M', qr/could not read/ ],
 	'a number beyond all measure' => [ sized('{"a": 1e9999999}'), 'HV00M', qr/could not read/ ],
+	'an error that came with a success' => [ sized('{"error_code":"TEMPORARILY_UNAVAILABLE","message":"x"}'), 'HV00M', qr/could not read/ ],
+	'a number for an error that came with a success' => [ sized('{"error_code":403}'), 'HV00M', qr/could not read/ ],
 	'single quotes' => [ sized("{'a': 1}"), 'HV00M', qr/could not read/ ],
 	'a comment' => [ sized('{"a": 1 /* one */}'), 'HV00M', qr/could not read/ ],
 	'UTF-16' => [ sized("\xff\xfe{\0}\0"), 'HV00M', qr/could not read/ ],
@@ -125,7 +127,7 @@ my @pages = (
 	'{"jobs":[],"next_page_token":"t2","has_more":false}',
 	'{"next_page_token":"t3"}',
 	'{"jobs":null,"has_more":true,"next_page_token":"t4","prev_page_token":"t2"}',
-	'{"jobs":[{"job_id":9223372036854775807,"created_time":1700000000000.0,"settings":{"name":"second"}}],"next_page_token":5}',
+	'{"jobs":[{"job_id":9223372036854775807,"created_time":1.7E12,"settings":{"name":"second"}}],"next_page_token":5}',
 	'{"jobs":[{"job_id":12,"settings":null},{"job_id":13}],"has_more":true,"next_page_token":""}');
 my %page = (
 	'' => 0, t1 => 1, t2 => 2, t3 => 3, t4 => 4, 5 => 5);
@@ -145,7 +147,13 @@ my $server = Databricks::RawServer->start(sub {
 		$answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" if $path =~ m{/jobs/delete$};
 		$answer = [ sized('{"error_code":"BAD_REQUEST","message":"too large"}', "HTTP/1.1 413 Too Large\r\nConnection: close\r\n"), 0 ]
 		  if $path =~ m{/jobs/reset$};
-		$answer = sized('{"userName":"odd","id":"1"}') if $path =~ m{/Me$};
+		$answer = sized('{"id":"7006512345678901"}') if $path =~ m{/Me$};
+		# a proxy that compresses what nobody asked it to
+		if ($path =~ m{/dbfs/})
+		{
+			my $packed = Compress::Zlib::memGzip($path =~ m{/read$} ? '{"bytes_read":2.0E0,"data":"aGk="}' : '{"path":"/a","is_dir":false,"file_size":2e0}');
+			$answer = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: " . length($packed) . "\r\n\r\n$packed";
+		}
 		# the connection ends when it is used again, which nobody was told
 		return 0 if $path =~ m{/stale} && $request->{n} > 1;
 		$answer = sized($ok) if $path =~ m{/stale};
@@ -219,7 +227,8 @@ my %sql = (
 	q{SELECT databricks.delete_job(1) IS NOT NULL} => 'f',
 	q{SELECT databricks.get_job(1) ->> 'job_id'} => '9223372036854775807',
 	q{SELECT databricks.get_job(1) ? 'next_page_token'} => 'f',
-	q{SELECT user_name FROM databricks.check_connection()} => 'odd',
+	q{SELECT user_name FROM databricks.check_connection()} => '7006512345678901',
+	q{SELECT convert_from(databricks.download_file('dbfs:/a'), 'UTF8')} => 'hi',
 	# sent once more by itself, over another connection
 	q{SELECT databricks.api('GET', '/api/2.0/stale/1') || databricks.api('GET', '/api/2.0/stale/2')} => $ok,
 	q{SELECT databricks.api('POST', '/api/2.0/stale/3', '{}') || databricks.api('POST', '/api/2.0/stale/4', '{}')} => $ok);
