@@ -308,7 +308,8 @@ read_manifest(DbxStatement *statement)
 					statement->workspace->name),
 			 errdetail("Statement %s, without \"manifest\".", statement->id)));
 	(void) dbx_json_bool(dbx_json_get(manifest, "truncated"), &truncated);
-	(void) dbx_json_int64(dbx_json_get(manifest, "total_chunk_count"), &chunks);
+	statement->chunks_uncounted = !dbx_json_int64(
+		dbx_json_get(manifest, "total_chunk_count"), &chunks);
 	if (chunks < 0 || chunks > PG_INT32_MAX / 2)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),

@@ -12,9 +12,10 @@ typedef struct DbxStatement
 	const DbxWorkspace *workspace;
 	const char		   *caller;
 	char			   *id;
-	DbxJson *result;   /* after the end: the answer with the manifest */
-	int		 chunks;   /* of the result */
-	int64	 rows;	   /* handed out so far */
+	DbxJson *result;		   /* after the end: the answer with the manifest */
+	int		 chunks;		   /* of the result */
+	bool	 chunks_uncounted; /* so far: each tells whether there is a next */
+	int64	 rows;			   /* handed out so far */
 	bool	 by_links; /* they are in a cloud store, and links lead there */
 } DbxStatement;
 

@@ -47,6 +47,18 @@ start_chunk(const DbxStatement *statement, Chunk *chunk)
 	chunk->call = dbx_call_start(statement->workspace, &spec);
 }
 
+/* Where nobody said how many chunks there are, one that has a next one does. */
+static void
+note_next(DbxStatement *statement, const DbxJson *part)
+{
+	int64 next;
+
+	if (statement->chunks_uncounted &&
+		dbx_json_int64(dbx_json_get(part, "next_chunk_index"), &next) &&
+		next == statement->chunks)
+		statement->chunks++;
+}
+
 /* Headers that the store wants; they must not become others. */
 static List *
 store_headers(const DbxJson *link)
@@ -71,7 +83,7 @@ store_headers(const DbxJson *link)
 }
 
 static void
-follow_link(const DbxStatement *statement, Chunk *chunk, const DbxJson *answer)
+follow_link(DbxStatement *statement, Chunk *chunk, const DbxJson *answer)
 {
 	const DbxWorkspace *workspace = statement->workspace;
 	const DbxJson	   *link;
@@ -98,6 +110,7 @@ follow_link(const DbxStatement *statement, Chunk *chunk, const DbxJson *answer)
 				 errmsg("link of workspace \"%s\" to a result is refused",
 						workspace->name),
 				 errdetail("It is no plain address beginning with https.")));
+	note_next(statement, link);
 	request.method = "GET";
 	request.url = url;
 	request.headers = store_headers(link);
@@ -165,7 +178,7 @@ take_from_store(const DbxStatement *statement, Chunk *chunk)
 
 /* Move a chunk on as far as it goes; "next" comes down to when it is due. */
 static void
-advance_chunk(const DbxStatement *statement, Chunk *chunk, TimestampTz *next)
+advance_chunk(DbxStatement *statement, Chunk *chunk, TimestampTz *next)
 {
 	MemoryContext before = MemoryContextSwitchTo(chunk->context);
 
@@ -181,7 +194,10 @@ advance_chunk(const DbxStatement *statement, Chunk *chunk, TimestampTz *next)
 		if (statement->by_links)
 			follow_link(statement, chunk, answer);
 		else
+		{
 			chunk->rows = (DbxJson *) dbx_json_get(answer, "data_array");
+			note_next(statement, answer);
+		}
 		dbx_call_free(chunk->call);
 		chunk->call = NULL;
 	}
@@ -240,7 +256,11 @@ dbx_statement_rows(DbxStatement *statement,
 	Chunk *chunks;
 	int	   number;
 
-	if (statement->by_links)
+	if (!statement->by_links)
+		note_next(statement, dbx_json_get(statement->result, "result"));
+	if (statement->chunks_uncounted)
+		most = 1;
+	else if (statement->by_links)
 		most = Min(most, LINKS_AHEAD);
 	ahead = Min(most, Max(statement->chunks - first, 0));
 	chunks = palloc0(sizeof(Chunk) * (ahead + 1));

@@ -115,6 +115,22 @@ foreach my $part (@short)
 	is(sql_error($node, "SELECT count(*) FROM databricks.query_json('big', '$warehouse')")->{state}, 'HV00M', 'a part is missing: ' . JSON::PP->new->canonical->encode($part->[1]));
 }
 
+# Chunks that nobody counted are followed, here and in the store.
+sub uncounted
+{
+	my (%manifest) = @_;
+	my @parts = map { { chunk_index => $_, data_array => [ [ "$_", 'a' ] ], $_ < 2 ? (next_chunk_index => $_ + 1) : () } } 0 .. 2;
+	$workspace->post('statements', { match => 'uncounted', generate => 1 });
+	$workspace->post('faults', { path => '/api/2.0/sql/statements/*', kind => 'replace', json => { status => { state => 'SUCCEEDED' },
+				manifest => { schema => { columns => [ column('id', 'LONG'), column('name', 'STRING') ] }, %manifest }, result => $parts[0] } });
+	$workspace->post('faults', { path => "*/result/chunks/$_", kind => 'replace', json => $parts[$_] }) foreach 1, 2;
+	my $got = sql("SELECT string_agg(j ->> 'id', ' ') FROM databricks.query_json('uncounted', '$warehouse') AS t(j)");
+	$workspace->delete('faults');
+	return $got;
+}
+is(uncounted(total_row_count => 3), '0 1 2', 'chunks without a count');
+is(uncounted(), '0 1 2', '... nor a number of rows');
+
 # Parameters
 $workspace->post('statements', { match => ':day', columns => [ column('a', 'INT') ], rows => [ ['1'] ], markers => ['day'] });
 sql(qq{SELECT databricks.query_json('SELECT :day', '$warehouse',
