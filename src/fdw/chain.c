@@ -8,7 +8,10 @@
  * service sorts by the time of the end) and so be missed.  They then stand above
  * everything that was there when the first page came.  So when all pages are read
  * the first ones are asked for once more, down to the newest time that the first
- * page had: that something on them is known says nothing of what follows it.
+ * page had: that something on them is known says nothing of what follows it.  Where
+ * these are several they are a list in which something may have moved in turn, so it
+ * goes on until one page is all.  And a service may change its order: what a page
+ * token stood for is then not where the next page goes on, so the list is begun anew.
  *
  * A page handed out lasts until the next one, or with DBX_CHAIN_KEEP until the
  * chain is closed.  What was handed out is remembered only if there is a second
@@ -24,6 +27,12 @@
 
 /* How often a list is begun anew without getting further. */
 #define MAX_RESTARTS 5
+
+/* How often for another order, which may be none at all. */
+#define MAX_REORDERS 2
+
+/* How often its beginning is asked for once more, should it never come to rest. */
+#define MAX_CLOSINGS 8
 
 struct DbxSeen
 {
@@ -46,14 +55,20 @@ struct DbxChain
 	int		  restarts; /* since there was something new */
 	bool	  several;	/* pages, not one */
 	bool	  closing;	/* looking for what moved */
+	bool	  reopen;	/* to be begun anew before the next page */
 	bool	  done;
 	int64	  newest; /* latest start or end on the first page; 0: none yet */
+
+	int	  closings;		  /* so far */
+	int	  closing_pages;  /* in this one */
+	int64 closing_newest; /* as "newest", of this one */
 
 	/* which order the elements came in, as far as that shows */
 	int64 last_time;
 	int64 last_end;
 	bool  by_time;
 	bool  by_end;
+	int	  reorders;
 
 	const DbxJson **elements; /* of the page handed out */
 };
@@ -62,6 +77,10 @@ static void	 open_pager(DbxChain *chain);
 static bool	 take_page(DbxChain *chain, const DbxJson *rows, DbxPage *page);
 static void	 note_newest(DbxChain *chain, const DbxJson *rows);
 static bool	 is_settled(const DbxChain *chain, const DbxJson *rows);
+static int64 newest_of(const DbxChain *chain, const DbxJson *rows);
+static void	 begin_closing(DbxChain *chain, int64 newest);
+static bool	 close_again(DbxChain *chain);
+static void	 begin_order(DbxChain *chain);
 static void	 watch_order(DbxChain *chain, const DbxJson *element);
 static bool	 may_have_moved(const DbxChain *chain);
 static int64 member_time(const DbxJson *element, const char *member);
@@ -141,8 +160,7 @@ dbx_chain_open(const DbxWorkspace *workspace, const DbxResource *res,
 	chain->flags = flags;
 	chain->others = others;
 	chain->stats = stats;
-	chain->by_time = chain->by_end = true;
-	chain->last_time = chain->last_end = PG_INT64_MAX;
+	begin_order(chain);
 	open_pager(chain);
 	return chain;
 }
@@ -157,8 +175,7 @@ dbx_chain_open_top(const DbxWorkspace *workspace, const DbxResource *res,
 {
 	DbxChain *chain = dbx_chain_open(workspace, res, list, 0, NULL, stats);
 
-	chain->closing = true;
-	chain->newest = newest;
+	begin_closing(chain, newest);
 	return chain;
 }
 
@@ -168,6 +185,7 @@ open_pager(DbxChain *chain)
 	MemoryContext previous = MemoryContextSwitchTo(chain->context);
 	DbxPageSpec	  spec = {0};
 
+	chain->reopen = false;
 	if (chain->pager != NULL && (chain->flags & DBX_CHAIN_KEEP) == 0)
 		dbx_pager_close(chain->pager);
 	spec.path = dbx_resource_path(chain->workspace, chain->list->path);
@@ -213,7 +231,8 @@ bool
 dbx_chain_on_last_page(const DbxChain *chain)
 {
 	return chain->done || chain->closing ||
-		(dbx_pager_at_end(chain->pager) && !dbx_pager_expired(chain->pager));
+		(dbx_pager_at_end(chain->pager) && !dbx_pager_expired(chain->pager) &&
+		 !chain->reopen);
 }
 
 /* The next page, perhaps without elements.  False: the end. */
@@ -226,6 +245,11 @@ dbx_chain_next(DbxChain *chain, DbxPage *page)
 	page->given = chain->list->given;
 	if (chain->done)
 		return false;
+	if (chain->reopen)
+	{
+		open_pager(chain);
+		return true;
+	}
 	if (!dbx_pager_next(chain->pager, &rows))
 	{
 		if (dbx_pager_expired(chain->pager))
@@ -239,18 +263,24 @@ dbx_chain_next(DbxChain *chain, DbxPage *page)
 			open_pager(chain);
 			return true;
 		}
-		if (chain->closing || !may_have_moved(chain))
+		if (chain->closing ? !close_again(chain) : !may_have_moved(chain))
 		{
 			chain->done = true;
 			return false;
 		}
-		chain->closing = true;
+		if (!chain->closing)
+			begin_closing(chain, chain->newest);
 		open_pager(chain);
 		return true;
 	}
 
+	if (chain->closing && chain->closing_pages++ == 0)
+		chain->closing_newest = newest_of(chain, rows);
 	if (is_settled(chain, rows))
-		chain->done = true;
+	{
+		chain->reopen = close_again(chain);
+		chain->done = !chain->reopen;
+	}
 	if (take_page(chain, rows, page))
 		chain->restarts = 0;
 	return true;
@@ -321,6 +351,7 @@ take_page(DbxChain *chain, const DbxJson *rows, DbxPage *page)
 {
 	MemoryContext  previous = MemoryContextSwitchTo(chain->context);
 	bool		   more = !dbx_pager_at_end(chain->pager);
+	bool		   known_order = chain->by_time != chain->by_end;
 	const DbxJson *row;
 
 	chain->several |= more;
@@ -350,6 +381,12 @@ take_page(DbxChain *chain, const DbxJson *rows, DbxPage *page)
 			/* NOLINTNEXTLINE(clang-analyzer-core.*): "listed" has counted it */
 			page->elements[page->length++] = row;
 	}
+	if (known_order && !chain->by_time && !chain->by_end &&
+		chain->reorders++ < MAX_REORDERS)
+	{
+		begin_order(chain);
+		chain->reopen = true;
+	}
 	MemoryContextSwitchTo(previous);
 	return page->length > 0;
 }
@@ -374,15 +411,53 @@ latest_time(const DbxChain *chain, const DbxJson *element)
 		: Max(time, member_time(element, chain->res->end_member));
 }
 
+static int64
+newest_of(const DbxChain *chain, const DbxJson *rows)
+{
+	const DbxJson *row;
+	int64		   newest = 0;
+
+	for (row = dbx_json_first(rows); row != NULL; row = dbx_json_next(row))
+		newest = Max(newest, latest_time(chain, row));
+	return newest;
+}
+
 static void
 note_newest(DbxChain *chain, const DbxJson *rows)
 {
-	const DbxJson *row;
+	if (chain->newest == 0 && chain->res->time_member != NULL)
+		chain->newest = newest_of(chain, rows);
+}
 
-	if (chain->newest > 0 || chain->res->time_member == NULL)
-		return;
-	for (row = dbx_json_first(rows); row != NULL; row = dbx_json_next(row))
-		chain->newest = Max(chain->newest, latest_time(chain, row));
+/* Look for what is at the beginning of the list now and was not when it had that. */
+static void
+begin_closing(DbxChain *chain, int64 newest)
+{
+	chain->closing = true;
+	chain->newest = newest;
+	chain->closings++;
+	chain->closing_pages = 0;
+}
+
+/*
+ * Could something have moved from one page of what was looked through to another?
+ * Then begin to look for what came after that.
+ */
+static bool
+close_again(DbxChain *chain)
+{
+	if (chain->closing_pages <= 1 || chain->closings >= MAX_CLOSINGS ||
+		chain->closing_newest <= chain->newest)
+		return false;
+	begin_closing(chain, chain->closing_newest);
+	return true;
+}
+
+static void
+begin_order(DbxChain *chain)
+{
+	chain->by_time = chain->by_end = true;
+	chain->last_time = chain->last_end = PG_INT64_MAX;
 }
 
 /* Looking for what moved: is something on this page older than all that can? */

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlparse
 NOW = 1790000000000
 BIG = 9007199254740993      # beyond what a double holds
 DEFAULTS = {"runs": "0", "days": "30", "order": "end", "pages": "25", "bounds": "inclusive", "ignore": "",
-            "moves": "0", "bare": "0"}
+            "moves": "0", "again": "0", "flip": "0", "bare": "0"}
 
 
 class Service:
@@ -40,10 +40,13 @@ class Service:
                               "end_time": 0 if n % 97 == 5 else start + self.random.randrange(1, 7200000)})
 
     def move(self):
-        """Between requests runs end, or are repaired and some time later end again; none more than that."""
+        """Between requests runs end, or are repaired and some time later end again: each once, or at once and often."""
         for _ in range(int(self.options["moves"])):
             self.now += 1
             run = self.random.choice(self.runs)
+            if int(self.options["again"]):
+                run["end_time"] = self.now
+                continue
             if run["run_id"] in self.moved:
                 continue
             self.moved.add(run["run_id"])
@@ -84,6 +87,8 @@ class Service:
     def list_runs(self, query):
         self.calls += 1
         self.move()
+        if self.calls == int(self.options["flip"]):
+            self.options["order"] = "start" if self.options["order"] == "end" else "end"
         down = not self.options["order"].endswith("_up")
         rows = sorted((r for r in self.runs if self.wanted(r, query)), key=self.key, reverse=down)
         if "page_token" in query:

@@ -75,18 +75,30 @@ foreach my $options (
 	}
 }
 
-# a list read in ranges of time, while runs end, are repaired and end again
+# a list read in ranges of time or as it is, while runs end, are repaired and end again
+# (often, some of them: "again"), or the service takes to another order
 foreach my $options (
 	{ order => 'end', moves => 1 },
 	{ order => 'end', moves => 3, pages => '25,9' },
 	{ order => 'end', moves => 8, days => 2, pages => '25' },
 	{ order => 'start', moves => 3 },
-	{ order => 'end', moves => 3, runs => 300 })
+	{ order => 'end', moves => 3, runs => 300 },
+	{ order => 'end', moves => 5, again => 1 },
+	{ order => 'end', moves => 15, again => 1, pages => '25,9', runs => 700 },
+	(map { { order => 'end', flip => $_ } } 3, 12, 40),
+	{ order => 'start', flip => 5 },
+	{ order => 'start', flip => 40 })
 {
-	my $with = set(runs => 2600, %$options);
 	my $runs = $options->{runs} || 2600;
-	is($node->safe_psql('postgres', "$all runs"), "$runs|$runs|9007199254740993",
-		"no run twice and none lost that changes its place, $with");
+	foreach my $table (qw(runs whole.runs))
+	{
+		# of what is active again only ranges of time take care, and of another order
+		# in the middle only a list that is read as it is
+		next if $options->{flip} ? $table eq 'runs' : $table ne 'runs' && !$options->{again};
+		my $with = set(runs => 2600, %$options);
+		is($node->safe_psql('postgres', "$all $table"), "$runs|$runs|9007199254740993",
+			"no run twice and none lost that changes its place, $table, $with");
+	}
 }
 
 # few calls where a dense beginning is all there is
