@@ -455,7 +455,7 @@ i.good{background:var(--good)}i.bad{background:var(--bad)}i.left{background:var(
 	page := page || databricks.html_section('Reasons of failures', '{Code,"First line of the error",#Runs,#Jobs,"Last time"}', rows, 'Counted over the last 30 days.');
 
 	SELECT string_agg(concat('<tr>', databricks.html_cell(to_char(f.failed_at, 'YYYY-MM-DD HH24:MI:SS'), 't'), databricks.html_cell(f.workspace),
-			'<td class="name">', databricks.html_link(left(coalesce(f.run_name, 'run ' || f.run_id, 'request ' || f.request_id), 120), f.run_page_url), '</td>',
+			'<td class="name">', databricks.html_link(left(coalesce(nullif(btrim(f.run_name), ''), 'run ' || f.run_id, 'request ' || f.request_id), 120), f.run_page_url), '</td>',
 			databricks.html_cell(array_to_string(f.failed_tasks[1:5], ', ') || CASE WHEN cardinality(f.failed_tasks) > 5 THEN ', ...' ELSE '' END),
 			databricks.html_cell(coalesce(f.termination_code, f.result_state)), databricks.html_cell(left(f.first_error, 300), 'name'), '</tr>'), '' ORDER BY f.failed_at DESC)
 	INTO rows
@@ -463,7 +463,7 @@ i.good{background:var(--good)}i.bad{background:var(--bad)}i.left{background:var(
 		  ORDER BY r.failed_at DESC LIMIT 60) AS f;
 	page := page || databricks.html_section('Failures', '{Time,Workspace,Run,Tasks,Code,Error}', rows, CASE WHEN sums.bad > 60 THEN 'The last 60.' END);
 
-	SELECT string_agg(concat('<tr>', databricks.html_cell(a.workspace), '<td class="name">', databricks.html_link(left(coalesce(a.run_name, 'run ' || a.run_id), 120), a.run_page_url), '</td>',
+	SELECT string_agg(concat('<tr>', databricks.html_cell(a.workspace), '<td class="name">', databricks.html_link(left(coalesce(nullif(btrim(a.run_name), ''), 'run ' || a.run_id), 120), a.run_page_url), '</td>',
 			databricks.html_cell(a.state), databricks.html_cell(to_char(a.start_time, 'YYYY-MM-DD HH24:MI:SS'), 't'), databricks.html_cell(databricks.short_time(extract(epoch FROM a.running_for)), 'n'),
 			databricks.html_cell(databricks.short_time(extract(epoch FROM l.late_by)), 'n alarm'), '</tr>'), '' ORDER BY a.start_time)
 	INTO rows

@@ -97,6 +97,7 @@ like($full, qr/&lt;\/title&gt;&lt;script&gt;alert\(1\)&lt;\/script&gt;&lt;b oncl
 like($full, qr/nightly \xF0\x9F\x9A\x80 sales|nightly \x{1F680} sales/, 'one with pictures in it');
 like($full, qr/>Table &lt;b&gt;orders&lt;\/b&gt; not found &amp; x/, 'an error, without its colours');
 unlike($full, qr/[\x00-\x08\x0b\x0c\x0e-\x1f]/, 'no control characters');
+unlike($full, qr/<td class="">\w+<\/td><td class="name">(?:<a [^>]*>)?<\//, 'no run without a name');
 unlike($full, qr/javascript:/, 'no address but those of the web');
 like($seen, qr/^links [1-9]/m, '... which are there');
 like($full, qr/&lt;i&gt;lonely&lt;\/i&gt;.*class="alarm">never</, 'the cluster that nobody ends');
