@@ -28,6 +28,7 @@ PG_FUNCTION_INFO_V1(databricks_schedule_by_name);
 PG_FUNCTION_INFO_V1(databricks_tick_schedule);
 PG_FUNCTION_INFO_V1(databricks_ticks);
 PG_FUNCTION_INFO_V1(databricks_unschedule);
+PG_FUNCTION_INFO_V1(databricks_zone_known);
 
 typedef struct TicksState
 {
@@ -62,6 +63,14 @@ databricks_next_tick(PG_FUNCTION_ARGS)
 	if (!dbx_cron_next(cron, zone, PG_GETARG_TIMESTAMPTZ(1), &tick))
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(tick);
+}
+
+/* Zone data of a newer system may lack what was known when it was asked for. */
+Datum
+databricks_zone_known(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(!PG_ARGISNULL(0) &&
+				   pg_tzset(text_to_cstring(PG_GETARG_TEXT_PP(0))) != NULL);
 }
 
 Datum

@@ -282,12 +282,19 @@ END;
 COMMENT ON FUNCTION databricks.schedule_trouble() IS
 	'Why schedules of the current role cannot tick here; NULL: they can.';
 
+CREATE FUNCTION databricks.zone_known(timezone pg_catalog.text)
+RETURNS pg_catalog.bool
+AS 'MODULE_PATHNAME', 'databricks_zone_known'
+LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION databricks.zone_known(pg_catalog.text) IS
+	'Does this server know a time zone of that name? For view schedules: newer zone data may lack one that a schedule has. No call of the service.';
+
 CREATE VIEW databricks.schedules WITH (security_invoker = true) AS
 	SELECT s.schedule_id, s.name, s.owner, s.workspace, s.job_id, s.job_name,
 		   s.cron, s.timezone, s.job_parameters, s.parameters_sql, s.options,
 		   s.overlap, s.misfire, s.expires_after, s.max_attempts, s.retry_delay,
 		   s.paused_at IS NOT NULL AS paused, s.paused_at,
-		   CASE WHEN s.paused_at IS NULL
+		   CASE WHEN s.paused_at IS NULL AND databricks.zone_known(s.timezone)
 				THEN databricks.next_tick(s.cron, pg_catalog.now(), s.timezone) END AS next_tick,
 		   s.last_tick, s.missed_ticks,
 		   s.last_request_id, s.last_request_tick, s.last_request_state,
@@ -296,6 +303,8 @@ CREATE VIEW databricks.schedules WITH (security_invoker = true) AS
 		   CASE
 			   WHEN databricks.schedule_trouble() IS NOT NULL THEN databricks.schedule_trouble()
 			   WHEN s.paused_at IS NOT NULL THEN NULL
+			   WHEN NOT databricks.zone_known(s.timezone)
+				   THEN pg_catalog.format('this server knows no time zone %s any more; schedule() with another one', s.timezone)
 			   WHEN e.cron_job_id IS NULL
 				   THEN 'there is no entry in pg_cron; resume_schedule() makes it anew'
 			   WHEN NOT e.active THEN 'the entry in pg_cron is not active'

@@ -179,6 +179,8 @@ foreach my $case ([ timezone => 'Gone/Away' ], [ cron => 'nonsense' ])
 	value("UPDATE databricks.schedule_settings SET $column = '$value' WHERE schedule_id = $id");
 	$other = value(q{SELECT databricks.enqueue_run_now('etl')});
 	wait_for_value("a schedule with $column $value stops nobody", "SELECT state FROM databricks.run_requests WHERE request_id = $other", 'succeeded');
+	like(value(q{SELECT next_tick IS NULL, cron_error FROM databricks.schedules WHERE name = 'hourly'}), qr/^t\|this server knows no time zone Gone\/Away/,
+		'and shows it') if $column eq 'timezone';
 	value("UPDATE databricks.schedule_settings SET $column = '$good' WHERE schedule_id = $id");
 }
 

@@ -84,7 +84,7 @@ none('nobody was granted more than EXECUTE', qq{
 is( sql(qq{SELECT string_agg(p.proname, ' ' ORDER BY p.proname COLLATE "C") FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 		   WHERE p.pronamespace = $here AND l.lanname = 'c' AND (p.provolatile <> 'v' OR p.proparallel = 's')}),
 	'answered check_access_control_list check_cluster_size check_git_reference check_job_changes check_job_settings check_object check_one_of check_task cron_entry dbfs_path '
-	  . 'fdw_handler fdw_validator file_api file_path made next_tick pause_reason permissions_path required task_member ticks url_escape',
+	  . 'fdw_handler fdw_validator file_api file_path made next_tick pause_reason permissions_path required task_member ticks url_escape zone_known',
 	'these functions in C make no calls');
 
 my $tables = "relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relnamespace = $here";
