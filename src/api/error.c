@@ -457,8 +457,12 @@ classify(DbxApiError *error, const char *path, bool explained)
 			error->refused = true;
 			break;
 		case 408:
-		case 503:
 			error->passing = true;
+			break;
+		case 503:
+			/* the end of a round is no outage: the next can begin at once */
+			error->passing = error->code == NULL ||
+				strcmp(error->code, "PARTIAL_DELETE") != 0;
 			break;
 	}
 	for (i = 0; error->code != NULL && i < (int) lengthof(classes); i++)

@@ -241,8 +241,11 @@ is($workspace->calls(path => '/api/2.0/fs/*', method => 'DELETE', since => $mark
 $workspace->post('settings', { dbfs_delete_batch => 10 });
 sql(qq{SELECT databricks.upload_file('dbfs:/rounds/' || n, 'x') FROM generate_series(1, 35) AS n});
 $mark = $workspace->mark;
-sql(q{SELECT databricks.delete_file('dbfs:/rounds', true)});
+my $rounds;
+$node->psql('postgres', q{SELECT databricks.delete_file('dbfs:/rounds', true)}, stderr => \$rounds);
 is($workspace->calls(path => '/api/2.0/dbfs/delete', since => $mark), 4, 'DBFS deletes in rounds');
+is(scalar(() = $rounds =~ /NOTICE:  .*has deleted 10 files/g), 3, '... each of which is told');
+unlike($rounds, qr/Trying again/, '... and followed by the next at once');
 is(state_of(q{SELECT databricks.file_info('dbfs:/rounds')}), '42704', '... to the end');
 
 # The result of a query
