@@ -376,7 +376,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION databricks.report_clusters(pg_catalog.text) IS
-	'Section of a report: what view idle_clusters shows, of the wanted workspace alone if one is. What the service refuses stands in the section. GET /api/2.1/clusters/list';
+	'Section of a report: what view idle_clusters shows, of the wanted workspace alone if one is. What the service refuses stands in the section, as does what it does not answer within the patience of 5 s. GET /api/2.1/clusters/list';
 
 CREATE FUNCTION databricks.report(
 	workspace pg_catalog.name DEFAULT NULL,
