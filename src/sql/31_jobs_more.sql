@@ -61,6 +61,8 @@ DECLARE
 	changes pg_catalog.jsonb;
 BEGIN
 	PERFORM databricks.required(pause_status, 'pause_status');
+	PERFORM databricks.check_one_of(o.name, 'member of only_these', ARRAY['schedule', 'trigger', 'continuous'])
+	FROM pg_catalog.unnest(only_these) AS o(name);
 	settings := databricks.get_job(job_id, workspace) OPERATOR(pg_catalog.->) 'settings';
 	SELECT pg_catalog.array_agg(m.name ORDER BY m.place),
 		   pg_catalog.jsonb_object_agg(m.name,
@@ -119,7 +121,7 @@ RETURN databricks.set_job_pause(job_id, 'UNPAUSED', only_these, workspace);
 
 COMMENT ON FUNCTION databricks.resume_job(pg_catalog.int8, pg_catalog.text[], pg_catalog.name) IS
 'Undoes pause_job(): resumes what is paused of schedule, trigger and continuous, or only those named. Returns which it resumed. GET /api/2.2/jobs/get, POST /api/2.2/jobs/update.
-Acts at once and is not undone by ROLLBACK. Errors: 42704 no such job, 55000 it has none of these; others as api().';
+Acts at once and is not undone by ROLLBACK. Errors: 22023 none of these is named so, 42704 no such job, 55000 it has none of these; others as api().';
 
 CREATE FUNCTION databricks.resume_job(
 	job_name pg_catalog.text,

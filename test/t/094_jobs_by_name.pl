@@ -84,6 +84,7 @@ is(status(), 'PAUSED', '... in Databricks');
 is(sql(q{SELECT databricks.pause_job('clock')}), '{}', 'paused already');
 is(sql(q{SELECT databricks.resume_job('clock', '{continuous}')}), '{}', 'resume something else');
 is(status(), 'PAUSED', '... leaves it paused');
+like(sql_error($node, q{SELECT databricks.resume_job('clock', '{schedul}')})->{hint}, qr/schedule, trigger, continuous/, 'resume what there is not');
 is(sql(q{SELECT databricks.resume_job('clock')}), '{schedule}', 'resumed');
 is(status(), 'UNPAUSED', '... in Databricks');
 is(sql("SELECT databricks.get_job($job) #>> '{settings,schedule,timezone_id}'"), 'UTC', 'the rest of it stays');
