@@ -99,6 +99,30 @@ append_parameter(StringInfo out, const char *name, const DbxJson *value,
 	appendStringInfoChar(out, '}');
 }
 
+/* A misspelt member would leave a parameter NULL, or of another type. */
+static void
+check_members(const DbxJson *parameter, const char *name)
+{
+	const DbxJson *member;
+
+	for (member = dbx_json_first(parameter); member != NULL;
+		 member = dbx_json_next(member))
+	{
+		const char *given = dbx_json_name(member);
+
+		if (given == NULL ||
+			(strcmp(given, "value") != 0 && strcmp(given, "type") != 0 &&
+			 (name != NULL || strcmp(given, "name") != 0)))
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 name ? errmsg("invalid parameter \"%s\" of a statement", name)
+					  : errmsg("invalid parameter of a statement"),
+				 errdetail("It may have \"value\" and \"type\", but has \"%s\".",
+						   given ? given : "[]")));
+	}
+}
+
 static void
 append_parameters(StringInfo out, const DbxJson *parameters)
 {
@@ -117,12 +141,15 @@ append_parameters(StringInfo out, const DbxJson *parameters)
 		 member = dbx_json_next(member))
 	{
 		if (array || dbx_json_type(member) == DBX_JSON_OBJECT)
+		{
+			check_members(member, array ? NULL : dbx_json_name(member));
 			append_parameter(out,
 							 array
 								 ? dbx_json_string(dbx_json_get(member, "name"))
 								 : dbx_json_name(member),
 							 dbx_json_get(member, "value"),
 							 dbx_json_string(dbx_json_get(member, "type")));
+		}
 		else
 			append_parameter(out, dbx_json_name(member), member, NULL);
 	}

@@ -147,6 +147,10 @@ like(sql_error($node, "SELECT databricks.query_json('SELECT :day', '$warehouse',
 like(sql_error($node, q{SELECT databricks.query_json('SELECT 1', 'nosuch')})->{hint}, qr/FROM databricks\.warehouses/, 'a warehouse of another form: the hint leads to those there are');
 is(sql_error($node, qq{SELECT databricks.query_json('x', '$warehouse', '{"a": [1]}')})->{state}, '22023', 'no single value');
 is(sql_error($node, qq{SELECT databricks.query_json('x', '$warehouse', '5')})->{state}, '22023', 'no parameters');
+foreach my $misspelt ('{"a": {"valeu": 1}}', '{"a": {"value": 1, "typ": "INT"}}', '[{"name": "a", "Value": 1}]')
+{
+	is(sql_error($node, qq{SELECT databricks.query_json('x', '$warehouse', '$misspelt')})->{state}, '22023', "a parameter that would be another: $misspelt");
+}
 
 # Ends that are no success (case 59)
 $error = sql_error($node, "SELECT databricks.query_json('SELECT * FROM nope', '$warehouse')");
