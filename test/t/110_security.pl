@@ -67,7 +67,7 @@ none('no function has the rights of its owner', qq{
 none('what is parsed when it is called has a search path of its own', qq{
 	SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 	WHERE p.pronamespace = $here AND l.lanname <> 'c' AND p.prosqlbody IS NULL
-	  AND p.proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp']});
+	  AND (p.proconfig @> ARRAY['search_path=pg_catalog, pg_temp']) IS NOT TRUE});
 none('functions are written in C, SQL and PL/pgSQL', qq{
 	SELECT string_agg(p.oid::regprocedure::text, ' ') FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 	WHERE p.pronamespace = $here AND l.lanname NOT IN ('c', 'sql', 'plpgsql')});
