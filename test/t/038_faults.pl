@@ -326,7 +326,7 @@ my %server = (
 	none => { retry_timeout => 0 },
 	quick => { request_timeout => '400ms' },
 	hasty => { request_timeout => '400ms', retry_timeout => 0 },
-	brief => { retry_timeout => '2500ms' },
+	brief => { retry_timeout => '2900ms' },
 	patient => { retry_timeout => '300s' },
 	dead => { retry_timeout => 0, host => "http://127.0.0.1:$closed_port" },
 	nowhere => { host => 'https://no-such-host.invalid' },
