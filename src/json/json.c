@@ -314,6 +314,20 @@ dbx_json_path(const DbxJson *node, const char *path)
 	}
 }
 
+/* Most names differ in one of the first characters: no call for those. */
+static inline bool
+is_named(const cJSON *member, const char *name, Size len)
+{
+	Size i;
+
+	for (i = 0; i < len; i++)
+	{
+		if (member->string[i] != name[i])
+			return false;
+	}
+	return member->string[len] == '\0';
+}
+
 /* All members are looked at: the last one of a doubled name wins. */
 static const cJSON *
 find_member(const cJSON *object, const char *name, Size len)
@@ -325,10 +339,7 @@ find_member(const cJSON *object, const char *name, Size len)
 		return NULL;
 	for (member = object->child; member != NULL; member = member->next)
 	{
-		/* most names differ at once: no call for those */
-		if (member->string[0] == (len > 0 ? name[0] : '\0') &&
-			strncmp(member->string, name, len) == 0 &&
-			member->string[len] == '\0')
+		if (is_named(member, name, len))
 			found = member;
 	}
 	return found;
@@ -550,6 +561,7 @@ void
 dbx_json_remove(DbxJson *node, const char *name)
 {
 	cJSON *object = (cJSON *) node;
+	Size   len = strlen(name);
 	cJSON *member;
 	cJSON *next;
 
@@ -558,7 +570,7 @@ dbx_json_remove(DbxJson *node, const char *name)
 	for (member = object->child; member != NULL; member = next)
 	{
 		next = member->next;
-		if (strcmp(member->string, name) == 0)
+		if (is_named(member, name, len))
 			unlink_child(object, member);
 	}
 }
