@@ -457,7 +457,7 @@ parse_int64(const char *digits, bool allow_fraction, int64 *value)
 		/* a number has no more, see prescan.c, but a string may */
 		if (length == 0 || length > 4)
 			return false;
-		wanted += atoi(end + 1);
+		wanted += (int) strtol(end + 1, NULL, 10);
 		end = digit + length;
 	}
 	if (*end != '\0')
