@@ -257,6 +257,15 @@ databricksBeginForeignInsert(ModifyTableState *mtstate, ResultRelInfo *info)
 						RelationGetRelationName(info->ri_RelationDesc)),
 				 errhint(
 					 "Copy to a table of this database, and INSERT from there.")));
+	/* the statement may come to the rows that it has moved here, and move on */
+	if (info->ri_FdwState != NULL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot move rows to foreign table \"%s\", which the same statement updates",
+					RelationGetRelationName(info->ri_RelationDesc)),
+			 errhint(
+				 "Leave its rows out by a condition on the partition key, or INSERT and DELETE instead.")));
 	begin(mtstate, info, CMD_INSERT,
 		  info->ri_projectReturning != NULL ? list_make1_int(0) : NIL);
 	((WriteState *) info->ri_FdwState)->workspace = dbx_workspace_by_server(

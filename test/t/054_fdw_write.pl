@@ -263,6 +263,18 @@ is( $node->safe_psql('postgres', <<~SQL), "prod|t\nhere|1\nprod|1", 'a partition
 	SELECT workspace, count(*) FROM requests WHERE job_id = $job AND run_id IN (1, (SELECT max(run_id) FROM requests_prod WHERE job_id = $job))
 	GROUP BY 1 ORDER BY 1
 	SQL
+# A row that moves to a foreign table which the statement updates as well would be
+# found there again; without that it moves.
+$node->safe_psql('postgres', <<~SQL);
+	CREATE TABLE named (LIKE jobs) PARTITION BY LIST (name);
+	CREATE TABLE named_here PARTITION OF named FOR VALUES IN ('here');
+	CREATE FOREIGN TABLE named_there PARTITION OF named DEFAULT SERVER prod OPTIONS (resource 'jobs');
+	INSERT INTO named (name) VALUES ('here');
+	SQL
+refused(q{UPDATE named SET name = name || '-moved' WHERE name IN ('here', 'prepared-1')}, '0A000', qr/cannot move rows to foreign table "named_there"/,
+	'rows that move to where others are updated');
+is($node->safe_psql('postgres', q{UPDATE named SET name = 'moved' WHERE name = 'here'; SELECT tableoid::regclass FROM named WHERE name = 'moved'}),
+	'named_there', 'a row that moves');
 refused("INSERT INTO runs (workspace, job_id) VALUES ('other', $job)", '23514', qr/of workspace "other"/, 'a row of another workspace');
 
 done_testing();
