@@ -10,6 +10,7 @@
 
 #include "catalog/pg_type_d.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
@@ -87,6 +88,7 @@ dbx_fdw_value_texts(const DbxCondition		*condition,
 					  &elements, &nulls, &count);
 	for (i = 0; i < count; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (!nulls[i])
 			texts = lappend(texts, datum_text(elements[i], ARR_ELEMTYPE(array)));
 	}
@@ -109,6 +111,7 @@ without_doubles(List *texts)
 	list_sort(texts, compare_texts);
 	foreach(cell, texts)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (unique == NIL ||
 			strcmp((const char *) llast(unique), (const char *) lfirst(cell)) !=
 				0)
