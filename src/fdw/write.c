@@ -510,7 +510,14 @@ begin_change(WriteState *state, TupleTableSlot *slot, TupleTableSlot *plan_slot)
 		Datum value = ExecGetJunkAttribute(plan_slot, state->keys[i], &isnull);
 
 		if (isnull)
-			elog(ERROR, "what names a row is missing");
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+				 errmsg("workspace \"%s\" lists a row of foreign table \"%s\" without \"%s\", which names it",
+						state->workspace->name, state->table->name,
+						state->writer->keys[i]),
+				 errhint("Leave such rows out: add \"%s IS NOT NULL\".",
+						 state->writer->keys[i])));
 		change->keys[i] = column->type == INT8OID
 			? psprintf(INT64_FORMAT, DatumGetInt64(value))
 			: TextDatumGetCString(value);

@@ -275,6 +275,10 @@ refused(q{UPDATE named SET name = name || '-moved' WHERE name IN ('here', 'prepa
 	'rows that move to where others are updated');
 is($node->safe_psql('postgres', q{UPDATE named SET name = 'moved' WHERE name = 'here'; SELECT tableoid::regclass FROM named WHERE name = 'moved'}),
 	'named_there', 'a row that moves');
+my $nameless = $node->safe_psql('postgres', "SELECT job_id FROM jobs WHERE name = 'viewed'");
+$workspace->post('patch', { job_id => $nameless, merge => { job_id => undef } });
+refused(q{DELETE FROM jobs WHERE name = 'viewed'}, 'HV00M', qr/workspace "prod" lists a row of foreign table "jobs" without "job_id"/,
+	'a row that the service lists without its key');
 refused("INSERT INTO runs (workspace, job_id) VALUES ('other', $job)", '23514', qr/of workspace "other"/, 'a row of another workspace');
 
 done_testing();
