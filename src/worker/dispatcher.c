@@ -88,6 +88,7 @@ static void		   publish_depth(bool everything, int claims);
 static int		   take_back(const char *site);
 static void		   take_cancels(const char *site);
 static int		   claim_site(DbxSite *site);
+static void		   look_up(DbxSending *sending);
 static bool		   due_and_locked(const DbxSite *site);
 static bool		   claim(DbxSending *sending);
 static void		   write_claim(void *arg);
@@ -661,12 +662,38 @@ claim_site(DbxSite *site)
 			continue;
 		if (sending->job_name != NULL && sending->token == NULL &&
 			!sending->repair)
-			sending->phase = DBX_SENDING_LOOKUP;
+			look_up(sending);
 		else if (claim(sending))
 			claims++;
 	}
 	site->locked = !site->backlog && due_and_locked(site);
 	return claims;
+}
+
+/*
+ * Its job is to be found by its name.  One call does for all that want the same
+ * found: by the same role, which may see other jobs than others do, and in this
+ * round, since a call that has begun may not tell of a job made meanwhile.
+ */
+static void
+look_up(DbxSending *sending)
+{
+	ListCell *cell;
+
+	foreach(cell, in_hand)
+	{
+		DbxSending *other = lfirst(cell);
+
+		if (other->phase == DBX_SENDING_LOOKUP && other->call == NULL &&
+			!other->shares && strcmp(other->site, sending->site) == 0 &&
+			strcmp(other->requested_by, sending->requested_by) == 0 &&
+			strcmp(other->job_name, sending->job_name) == 0)
+		{
+			dbx_sending_share(sending, other);
+			break;
+		}
+	}
+	sending->phase = DBX_SENDING_LOOKUP;
 }
 
 /* All that is due was claimed, is in hand, or is locked by somebody. */

@@ -47,6 +47,8 @@ static void resolve(void *arg);
 static void start_call(void *arg);
 static void ask_for_job(DbxSending *sending);
 static void send_run(DbxSending *sending);
+static bool advance(DbxSending *sending);
+static void pass_on_lookup(DbxSending *sending);
 static bool take_look(DbxSending *sending);
 static void go_on_after_look(void *arg);
 static void look_again(DbxSending *sending, const char *text);
@@ -92,11 +94,25 @@ resolve(void *arg)
 }
 
 void
+dbx_sending_share(DbxSending *sending, DbxSending *asker)
+{
+	MemoryContext before = MemoryContextSwitchTo(asker->context);
+
+	asker->alike = lappend(asker->alike, sending);
+	MemoryContextSwitchTo(before);
+	sending->shares = true;
+}
+
+void
 dbx_sending_start(DbxSending *sending)
 {
-	MemoryContext before = MemoryContextSwitchTo(sending->context);
-	ErrorData	 *error = dbx_session_try(start_call, sending);
+	MemoryContext before;
+	ErrorData	 *error;
 
+	if (sending->shares)
+		return;
+	before = MemoryContextSwitchTo(sending->context);
+	error = dbx_session_try(start_call, sending);
 	if (error != NULL)
 		take_raised(sending, error);
 	MemoryContextSwitchTo(before);
@@ -272,6 +288,39 @@ dbx_sending_postpone(DbxSending *sending, const ErrorData *error)
 
 bool
 dbx_sending_advance(DbxSending *sending)
+{
+	bool result = advance(sending);
+
+	if (sending->phase != DBX_SENDING_LOOKUP)
+		pass_on_lookup(sending);
+	return result;
+}
+
+/*
+ * To those that share the lookup, whatever has come of it.  If it met trouble, one
+ * call has met that, not one for each of them.
+ */
+static void
+pass_on_lookup(DbxSending *sending)
+{
+	ListCell *cell;
+
+	foreach(cell, sending->alike)
+	{
+		DbxSending *other = lfirst(cell);
+
+		other->shares = false;
+		other->job_id = sending->job_id;
+		if (sending->phase == DBX_SENDING_FOUND)
+			other->phase = DBX_SENDING_FOUND;
+		else
+			set_answer(other, sending->answer, sending->error);
+	}
+	sending->alike = NIL;
+}
+
+static bool
+advance(DbxSending *sending)
 {
 	MemoryContext	   before;
 	const DbxApiError *error;

@@ -58,7 +58,9 @@ typedef struct DbxSending
 	int			   found; /* by the lookup, so far */
 	char		  *page_token;
 	DbxPages	   pages;
-	StringInfoData ids; /* likewise */
+	StringInfoData ids;	   /* likewise */
+	List		  *alike;  /* of DbxSending *: they get what its lookup finds */
+	bool		   shares; /* it is one of those of another one */
 
 	/* once there is an answer */
 	DbxSendingAnswer answer;
@@ -73,10 +75,16 @@ typedef struct DbxSending
  */
 extern bool dbx_sending_resolve(DbxSending *sending);
 
+/*
+ * The lookup of "asker", which must not have begun, shall be that of "sending",
+ * too.  Both have to be of one requester in one workspace, and in hand until then.
+ */
+extern void dbx_sending_share(DbxSending *sending, DbxSending *asker);
+
 /* It could not be claimed for this reason: back into the queue, for a while. */
 extern void dbx_sending_postpone(DbxSending *sending, const ErrorData *error);
 
-/* Begin its call; outside of transactions. */
+/* Begin its call, if it has to make one; outside of transactions. */
 extern void dbx_sending_start(DbxSending *sending);
 
 /* Has the call ended?  Then its phase has changed. */

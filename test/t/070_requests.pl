@@ -255,6 +255,54 @@ is(value("SET ROLE bob; SELECT count(*) FROM databricks.run_request_attempts WHE
 value("ALTER SERVER prod OWNER TO postgres");
 is(value("SELECT databricks.cancel_request($id)"), 'canceled', 'the owner may');
 
+# --- requests by one name -----------------------------------------------------------------
+
+# The name is looked for once for all of one role that are sent together, and never
+# in the name of somebody else.
+sub lookups { return $workspace->calls(since => $_[0], path => '/api/2.2/jobs/list', query => "name=$_[1]"); }
+sub by_name { return "SELECT count(databricks.enqueue_run_now('$_[0]')) FROM generate_series(1, $_[1])"; }
+sub states_of { return "SELECT string_agg(DISTINCT state, ' '), count(*) FROM databricks.run_requests WHERE job_name = '$_[0]'"; }
+
+my $shared = $workspace->create_job(name => 'shared', max_concurrent_runs => 100);
+$mark = $workspace->mark;
+value('BEGIN; SET LOCAL ROLE alice; ' . by_name('shared', 10) . '; SET LOCAL ROLE bob; ' . by_name('shared', 10) . '; COMMIT');
+wait_for_value('twenty requests of two roles for one name are sent', states_of('shared'), 'succeeded|20');
+is(lookups($mark, 'shared'), 2, 'the name was looked for once by each role');
+is(sent($mark), 20, 'each of them was sent once');
+is(value(q{SELECT count(DISTINCT run_id), count(DISTINCT token) FROM databricks.run_requests WHERE job_name = 'shared'}), '20|20', 'each with a run and a token of its own');
+
+# Never found by a search that had begun before the request was made.
+my $delay = $workspace->post('faults', { kind => 'delay', ms => 1000, path => '/api/2.2/jobs/list', query => 'name=shared', count => 1 });
+$mark = $workspace->mark;
+value('SET ROLE alice; ' . by_name('shared', 3));
+poll_until('the search has begun', sub { grep { $_->{id} == $delay->{id} && $_->{hits} } @{ $workspace->get('faults')->{faults} } });
+value('SET ROLE alice; ' . by_name('shared', 3));
+wait_for_value('requests made during the search are sent', states_of('shared'), 'succeeded|26');
+is(lookups($mark, 'shared'), 2, 'after a search of their own');
+$workspace->delete('faults');
+
+# What the one search tells holds for all; trouble that passes does as well.
+$mark = $workspace->mark;
+value(by_name('nobody', 5));
+wait_for_value('a name that no job has', states_of('nobody'), 'rejected|5');
+is(lookups($mark, 'nobody'), 1, 'is looked for once');
+is(value(q{SELECT count(*) FROM databricks.run_requests WHERE job_name = 'nobody' AND last_error = 'there is no job named "nobody" in workspace "prod"'}), '5', 'each of them says so');
+$workspace->post('faults', { kind => 'status', status => 400, code => 'INVALID_STATE', path => '/api/2.2/jobs/list', query => 'name=shared', count => 1 });
+value(by_name('shared', 3));
+wait_for_value('a search that is refused', q{SELECT count(*), count(DISTINCT last_error) FROM databricks.run_requests WHERE job_name = 'shared' AND state = 'rejected'}, '3|1');
+$workspace->delete('faults');
+
+# Rights are looked at again before anything is sent.
+$delay = $workspace->post('faults', { kind => 'delay', ms => 1000, path => '/api/2.2/jobs/list', query => 'name=shared', count => 1 });
+$mark = $workspace->mark;
+value('SET ROLE alice; ' . by_name('shared', 3));
+poll_until('the search has begun', sub { grep { $_->{id} == $delay->{id} && $_->{hits} } @{ $workspace->get('faults')->{faults} } });
+value('REVOKE USAGE ON FOREIGN SERVER prod FROM alice');
+wait_for_value('rights that go during the search', q{SELECT count(*) FROM databricks.run_requests WHERE job_name = 'shared' AND state = 'rejected' AND last_error LIKE '%permission denied%'}, '3');
+is(sent($mark), 0, 'are missed by all that it was for');
+value('GRANT USAGE ON FOREIGN SERVER prod TO alice');
+$workspace->delete('faults');
+
 # --- cancelling ---------------------------------------------------------------------------
 
 $mark = $workspace->mark;
