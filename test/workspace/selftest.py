@@ -5,55 +5,14 @@ The clock stands still in most tests and is stepped, so nothing here waits.
 """
 
 import base64
-import gzip
 import json
-import socket
 import sys
 import time
 import unittest
 
+from cases import NOTE, Case, task
 from harness import ADMIN, Client, Server
-
-SERVER = None
-NOTE = {"notebook_path": "/Shared/n"}
-
-
-def task(key, *deps, **more):
-    return dict({"task_key": key, "notebook_task": NOTE, "depends_on": [{"task_key": d} for d in deps]}, **more)
-
-
-class Case(unittest.TestCase):
-    def setUp(self):
-        self.c = Client(SERVER.port)
-        self.c.control("POST", "reset", {})
-        self.c.control("POST", "clock", {"speed": 0})
-        self.addCleanup(self.c.close)
-
-    def step(self, ms):
-        return self.c.control("POST", "clock", {"advance_ms": ms})["now"]
-
-    def job(self, *tasks, **settings):
-        body = dict({"name": "j", "tasks": list(tasks) or [task("main")]}, **settings)
-        return self.c.ok("POST", "/jobs/create", body)["job_id"]
-
-    def run_now(self, job_id, **more):
-        return self.c.ok("POST", "/jobs/run-now", dict({"job_id": job_id}, **more))["run_id"]
-
-    def run_(self, run_id, query=""):
-        return self.c.ok("GET", "/jobs/runs/get?run_id=%d%s" % (run_id, query))
-
-    def state(self, run_id):
-        r = self.run_(run_id)
-        return (r["state"]["life_cycle_state"], r["state"].get("result_state"), r["status"]["state"])
-
-    def refused(self, answer, status, code, text=""):
-        self.assertEqual((answer.status, answer.json["error_code"]), (status, code), answer.raw)
-        self.assertIn(text, answer.json["message"])
-
-    def task_states(self, run_id):
-        return {t["task_key"]: (t["state"]["life_cycle_state"], t["state"].get("result_state"))
-                for t in self.run_(run_id)["tasks"]}
-
+from selftest_http import Http, Later
 
 class Identity(Case):
     def test_tokens(self):
@@ -73,7 +32,7 @@ class Identity(Case):
 
     def test_discovery_needs_no_token(self):
         a = self.c.call("GET", "/.well-known/databricks-config?", token="")
-        self.assertEqual(a.json["oidc_endpoint"], "http://127.0.0.1:%d/oidc" % SERVER.port)
+        self.assertEqual(a.json["oidc_endpoint"], "http://127.0.0.1:%d/oidc" % self.server.port)
 
     def test_routes_and_bodies(self):
         self.refused(self.c.api("GET", "/jobs/xyz"), 404, "ENDPOINT_NOT_FOUND", "No API found for 'GET /jobs/xyz'")
@@ -195,7 +154,7 @@ class Jobs(Case):
 
     def test_permissions(self):
         job = self.job(access_control_list=[{"group_name": "analysts", "permission_level": "CAN_MANAGE_RUN"}])
-        none, viewer, etl = (Client(SERVER.port, "dapi-standin-" + n) for n in ("none", "viewer", "etl"))
+        none, viewer, etl = (Client(self.server.port, "dapi-standin-" + n) for n in ("none", "viewer", "etl"))
         for c in (none, viewer, etl):
             self.addCleanup(c.close)
         text = "User nobody@example.com does not have View or Admin or Manage Run or Owner permissions on job "
@@ -620,7 +579,7 @@ class Control(Case):
         job = self.job(max_concurrent_runs=5)
         for kind, runs in (("reset", 0), ("lost", 1)):
             self.c.control("POST", "faults", {"kind": kind, "method": "POST", "path": "*/run-now"})
-            c = Client(SERVER.port)
+            c = Client(self.server.port)
             with self.assertRaises(ConnectionError):
                 c.ok("POST", "/jobs/run-now", {"job_id": job, "idempotency_token": kind})
             c.close()
@@ -628,13 +587,13 @@ class Control(Case):
         again = self.run_now(job, idempotency_token="lost")
         self.assertEqual([r["run_id"] for r in self.c.ok("GET", "/jobs/runs/list")["runs"]], [again])
         self.c.control("POST", "faults", {"kind": "truncate", "path": "*/jobs/get"})
-        c = Client(SERVER.port)
+        c = Client(self.server.port)
         with self.assertRaises(Exception) as caught:
             c.api("GET", "/jobs/get?job_id=%d" % job)
         self.assertEqual(type(caught.exception).__name__, "IncompleteRead")
         c.close()
         self.c.control("POST", "faults", {"kind": "hang", "path": "*/jobs/get"})
-        c = Client(SERVER.port)
+        c = Client(self.server.port)
         c.http.timeout = 0.2
         with self.assertRaises(TimeoutError):
             c.api("GET", "/jobs/get?job_id=%d" % job)
@@ -674,36 +633,6 @@ class Control(Case):
         got = [self.c.call("GET", "/api/2.0/repos/%d" % n).status for n in range(22)]
         self.assertIn(429, got)
         self.assertEqual(self.c.call("GET", "/api/2.0/workspace/list?path=/").status, 200)
-
-
-class Http(Case):
-    def test_gzip_and_pipelining(self):
-        self.c.control("POST", "seed", {"jobs": 1, "runs": 25})
-        a = self.c.api("GET", "/jobs/runs/list", headers={"Accept-Encoding": "gzip"})
-        self.assertEqual(a.headers["Content-Encoding"], "gzip")
-        self.assertEqual(len(json.loads(gzip.decompress(a.raw))["runs"]), 20)
-        one = b"GET /.well-known/databricks-config HTTP/1.1\r\nHost: x\r\n\r\n"
-        with socket.create_connection(("127.0.0.1", SERVER.port), timeout=5) as s:
-            s.sendall(one * 3 + b"GET /.well-known/databricks-config HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            data = b""
-            while chunk := s.recv(65536):
-                data += chunk
-        self.assertEqual(data.count(b"HTTP/1.1 200 OK"), 4)
-
-    def test_request_forms(self):
-        body = json.dumps({"name": "c", "tasks": [task("a")]}).encode()
-        head = ("POST /api/2.2/jobs/create HTTP/1.1\r\nHost: x\r\nAuthorization: bearer %s\r\nConnection: close\r\n"
-                "Content-Type: text/plain\r\n" % ADMIN).encode()
-        chunked = b"".join(b"%x\r\n%s\r\n" % (len(body[n:n + 9]), body[n:n + 9]) for n in range(0, len(body), 9))
-        for request in (head + b"Transfer-Encoding: chunked\r\n\r\n" + chunked + b"0\r\n\r\n",
-                        head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)):
-            with socket.create_connection(("127.0.0.1", SERVER.port), timeout=5) as s:
-                s.sendall(request)
-                data = b""
-                while chunk := s.recv(65536):
-                    data += chunk
-            self.assertIn(b"job_id", data)
-        self.assertEqual(self.c.api("POST", "/jobs/create", "{\"description\": \"" + "x" * 10500000 + "\"}").status, 413)
 
 
 class OAuth(Case):
@@ -781,7 +710,7 @@ class Areas(Case):
         self.c.version = "2.0"
 
     def other(self, name):
-        c = Client(SERVER.port, "dapi-standin-" + name, version="2.0")
+        c = Client(self.server.port, "dapi-standin-" + name, version="2.0")
         self.addCleanup(c.close)
         return c
 
@@ -982,9 +911,9 @@ class Areas(Case):
 
 
 if __name__ == "__main__":
-    SERVER = Server()
+    Case.server = Server()
     try:
         result = unittest.main(exit=False, verbosity=1).result
     finally:
-        SERVER.close()
+        Case.server.close()
     sys.exit(0 if result.wasSuccessful() else 1)

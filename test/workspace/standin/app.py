@@ -11,7 +11,7 @@ import uuid
 from urllib.parse import parse_qsl, unquote
 
 from . import areas, control, errors
-from .app_reply import Response
+from .app_reply import Later, Response
 from .errors import ApiError
 from .faults import Faults
 from .journal import Journal
@@ -31,13 +31,14 @@ RATES = (
     (None, "/workspace/import", 30), (None, "/workspace/mkdirs", 20), (None, "/workspace/delete", 2),
 )
 
+LOOK_MS = 20                          # how often a call that waits looks again
 MAX_BODY = 10 * 1024 * 1024           # of the Jobs API
 MAX_OTHER_BODY = 24 * 1024 * 1024
 
 
 class Request:
     __slots__ = ("method", "path", "raw_query", "query", "headers", "body", "file", "request_id", "principal",
-                 "version", "now", "parts", "close", "received")
+                 "version", "now", "parts", "close", "old", "too_large", "received")
 
     def __init__(self, method, target, headers, body, file=None):
         path, _, raw_query = target.partition("?")
@@ -55,6 +56,8 @@ class Request:
         self.now = 0
         self.parts = {}
         self.close = False
+        self.old = False                # HTTP/1.0
+        self.too_large = False          # a body of which nothing was kept
         self.received = time.monotonic()
 
     def all(self, name):
@@ -190,6 +193,10 @@ class App:
                 handler = self.api_handler(req)
             req.now = ws.tick()
             value = handler(ws, req)
+            if isinstance(value, Later):
+                answer = Response(200, dump(value.members))
+                answer.later = value.look
+                return answer
             return value if isinstance(value, Response) else Response(200, dump(value))
         except ApiError as e:
             return Response(e.status, dump(e.body()), e.headers)
@@ -206,7 +213,7 @@ class App:
         if found is None:
             raise errors.no_route(req.method, "/" + rest)
         limit = MAX_BODY if rest.startswith("jobs/") else MAX_OTHER_BODY
-        if len(req.body) > limit:
+        if req.too_large or len(req.body) > limit:
             raise ApiError(413, "BAD_REQUEST", "The request body must not exceed %d bytes." % limit)
         if self.ws.settings["rate_limits"]:
             self.rate(req, "/" + rest)
@@ -243,10 +250,20 @@ class App:
         entry = self.journal.begin(conn.id, req, user, self.ws.clock.now())
         fault = self.faults.match(req, user) if self.faults.list else None
         if fault is None:
-            conn.send(req, self.answer(req), entry)
+            self.deliver(conn, req, self.answer(req), entry)
             return
         entry["fault"] = fault.kind
         self.fail(conn, req, entry, fault)
+
+    def deliver(self, conn, req, answer, entry):
+        """Send an answer as soon as there is nothing to wait for."""
+        if answer.later is not None:
+            members = answer.later()
+            if members is None:
+                conn.later(LOOK_MS, lambda: self.deliver(conn, req, answer, entry))
+                return
+            answer = Response(200, dump(members))
+        conn.send(req, answer, entry)
 
     def fail(self, conn, req, entry, fault):
         """Carry a fault out."""

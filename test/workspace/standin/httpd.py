@@ -8,6 +8,7 @@ waits in its buffer, so pipelined requests are answered in order.
 """
 
 import asyncio
+import re
 import socket
 import struct
 import time
@@ -21,7 +22,7 @@ from .blob import Blob
 REASONS = {s.value: s.phrase for s in HTTPStatus}
 REASONS[499] = "Client Closed Request"
 MAX_HEAD = 65536
-MAX_BUFFER = 32 * 1024 * 1024
+MAX_MEMORY = 32 * 1024 * 1024
 MAX_FILE = 5 * 1024 ** 3
 FILES = ("/api/2.0/fs/files/", "/storage/")     # uploads below these paths are not kept in memory
 GZIP_FROM = 1024
@@ -37,8 +38,98 @@ def http_date():
     return _date[1]
 
 
+def members(header):
+    """The members of a comma list, in small letters."""
+    return [m.strip().lower() for m in header.split(",")]
+
+
+def takes_gzip(header):
+    """Whether a client that sent this Accept-Encoding can read gzip."""
+    return any(re.fullmatch(r"gzip\s*(;\s*q=(1(\.0*)?|0\.0*[1-9][0-9]*))?", m) for m in members(header))
+
+
 class BadRequest(Exception):
-    pass
+    """What no later request of the same connection can be told apart from: answered, then closed."""
+
+    def __init__(self, text, status=400):
+        super().__init__(text)
+        self.status = status
+
+
+class Body:
+    """The body of a request while it arrives, of a length told in advance or in chunks (length None).
+
+    What is above "most" bytes is read and dropped, so that the answer reaches
+    a client that is still writing.
+    """
+
+    def __init__(self, length, most, blob):
+        self.left = length              # of the body, or of the chunk under way; None: a chunk's size comes next
+        self.chunked = length is None
+        self.blob = blob
+        self.most = most
+        self.data = bytearray()
+        self.size = 0
+        self.trailer = False
+
+    @property
+    def too_large(self):
+        return self.size > self.most
+
+    def keep(self, piece):
+        self.size += len(piece)
+        if self.too_large:
+            self.data.clear()
+        elif self.blob is not None:
+            self.blob.add(piece)
+        else:
+            self.data += piece
+
+    def take(self, buffer):
+        """Move what has arrived out of the buffer.  Returns whether the body is whole."""
+        while True:
+            if self.left:
+                piece = bytes(buffer[:self.left])
+                del buffer[:self.left]
+                self.keep(piece)
+                self.left -= len(piece)
+                if self.left:
+                    return False
+                if self.chunked:
+                    self.left = -2          # the line end behind the data
+            if not self.chunked:
+                return True
+            if self.left == -2:
+                if len(buffer) < 2:
+                    return False
+                if buffer[:2] != b"\r\n":
+                    raise BadRequest("bad chunk")
+                del buffer[:2]
+                self.left = None
+            line = self.line(buffer)
+            if line is None:
+                return False
+            if self.trailer:
+                if not line:
+                    return True
+                continue
+            size = line.split(b";")[0].strip()
+            if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", size):
+                raise BadRequest("bad chunk")
+            self.left = int(size, 16)
+            self.trailer = self.left == 0
+
+    @staticmethod
+    def line(buffer):
+        """The next line of chunk sizes and trailers, or None while it is incomplete."""
+        eol = buffer.find(b"\r\n")
+        if eol > MAX_HEAD or eol < 0 and len(buffer) > MAX_HEAD:
+            raise BadRequest("bad chunk")
+        if eol < 0:
+            return None
+        line = bytes(buffer[:eol])
+        del buffer[:eol + 2]
+        return line
 
 
 class Connection(asyncio.Protocol):
@@ -49,8 +140,7 @@ class Connection(asyncio.Protocol):
         self.transport = None
         self.busy = False
         self.timer = None
-        self.continued = False
-        self.upload = None              # (words, headers, blob, length) of an upload under way
+        self.arriving = None            # (words, headers, body) of a request whose body is under way
         self.sending = None             # (request, slice, close then) of a download under way
         self.paused = False
         app.connections += 1
@@ -70,13 +160,6 @@ class Connection(asyncio.Protocol):
         self.transport = None
 
     def data_received(self, data):
-        if self.upload and not self.buffer:
-            _, _, blob, length = self.upload
-            take = min(len(data), length - blob.size)
-            blob.add(data[:take])
-            data = data[take:]
-            if blob.size < length:
-                return
         self.buffer += data
         if not self.busy:
             self.pump()
@@ -98,92 +181,76 @@ class Connection(asyncio.Protocol):
                 self.busy = True
                 self.app.handle(self, req)
         except BadRequest as e:
-            body = str(e).encode()
-            self.transport.write(b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n"
-                                 b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+            body = str(e)
+            self.transport.write(("HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+                                  "Content-Length: %d\r\n\r\n%s"
+                                  % (e.status, REASONS[e.status], len(body), body)).encode())
             self.transport.close()
 
     def parse(self):
         """The next whole request of the buffer, or None while it is incomplete."""
-        if self.upload:
-            words, headers, blob, length = self.upload
-            take = min(len(self.buffer), length - blob.size)
-            blob.add(bytes(self.buffer[:take]))
-            del self.buffer[:take]
-            if blob.size < length:
+        if self.arriving is None:
+            head = self.head()
+            if head is None:
                 return None
-            self.upload = None
-            return self.request(words, headers, b"", blob)
+            words, headers = head
+            self.arriving = words, headers, self.body_of(words, headers)
+            if self.arriving[2].take(self.buffer):
+                return self.whole()
+            if headers.get("expect", "").lower() == "100-continue":
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            return None
+        return self.whole() if self.arriving[2].take(self.buffer) else None
+
+    def head(self):
+        """(words of the first line, headers) taken out of the buffer, or None while they are incomplete."""
+        while self.buffer.startswith(b"\r\n"):
+            del self.buffer[:2]             # an empty line in front of a request is to be ignored
         end = self.buffer.find(b"\r\n\r\n")
+        if end > MAX_HEAD or end < 0 and len(self.buffer) > MAX_HEAD:
+            raise BadRequest("header too long", 431)
         if end < 0:
-            if len(self.buffer) > MAX_HEAD:
-                raise BadRequest("header too long")
             return None
         lines = self.buffer[:end].decode("latin-1").split("\r\n")
+        del self.buffer[:end + 4]
         words = lines[0].split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
             raise BadRequest("bad request line")
         headers = {}
         for line in lines[1:]:
             name, colon, value = line.partition(":")
-            if not colon or name != name.strip():
+            name = name.lower()
+            value = value.strip()
+            if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9a-z-]+", name):
                 raise BadRequest("bad header")
-            headers[name.lower()] = value.strip()
-        length = headers.get("content-length", "0")
-        if (words[0] == "PUT" and words[1].startswith(FILES) and length.isdigit()
-                and MAX_BUFFER // 32 < int(length) <= MAX_FILE):
-            del self.buffer[:end + 4]
-            if headers.get("expect", "").lower() == "100-continue":
-                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self.upload = (words, headers, Blob(), int(length))
-            return self.parse()
-        body, used = self.body(headers, end + 4)
-        if body is None:
-            return None
-        del self.buffer[:used]
-        self.continued = False
-        return self.request(words, headers, body, None)
+            if headers.get(name, value) != value and name in ("content-length", "transfer-encoding", "host"):
+                raise BadRequest("%s is there twice" % name)
+            headers[name] = value
+        return words, headers
 
     @staticmethod
-    def request(words, headers, body, blob):
-        req = Request(words[0], words[1], headers, body, blob)
-        asked = headers.get("connection", "").lower()
-        req.close = asked == "close" or (words[2] == "HTTP/1.0" and asked != "keep-alive")
-        return req
-
-    def body(self, headers, start):
-        chunked = headers.get("transfer-encoding", "").lower() == "chunked"
+    def body_of(words, headers):
+        coding = headers.get("transfer-encoding", "").lower()
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MAX_BUFFER:
+        if coding not in ("", "chunked"):
+            raise BadRequest("unknown Transfer-Encoding", 501)
+        if not re.fullmatch("[0-9]{1,15}", length):
             raise BadRequest("bad Content-Length")
-        if len(self.buffer) > MAX_BUFFER:
-            raise BadRequest("request too large")
-        whole = self.chunks(start) if chunked else None
-        if not chunked and len(self.buffer) >= start + int(length):
-            whole = bytes(self.buffer[start:start + int(length)]), start + int(length)
-        if whole is None and headers.get("expect", "").lower() == "100-continue" and not self.continued:
-            self.continued = True
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return whole or (None, 0)
+        length = None if coding else int(length)
+        upload = words[0] == "PUT" and words[1].startswith(FILES)
+        blob = Blob() if upload and (length is None or length > MAX_MEMORY // 32) else None
+        return Body(length, MAX_FILE if upload else MAX_MEMORY, blob)
 
-    def chunks(self, at):
-        parts = []
-        while True:
-            eol = self.buffer.find(b"\r\n", at)
-            if eol < 0:
-                return None
-            try:
-                size = int(bytes(self.buffer[at:eol]).split(b";")[0], 16)
-            except ValueError:
-                raise BadRequest("bad chunk") from None
-            at = eol + 2
-            if size == 0:
-                eol = self.buffer.find(b"\r\n", at)
-                return None if eol < 0 else (b"".join(parts), eol + 2)
-            if len(self.buffer) < at + size + 2:
-                return None
-            parts.append(bytes(self.buffer[at:at + size]))
-            at += size + 2
+    def whole(self):
+        words, headers, body = self.arriving
+        self.arriving = None
+        target = re.sub(r"^https?://[^/?]*", "", words[1]) or "/"
+        req = Request(words[0], target, headers, bytes(body.data), body.blob)
+        req.too_large = body.too_large
+        asked = members(headers.get("connection", ""))
+        req.old = words[2] == "HTTP/1.0"
+        req.close = "close" in asked or req.old and "keep-alive" not in asked
+        return req
 
     # bytes out
 
@@ -213,7 +280,7 @@ class Connection(asyncio.Protocol):
         }
         headers.update(answer.headers)
         if (len(body) > GZIP_FROM and headers["Content-Type"] != "application/octet-stream" and self.app.ws.settings["gzip"]
-                and "gzip" in req.headers.get("accept-encoding", "")):
+                and takes_gzip(req.headers.get("accept-encoding", ""))):
             packer = zlib.compressobj(1, zlib.DEFLATED, 31)
             body = packer.compress(body) + packer.flush()
             headers["Content-Encoding"] = "gzip"
@@ -225,6 +292,8 @@ class Connection(asyncio.Protocol):
             headers["Content-Length"] = str(blob.length if blob else len(body))
         if req.close:
             headers["Connection"] = "close"
+        elif req.old:
+            headers["Connection"] = "keep-alive"
         head += ["%s: %s" % pair for pair in headers.items()]
         data = "\r\n".join(head).encode("latin-1") + b"\r\n\r\n"
         if req.method == "HEAD":

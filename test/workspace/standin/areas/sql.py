@@ -10,6 +10,7 @@ import re
 import uuid
 
 from .. import listing
+from ..app_reply import Later
 from ..errors import ApiError, denied, invalid
 from ..schema import ANY, BOOL, INT, INT32, STR, Enum, check, need, query_int, query_text
 from . import transfers
@@ -32,7 +33,8 @@ SIZES = ("2X-Small", "X-Small", "Small", "Medium", "Large", "X-Large", "2X-Large
 STATEMENT = {"statement": STR, "warehouse_id": STR, "catalog": STR, "schema": STR,
              "parameters": [{"name": STR, "value": STR, "type": STR}], "wait_timeout": STR,
              "on_wait_timeout": Enum("CONTINUE", "CANCEL"), "disposition": Enum("INLINE", "EXTERNAL_LINKS"),
-             "format": Enum("JSON_ARRAY", "ARROW_STREAM", "CSV"), "row_limit": INT, "byte_limit": INT}
+             "format": Enum("JSON_ARRAY", "ARROW_STREAM", "CSV"), "row_limit": INT, "byte_limit": INT,
+             "query_tags": [{"key": STR, "value": STR}]}
 OVER = ("SUCCEEDED", "FAILED", "CANCELED", "CLOSED")
 
 
@@ -235,13 +237,18 @@ def chunks_of(s):
     most = s.body.get("byte_limit") or INLINE_LIMIT
     used = 0
     for n, row in enumerate(rows if not by_links(s) or s.body.get("byte_limit") else ()):
-        used += 4 + sum(len(v) + 3 if v is not None else 5 for v in row)
+        used += size_of(row)
         if used > most:
             rows, truncated = rows[:n], True
             break
     size = s.script.get("chunk_rows") or 10000
     s.cut = [(at, rows[at:at + size]) for at in range(0, len(rows), size)], len(rows), truncated
     return s.cut
+
+
+def size_of(row):
+    """Bytes of a row in the JSON of a result."""
+    return 4 + sum(len(v) + 3 if v is not None else 5 for v in row)
 
 
 def columns_of(s):
@@ -284,8 +291,9 @@ def reply(ws, s):
         body["manifest"] = {
             "format": "JSON_ARRAY", "schema": {"column_count": len(columns), "columns": columns},
             "total_chunk_count": len(cut), "total_row_count": total, "truncated": truncated,
-            "chunks": [{"chunk_index": n, "row_offset": at, "row_count": len(rows)}
+            "chunks": [{"chunk_index": n, "row_offset": at, "row_count": len(rows), "byte_count": sum(map(size_of, rows))}
                        for n, (at, rows) in enumerate(cut)]}
+        body["manifest"]["total_byte_count"] = sum(c["byte_count"] for c in body["manifest"]["chunks"])
         body["result"] = chunk(ws, s, cut, 0) if cut else {}
     return body
 
@@ -293,6 +301,10 @@ def reply(ws, s):
 def submit(ws, req):
     body = check(req.json(), STATEMENT)
     need(body, "warehouse_id", "statement")
+    if not body["statement"].strip():
+        raise invalid("The statement must not be empty.")
+    if len(body.get("query_tags", ())) > 20:
+        raise invalid("A statement must not have more than 20 query tags.")
     if len(body["statement"].encode()) > MAX_STATEMENT:
         raise invalid("The statement must not exceed 16 MiB.")
     wait = body.get("wait_timeout", "10s")
@@ -324,13 +336,22 @@ def submit(ws, req):
     s = Statement(req.now, req.principal.user, body, script)
     part.statements[s.id] = s
     part.start(w, req.now)
-    # the wait is not simulated: what is ready at once is in the answer, anything else is polled for
     part.advance(req.now)
-    if s.state not in OVER and body.get("on_wait_timeout") == "CANCEL":
-        s.state, s.ended = "CANCELED", req.now
-    if wait == "0s" and s.state in OVER:
+    if wait == "0s":
         return {"statement_id": s.id, "status": {"state": "PENDING"}}
-    return reply(ws, s)
+    until = req.now + int(wait[:-1]) * 1000
+
+    def look():
+        now = ws.tick()
+        ws.part(Sql)
+        # nothing becomes ready while the clock stands, so nobody is kept waiting then
+        if s.state not in OVER and now < until and ws.clock.speed:
+            return None
+        if s.state not in OVER and body.get("on_wait_timeout") == "CANCEL":
+            s.state, s.ended = "CANCELED", now
+        return reply(ws, s)
+
+    return Later(reply(ws, s), look)
 
 
 def statement_of(ws, req):
@@ -338,7 +359,7 @@ def statement_of(ws, req):
     if not re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", key):
         raise invalid("Error while parsing type: statement_id.")
     s = ws.part(Sql).statements.get(key)
-    if s is None or not req.principal.admin and s.user != req.principal.user:
+    if s is None or s.ended and req.now - s.ended > KEPT_MS or not req.principal.admin and s.user != req.principal.user:
         raise ApiError(404, "NOT_FOUND", "The statement %s was not found." % key, details=[
             {"@type": "type.googleapis.com/google.rpc.RequestInfo", "request_id": req.request_id, "serving_data": ""}])
     return s
