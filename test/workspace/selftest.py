@@ -79,8 +79,23 @@ class Jobs(Case):
                     {"tasks": [task("a", "b"), task("b", "a")]}, {"tasks": [{"task_key": "a"}]},
                     {"tasks": [task("a", job_cluster_key="none")]}, {"max_concurrent_runs": 1001},
                     {"schedule": {"quartz_cron_expression": "0 3 * * *", "timezone_id": "UTC"}},
-                    {"tags": {str(n): "" for n in range(26)}}, {"name": "x" * 4097}):
+                    {"tags": {str(n): "" for n in range(26)}}, {"name": "x" * 4097},
+                    {"schedule": {"quartz_cron_expression": "0 99 3 * * ?", "timezone_id": "UTC"}},
+                    {"schedule": {"quartz_cron_expression": "0 0 3 ? * MON-FRY", "timezone_id": "UTC"}},
+                    {"schedule": {"quartz_cron_expression": "0 0 3 * * ?", "timezone_id": "Mars/North"}},
+                    {"trigger": {"periodic": {"interval": 1}}}, {"trigger": {"pause_status": "PAUSED"}},
+                    {"trigger": {"file_arrival": {"url": "/Volumes/a/", "wait_after_last_change_seconds": 5}}},
+                    {"git_source": {"git_url": "x" * 301, "git_provider": "gitHub", "git_branch": "m"}},
+                    {"git_source": {"git_url": "x", "git_provider": "gitHub", "git_commit": "m" * 65}},
+                    {"webhook_notifications": {"on_start": [{"id": "a"}] * 4}},
+                    {"tasks": [{"task_key": "a", "sql_task": {"warehouse_id": "x"}}]},
+                    {"tasks": [{"task_key": "a", "python_wheel_task": {
+                        "package_name": "p", "entry_point": "e", "parameters": ["a"], "named_parameters": {"a": "b"}}}]},
+                    {"tasks": [{"task_key": "a", "notebook_task": {
+                        "notebook_path": "/n", "base_parameters": {"a": "x" * 1048576}}}]}):
             self.refused(self.c.api("POST", "/jobs/create", bad), 400, "INVALID_PARAMETER_VALUE")
+        for good in ("0 0/15 8-18 ? * MON-FRI", "0 0 3 L * ?", "0 0 3 ? * 6#3 2030", "0 0,30 * 1,15 JAN-MAR ?"):
+            self.job(schedule={"quartz_cron_expression": good, "timezone_id": "Europe/Berlin"})
         for bad in ({"name": 1}, {"tasks": {}}, {"max_concurrent_runs": "1"}, {"tags": {"a": 1}}):
             self.refused(self.c.api("POST", "/jobs/create", bad), 400, "MALFORMED_REQUEST")
 
@@ -691,6 +706,10 @@ class OAuth(Case):
         both = {"X-Databricks-Azure-Workspace-Resource-Id": resource, "X-Databricks-Azure-SP-Management-Token": second}
         self.assertEqual(self.me(token, **both).status, 200)
         self.assertEqual(self.ask(body + "x", path).json["error"], "invalid_resource")
+        newer = body.replace("resource", "scope") + self.RESOURCE, "/%s/oauth2/v2.0/token" % tenant
+        self.assertEqual(self.ask(*newer).json["error"], "invalid_scope")
+        token = self.ask(newer[0] + "%2F.default", newer[1]).json["access_token"]
+        self.assertEqual(self.me(token, **both).status, 200)
         self.assertEqual(self.ask(body + self.RESOURCE, "/x/oauth2/token").status, 400)
 
     def test_metadata(self):
@@ -726,6 +745,10 @@ class Areas(Case):
         self.c.ok("POST", "/clusters/resize", {"cluster_id": c, "num_workers": 2})
         self.assertEqual(state(), "RESIZING")
         self.step(500)
+        for mask in ("custom_tags.a", "init_scripts.0", "num_workers, custom_tags", "nosuch"):
+            self.refused(self.c.api("POST", "/clusters/update", {"cluster_id": c, "update_mask": mask, "cluster": spec}),
+                         400, "INVALID_PARAMETER_VALUE", "update_mask")
+        self.refused(self.c.api("POST", "/clusters/events", {"cluster_id": c, "limit": 501}), 400, "INVALID_PARAMETER_VALUE")
         self.c.ok("POST", "/clusters/update", {"cluster_id": c, "update_mask": "custom_tags",
                                                "cluster": {"custom_tags": {"x": "1"}}})
         self.assertEqual(state(), "RESTARTING")
@@ -795,6 +818,11 @@ class Areas(Case):
         self.assertEqual(self.c.ok("GET", "/dbfs/read?path=/d/a&offset=1048575&length=9"),
                          {"bytes_read": 2, "data": "eHk="})
         self.refused(self.c.api("GET", "/dbfs/read?path=/d/a&length=1048577"), 400, "MAX_READ_SIZE_EXCEEDED")
+        self.c.ok("POST", "/dbfs/mkdirs", {"path": "/e"})
+        for source, target in (("/d", "/d/x"), ("/d/a", "/d/a/x"), ("/d/a", "/e"), ("/d", "/e")):
+            a = self.c.api("POST", "/dbfs/move", {"source_path": source, "destination_path": target})
+            self.assertEqual(a.status, 400, a.raw)
+        self.assertEqual(len(self.c.ok("GET", "/dbfs/list?path=/d")["files"]), 1)
         self.refused(self.c.api("POST", "/dbfs/delete", {"path": "/d"}), 400, "IO_ERROR")
         self.c.control("POST", "settings", {"dbfs_delete_batch": 1})
         self.c.ok("POST", "/dbfs/put", {"path": "/d/b", "contents": ""})
@@ -867,6 +895,12 @@ class Areas(Case):
         self.refused(self.c.api("POST", "/workspace/import", body), 400, "RESOURCE_ALREADY_EXISTS")
         self.assertEqual(base64.b64decode(self.c.ok("GET", "/workspace/export?path=/Shared/x/n")["content"]),
                          b"-- Databricks notebook source\nSELECT 1")
+        raw = "/workspace-files/import-file/Shared%s?overwrite=%s"
+        self.assertEqual(self.c.api("POST", raw % ("/x/b%20c.txt", "false"), b"a").status, 200)
+        self.refused(self.c.api("POST", raw % ("/x/b%20c.txt", "false"), b"a"), 409, "ALREADY_EXISTS")
+        self.assertEqual(self.c.api("POST", raw % ("/x/b%20c.txt", "true"), b"abc").status, 200)
+        self.refused(self.c.api("POST", raw % ("/none/b.txt", "false"), b"a"), 404, "NOT_FOUND")
+        self.assertEqual(self.c.ok("GET", "/workspace/get-status?path=/Shared/x/b%20c.txt")["size"], 3)
         self.refused(self.c.api("POST", "/workspace/delete", {"path": "/Shared/x"}), 400, "DIRECTORY_NOT_EMPTY")
         repo = self.c.ok("POST", "/repos", {"url": "https://git.example.com/e/x.git", "provider": "GITHUB"})
         self.assertEqual((repo["provider"], repo["path"]), ("gitHub", "/Repos/admin@example.com/x"))
@@ -881,7 +915,8 @@ class Areas(Case):
                                                                 "warehouse_id": "1234567890abcdef"}, **more))
         self.assertEqual(run("select 1").json["result"]["data_array"], [["1"]])
         self.assertEqual(run("select nope").json["status"]["state"], "FAILED")
-        self.refused(run("select 1", wait_timeout="3s"), 400, "INVALID_PARAMETER_VALUE", "wait_timeout")
+        for bad in ({"wait_timeout": "3s"}, {"query_tags": [{"key": str(n)} for n in range(21)]}, {"statement": " "}):
+            self.refused(run("select 1", **bad) if "statement" not in bad else run(**bad), 400, "INVALID_PARAMETER_VALUE")
         self.c.control("POST", "statements", {"match": "big", "generate": 5, "chunk_rows": 2, "running_ms": 100})
         first = run("big").json
         self.assertEqual((first["status"]["state"], "manifest" in first), ("RUNNING", False))
@@ -889,6 +924,7 @@ class Areas(Case):
         path = "/sql/statements/" + first["statement_id"]
         done = self.c.ok("GET", path)
         self.assertEqual((done["manifest"]["total_chunk_count"], done["result"]["next_chunk_index"]), (3, 1))
+        self.assertEqual(sum(c["byte_count"] for c in done["manifest"]["chunks"]), done["manifest"]["total_byte_count"])
         self.assertEqual(self.c.ok("GET", path + "/result/chunks/2")["data_array"], [["5", "row 5"]])
         self.refused(self.c.api("GET", path + "/result/chunks/3"), 400, "INVALID_PARAMETER_VALUE", "out of bounds")
         self.c.control("POST", "statements", {"match": "slow", "hang": True})
@@ -896,6 +932,8 @@ class Areas(Case):
         self.assertEqual(self.c.ok("POST", "/sql/statements/%s/cancel" % slow), {})
         self.assertEqual(self.c.ok("GET", "/sql/statements/" + slow)["status"]["state"], "CANCELED")
         self.refused(self.other("etl").api("GET", path), 404, "NOT_FOUND")
+        self.step(13 * 3600000)
+        self.refused(self.c.api("GET", path), 404, "NOT_FOUND")
         self.c.ok("POST", "/sql/warehouses/1234567890abcdef/stop", {})
         self.step(300)
         self.assertEqual(run("select 1").json["status"]["state"], "PENDING")
@@ -907,7 +945,9 @@ class Areas(Case):
         self.step(2000)
         got = self.c.ok("GET", "/pipelines/" + p)
         self.assertEqual((got["state"], got["latest_updates"][0]["state"]), ("IDLE", "COMPLETED"))
-        self.assertEqual(len(self.c.ok("GET", "/pipelines?filter=name+LIKE+'%25rde%25'")["statuses"]), 1)
+        for pattern, found in (("%25rde%25", 1), ("rde", 0), ("%25rd_%25", 1), ("%25r.e%25", 0)):
+            rows = self.c.ok("GET", "/pipelines?filter=name+LIKE+'%s'" % pattern).get("statuses", [])
+            self.assertEqual(len(rows), found, pattern)
 
 
 if __name__ == "__main__":

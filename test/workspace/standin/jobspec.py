@@ -6,6 +6,7 @@ submit share all of it.
 
 import json
 import re
+import zoneinfo
 
 from .errors import invalid
 from .model import TASK_KINDS
@@ -67,13 +68,35 @@ TASK = {
 }
 TASK.update({kind: KINDS.get(kind, ANY) for kind in TASK_KINDS})
 
+WAITS = {"min_time_between_triggers_seconds": INT32, "wait_after_last_change_seconds": INT32}
+TRIGGER = {
+    "pause_status": PAUSE,
+    "periodic": {"interval": INT32, "unit": Enum("MINUTES", "HOURS", "DAYS", "WEEKS")},
+    "file_arrival": dict(WAITS, url=STR),
+    "table_update": dict(WAITS, table_names=[STR], condition=Enum("ANY_UPDATED", "ALL_UPDATED")),
+    "model": dict(WAITS, condition=Enum("MODEL_CREATED", "MODEL_VERSION_READY", "MODEL_ALIAS_SET"), securable_name=STR,
+                  aliases=[STR]),
+}
+TRIGGER_NEEDS = {"periodic": ("interval", "unit"), "file_arrival": ("url",), "table_update": ("table_names",),
+                 "model": ("condition",)}
+
+# of each field of a quartz expression: lowest and highest number, names, other forms
+QUARTZ = (
+    (0, 59, (), None), (0, 59, (), None), (0, 23, (), None),
+    (1, 31, (), r"\?|L(-[0-9]{1,2})?W?|[0-9]{1,2}W"),
+    (1, 12, ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"), None),
+    (1, 7, ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"), r"\?|L|([1-7]|[A-Z]{3})(L|#[1-5])"),
+    (1970, 2099, (), None),
+)
+ZONES = zoneinfo.available_timezones()     # none on a machine without the database: then any text will do
+
 SCHEDULE = {"quartz_cron_expression": STR, "timezone_id": STR, "pause_status": PAUSE, "sql_condition": ANY}
 
 SETTINGS = {
     "name": STR, "description": STR, "tags": MAP, "tasks": [TASK],
     "job_clusters": [{"job_cluster_key": STR, "new_cluster": ANY, "serverless_compute_id": STR}],
     "environments": [{"environment_key": STR, "spec": ANY}],
-    "parameters": [{"name": STR, "default": STR}], "schedule": SCHEDULE, "trigger": ANY,
+    "parameters": [{"name": STR, "default": STR}], "schedule": SCHEDULE, "trigger": TRIGGER,
     "continuous": {"pause_status": PAUSE, "task_retry_mode": Enum("NEVER", "ON_FAILURE")},
     "triggers": [ANY], "max_concurrent_runs": INT32, "timeout_seconds": INT32,
     "email_notifications": ANY, "webhook_notifications": ANY, "notification_settings": ANY,
@@ -105,6 +128,8 @@ SINGLE = {name: TASK[name] for name in (
     "python_wheel_task", "dbt_task", "pipeline_task", "sql_task")}
 
 PARAM_BYTES = 10000
+BASE_PARAM_BYTES = 1024 * 1024
+GIT_LENGTHS = {"git_url": 300, "git_branch": 255, "git_tag": 255, "git_commit": 64}
 GIT_PROVIDERS = ("gitHub", "gitHubEnterprise", "gitLab", "gitLabEnterpriseEdition", "bitbucketCloud",
                  "bitbucketServer", "azureDevOpsServices", "awsCodeCommit")
 
@@ -112,6 +137,10 @@ GIT_PROVIDERS = ("gitHub", "gitHubEnterprise", "gitLab", "gitLabEnterpriseEditio
 def _length(value, limit, what):
     if len(value.encode("utf-8", "surrogatepass")) > limit:
         raise invalid("The %s must not be longer than %d bytes." % (what, limit))
+
+
+def _json(value):
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _unique(names, what):
@@ -180,9 +209,27 @@ def validate_task(task, key, cluster_keys):
         if not 1 <= each.get("concurrency", 1) <= 100:
             raise invalid("The concurrency of for_each_task '%s' must be between 1 and 100." % key)
         validate_task(each["task"], each["task"].get("task_key", key), cluster_keys)
+    validate_kind(task, key)
+    validate_webhooks(task)
+
+
+def validate_kind(task, key):
+    """Rules of one kind of task each."""
+    _length(_json(task.get("notebook_task", {}).get("base_parameters", {})), BASE_PARAM_BYTES, "base_parameters")
+    _length(_json(task.get("pipeline_task", {}).get("parameters", {})), PARAM_BYTES, "parameters of a pipeline_task")
+    if {"parameters", "named_parameters"} <= set(task.get("python_wheel_task", ())):
+        raise invalid("The python_wheel_task of '%s' must not have both parameters and named_parameters." % key)
+    if "sql_task" in task and sum(n in task["sql_task"] for n in ("query", "file", "alert", "dashboard")) != 1:
+        raise invalid("The sql_task of '%s' must have exactly one of query, file, alert and dashboard." % key)
     commands = task.get("dbt_task", {}).get("commands")
     if commands is not None and (len(commands) > 10 or not all(c.startswith("dbt") for c in commands)):
         raise invalid("Task '%s' needs at most 10 commands, each starting with dbt." % key)
+
+
+def validate_webhooks(owner):
+    for event, targets in owner.get("webhook_notifications", {}).items():
+        if isinstance(targets, list) and len(targets) > 3:
+            raise invalid("At most 3 webhook notifications are allowed for %s." % event)
 
 
 def _acyclic(known):
@@ -235,6 +282,11 @@ def validate_settings(s, version):
         raise invalid("Only one of schedule, trigger, continuous and triggers may be set.")
     if "schedule" in s:
         validate_schedule(s["schedule"])
+    if "trigger" in s:
+        validate_trigger(s["trigger"])
+    validate_webhooks(s)
+    if version != "2.2" and len(s.get("environments", ())) > 10:
+        raise invalid("A job must not have more than 10 environments.")
     if "run_as" in s and len(s["run_as"]) != 1:
         raise invalid("The run_as must have exactly one of user_name, service_principal_name and group_name.")
     if "git_source" in s:
@@ -246,12 +298,48 @@ def validate_schedule(schedule):
     for name in ("quartz_cron_expression", "timezone_id"):
         if name not in schedule:
             raise invalid("Missing required field: schedule.%s" % name)
-    fields = schedule["quartz_cron_expression"].split()
-    if len(fields) not in (6, 7) or (fields[3] == "?") == (fields[5] == "?"):
+    fields = schedule["quartz_cron_expression"].upper().split()
+    if (len(fields) not in (6, 7) or (fields[3] == "?") == (fields[5] == "?")
+            or not all(_quartz(f, *rule) for f, rule in zip(fields, QUARTZ))):
         raise invalid("Invalid quartz cron expression: '%s'." % schedule["quartz_cron_expression"][:100])
+    if ZONES and schedule["timezone_id"] not in ZONES:
+        raise invalid("Invalid timezone: '%s'." % schedule["timezone_id"][:100])
+
+
+def _quartz(field, low, high, names, special):
+    """Whether one field of a quartz expression holds lists, ranges and steps of what it may hold."""
+    def known(text):
+        return text.isdigit() and low <= int(text) <= high or text in names
+
+    for part in field.split(","):
+        what, slash, step = part.partition("/")
+        if slash and not step.isdigit():
+            return False
+        if what == "*" or special and re.fullmatch(special, what) and not slash:
+            continue
+        if not all(known(end) for end in what.split("-", 1)):
+            return False
+    return True
+
+
+def validate_trigger(trigger):
+    kinds = [k for k in TRIGGER_NEEDS if k in trigger]
+    if len(kinds) != 1:
+        raise invalid("The trigger must have exactly one of %s." % ", ".join(TRIGGER_NEEDS))
+    what = trigger[kinds[0]]
+    for name in TRIGGER_NEEDS[kinds[0]]:
+        if name not in what:
+            raise invalid("Missing required field: trigger.%s.%s" % (kinds[0], name))
+    for name in WAITS:
+        if what.get(name, 60) < 60:
+            raise invalid("The %s of the trigger must be at least 60." % name)
+    if what.get("interval", 1) < 1:
+        raise invalid("The interval of the trigger must be at least 1.")
 
 
 def validate_git(git):
+    for name, limit in GIT_LENGTHS.items():
+        _length(git.get(name, ""), limit, name)
     if "git_url" not in git:
         raise invalid("Missing required field: git_source.git_url")
     if git.get("git_provider", "").lower() not in [p.lower() for p in GIT_PROVIDERS]:
@@ -316,10 +404,7 @@ def validate_params(body):
     """Size and character rules of the parameters of run-now and repair."""
     for name in list(LEGACY_PARAMS) + ["job_parameters"]:
         if name in body:
-            size = len(json.dumps({name: body[name]}, ensure_ascii=False, separators=(",", ":"))
-                       .encode("utf-8", "surrogatepass"))
-            if size > PARAM_BYTES:
-                raise invalid("The JSON representation of %s must not exceed %d bytes." % (name, PARAM_BYTES))
+            _length(_json({name: body[name]}), PARAM_BYTES, "JSON representation of %s" % name)
     if "jar_params" in body and "notebook_params" in body:
         raise invalid("jar_params cannot be specified in conjunction with notebook_params.")
     for name in ("python_params", "spark_submit_params"):

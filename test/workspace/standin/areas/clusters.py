@@ -209,7 +209,8 @@ def update(ws, req):
     spec = dict(c.spec)
     for field in body["update_mask"].split(","):
         top, _, below = field.partition(".")
-        if top not in SPEC or not field or " " in field:
+        # below the top a field may be named, but neither a key of a map nor an element of an array
+        if top not in SPEC or field != field.strip() or "." in field and not (below and SPEC[top] in (ANY, AUTOSCALE)):
             raise invalid("Invalid field '%s' in update_mask." % field)
         if below:
             inner = dict(spec.get(top) or {})
@@ -414,6 +415,8 @@ def events(ws, req):
                               "event_types": [STR], "page_size": INT, "page_token": STR, "limit": INT, "offset": INT})
     need(body, "cluster_id")
     c = find(ws, req, body["cluster_id"], "CAN_ATTACH_TO")
+    if body.get("limit", 0) > 500:
+        raise invalid("Invalid limit %d - it has to be no more than 500." % body["limit"])
     size = body.get("page_size", 0) or body.get("limit", 0) or 50
     if size < 0:
         raise invalid("Invalid page_size %d." % size)

@@ -178,12 +178,9 @@ def move(ws, req):
     target = clean(body.get("destination_path"), "destination_path")
     find(ws, source)
     tree = ws.part(Dbfs).tree
-    node = tree.get(target)
-    if node is not None and node.is_dir and not tree.get(source).is_dir:
-        target = target.rstrip("/") + "/" + source.rsplit("/", 1)[1]
-        node = tree.get(target)
-    if node is not None:
-        raise exists(target)
+    check_target(tree, target, False)
+    if (target + "/").startswith(source.rstrip("/") + "/"):
+        raise invalid("%s cannot be moved into itself." % source)
     tree.move(source, target, req.now)
     return {}
 

@@ -90,7 +90,7 @@ def metadata(ws, req):
 def token(ws, req):
     grant = dict(parse_qsl(req.body.decode("utf-8", "replace"))).get("grant_type")
     if grant == "client_credentials":
-        members = form(req, ("grant_type", "scope"))
+        members = form(req, ("grant_type", "scope"), ("assume_group",))
         client_id, secret = basic(req)
         client = ws.clients.find(client_id, "databricks")
         if client is None or not client.has_secret(secret):
@@ -132,7 +132,16 @@ def azure_times(ws, reply):
 
 
 def azure_token(ws, req):
-    members = form(req, ("grant_type", "client_id", "client_secret", "resource"))
+    return azure_grant(ws, req, "resource")
+
+
+def azure_token_v2(ws, req):
+    """The newer form: a scope, the resource and "/.default", takes the place of the resource."""
+    return azure_grant(ws, req, "scope")
+
+
+def azure_grant(ws, req, asked):
+    members = form(req, ("grant_type", "client_id", "client_secret", asked))
     if "authorization" in req.headers:
         raise invalid_request("Credentials belong into the body.")
     if req.parts["tenant"] != ws.settings["azure_tenant"]:
@@ -145,10 +154,18 @@ def azure_token(ws, req):
                          "in the directory." % members["client_id"])
     if not client.has_secret(members["client_secret"]):
         raise OAuthError(401, "invalid_client", "AADSTS7000215: Invalid client secret provided.")
-    if members["resource"] not in (DATABRICKS, MANAGEMENT):
+    resource = members[asked]
+    if asked == "scope":
+        if not resource.endswith("/.default"):
+            raise OAuthError(400, "invalid_scope", "AADSTS1002012: The provided value for scope %s is not valid."
+                             % resource)
+        resource = resource[:-len("/.default")]
+    if resource not in (DATABRICKS, MANAGEMENT):
         raise OAuthError(400, "invalid_resource", "AADSTS500011: The resource principal named %s was not found."
-                         % members["resource"])
-    return azure_times(ws, dict(answer(ws, client, members["resource"]), resource=members["resource"]))
+                         % resource)
+    if asked == "scope":
+        return answer(ws, client, resource)
+    return azure_times(ws, dict(answer(ws, client, resource), resource=resource))
 
 
 def identity_token(ws, req):
@@ -172,6 +189,6 @@ OPEN_ROUTES = [
     ("GET", "/oidc/.well-known/oauth-authorization-server", metadata),
     ("POST", "/oidc/v1/token", token),
     ("GET", "/aad/auth", directory),
-    ("POST", "/{tenant}/oauth2/token", azure_token),
+    ("POST", "/{tenant}/oauth2/token", azure_token), ("POST", "/{tenant}/oauth2/v2.0/token", azure_token_v2),
     ("GET", "/metadata/identity/oauth2/token", identity_token),
 ]

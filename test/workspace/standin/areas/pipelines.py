@@ -5,6 +5,7 @@ its own, and the pipeline shows the newest one's.
 """
 
 import datetime
+import re
 import uuid
 
 from .. import listing
@@ -27,6 +28,7 @@ class Pipeline:
         self.modified = now
         self.state = "IDLE"
         self.updates = []           # newest first
+        self.result = "COMPLETED"   # of the updates that start from now on
 
 
 class Pipelines:
@@ -94,10 +96,11 @@ def list_pipelines(ws, req):
         words = wanted.split("'")
         if len(words) != 3 or words[0].split() != ["name", "LIKE"]:
             raise invalid("Invalid filter: %s" % wanted[:100])
-        pattern = words[1].strip("%").lower()
+        signs = {"%": ".*", "_": "."}
+        pattern = re.compile("".join(signs.get(c) or re.escape(c) for c in words[1]), re.I | re.S)
     acls = ws.part(listing.Acls)
     rows = [p for _, p in sorted(ws.part(Pipelines).by_id.items())
-            if (pattern is None or pattern in p.spec["name"].lower())
+            if (pattern is None or pattern.fullmatch(p.spec["name"]))
             and listing.held(req.principal, acls.of("pipelines", p.id), LEVELS) >= 0]
     rows, following, previous = listing.page(ws, rows, size, query_text(req, "page_token"), "pipelines", wanted)
     body = {}
@@ -135,7 +138,7 @@ def start_update(ws, req):
     u = {"update_id": str(uuid.UUID(int=ws.rng.getrandbits(128), version=4)), "pipeline_id": p.id, "state": "QUEUED",
          "creation_time": req.now, "cause": "API_CALL", "full_refresh": body.get("full_refresh", False),
          "_run": req.now + 200, "_end": req.now + ws.settings["pipeline_update_ms"],
-         "_result": p.spec.get("_result", "COMPLETED")}
+         "_result": p.result}
     u.update({k: body[k] for k in ("refresh_selection", "full_refresh_selection", "validate_only") if k in body})
     p.updates.insert(0, u)
     p.state = "STARTING"
@@ -186,7 +189,7 @@ EXISTS["pipelines"] = exists
 
 def control(app, args):
     """pipeline_id, result: how its next updates end."""
-    app.ws.part(Pipelines).by_id[args["pipeline_id"]].spec["_result"] = args["result"]
+    app.ws.part(Pipelines).by_id[args["pipeline_id"]].result = args["result"]
     return {}
 
 

@@ -170,6 +170,25 @@ def import_object(ws, req):
     return {}
 
 
+def import_file(ws, req):
+    """The raw bytes of a file, or of a notebook that names itself one."""
+    path = clean("/" + req.parts["path"])
+    content = req.file.read() if req.file else req.body
+    if len(content) > MAX_CONTENT:
+        raise ApiError(400, "MAX_NOTEBOOK_SIZE_EXCEEDED", "The size of the file exceeds %d bytes." % MAX_CONTENT)
+    path, language = split_notebook(path, content, None) or (path, None)
+    part = ws.part(Objects)
+    above, old = part.by_path.get(parent_of(path)), part.by_path.get(path)
+    if above is None or not is_folder(above):
+        raise ApiError(404, "NOT_FOUND", "The parent folder (%s) does not exist." % parent_of(path))
+    if old is not None and (is_folder(old) or not query_bool(req, "overwrite")):
+        raise ApiError(409, "ALREADY_EXISTS", "Path (%s) already exists." % path)
+    made = part.add(path, "NOTEBOOK" if language else "FILE", req.now, content, language)
+    if old is not None:
+        made.id, made.created = old.id, old.created
+    return {}
+
+
 def export_object(ws, req):
     path = clean(query_text(req, "path"))
     form = query_text(req, "format") or "SOURCE"
@@ -351,6 +370,7 @@ ROUTES = [
     ("POST", "/workspace/import", V, import_object), ("GET", "/workspace/export", V, export_object),
     ("GET", "/workspace/list", V, list_objects), ("GET", "/workspace/get-status", V, get_status),
     ("POST", "/workspace/mkdirs", V, mkdirs), ("POST", "/workspace/delete", V, delete),
+    ("POST", "/workspace-files/import-file/{*path}", V, import_file),
     ("POST", "/repos", V, repo_create), ("GET", "/repos", V, repo_list), ("GET", "/repos/{id}", V, repo_get),
     ("PATCH", "/repos/{id}", V, repo_update), ("DELETE", "/repos/{id}", V, repo_delete),
 ]
