@@ -502,6 +502,10 @@ class Runs(Case):
         self.assertEqual(ids(), [b, a])
         self.assertEqual(ids("start_time_to=%d" % t0), [a])
         self.assertNotIn("tasks", self.c.ok("GET", "/jobs/runs/list")["runs"][0])
+        token = self.c.ok("GET", "/jobs/runs/list?limit=1")["next_page_token"]
+        self.assertEqual(ids("limit=1&page_token=" + token), [a])
+        self.refused(self.c.api("GET", "/jobs/runs/list?limit=1&expand_tasks=true&page_token=" + token), 400,
+                     "INVALID_PARAMETER_VALUE")
         self.assertIn("tasks", self.c.ok("GET", "/jobs/runs/list?expand_tasks=true")["runs"][0])
         self.refused(self.c.api("GET", "/jobs/runs/list?limit=27"), 400, "INVALID_PARAMETER_VALUE",
                      "Invalid limit 27 - it has to be no more than 25.")
@@ -823,10 +827,16 @@ class Areas(Case):
             a = self.c.api("POST", "/dbfs/move", {"source_path": source, "destination_path": target})
             self.assertEqual(a.status, 400, a.raw)
         self.assertEqual(len(self.c.ok("GET", "/dbfs/list?path=/d")["files"]), 1)
+        volume = "/Volumes/main/default/landing"
+        self.assertEqual(self.c.ok("GET", "/dbfs/get-status?path=" + volume)["is_dir"], True)
+        self.refused(self.c.api("POST", "/dbfs/put", {"path": volume + "/x", "contents": ""}), 400, "INVALID_PARAMETER_VALUE")
         self.refused(self.c.api("POST", "/dbfs/delete", {"path": "/d"}), 400, "IO_ERROR")
         self.c.control("POST", "settings", {"dbfs_delete_batch": 1})
         self.c.ok("POST", "/dbfs/put", {"path": "/d/b", "contents": ""})
         self.refused(self.c.api("POST", "/dbfs/delete", {"path": "/d", "recursive": True}), 503, "PARTIAL_DELETE")
+        self.c.control("POST", "settings", {"dbfs_delete_batch": 0})
+        self.c.ok("POST", "/dbfs/delete", {"path": "/", "recursive": True})
+        self.assertEqual(self.c.ok("GET", "/dbfs/list?path=/"), {})
 
         where = "/fs/files/Volumes/main/default/landing/"
         big = b"0123456789" * 300000
@@ -835,6 +845,7 @@ class Areas(Case):
         self.assertEqual(self.c.api("GET", where + "a%20b").raw, big)
         part = self.c.api("GET", where + "a%20b", headers={"Range": "bytes=10-14"})
         self.assertEqual((part.status, part.raw), (206, b"01234"))
+        self.assertEqual(self.c.api("GET", where + "a%20b", headers={"Range": "bytes=14-10"}).status, 200)
         self.assertEqual(self.c.api("HEAD", where + "a%20b").headers["Content-Length"], "3000000")
         self.assertEqual(self.c.api("HEAD", where + "none").status, 404)
         self.c.control("POST", "settings", {"short_pages": "empty"})

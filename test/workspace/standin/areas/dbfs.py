@@ -11,6 +11,7 @@ from ..blob import Blob
 from ..errors import ApiError, invalid
 from ..filetree import Tree, parent_of
 from ..schema import BOOL, INT, STR, check, need, query_int, query_text
+from .volumes import Volumes
 
 V = ("2.0",)
 MAX_BLOCK = 1024 * 1024
@@ -81,7 +82,7 @@ def put(ws, req):
         body = check(req.json(), {"path": STR, "contents": STR, "overwrite": BOOL})
         data = decoded(body.get("contents", ""), "contents")
     path = clean(body.get("path"))
-    tree = ws.part(Dbfs).tree
+    tree = writable(ws, path)
     check_target(tree, path, body.get("overwrite", False))
     tree.write(path, Blob(data), req.now)
     return {}
@@ -90,13 +91,13 @@ def put(ws, req):
 def create(ws, req):
     body = check(req.json(), {"path": STR, "overwrite": BOOL})
     path = clean(body.get("path"))
-    part = ws.part(Dbfs)
-    check_target(part.tree, path, body.get("overwrite", False))
+    tree = writable(ws, path)
+    check_target(tree, path, body.get("overwrite", False))
     # the file is there at once, empty, and grows with its blocks
     blob = Blob()
-    part.tree.write(path, blob, req.now)
+    tree.write(path, blob, req.now)
     handle = ws.rng.randrange(10 ** 6, 10 ** 15)
-    part.handles[handle] = [path, blob, req.now]
+    ws.part(Dbfs).handles[handle] = [path, blob, req.now]
     return {"handle": handle}
 
 
@@ -126,8 +127,19 @@ def close(ws, req):
     return {}
 
 
+def readable(ws, path):
+    """The tree a path is read from: volumes can be read like this, too."""
+    return ws.part(Volumes if path.startswith("/Volumes/") else Dbfs).tree
+
+
+def writable(ws, path):
+    if path == "/Volumes" or path.startswith("/Volumes/"):
+        raise invalid("Volumes cannot be changed by this API: %s" % path)
+    return ws.part(Dbfs).tree
+
+
 def find(ws, path):
-    node = ws.part(Dbfs).tree.get(path)
+    node = readable(ws, path).get(path)
     if node is None:
         raise missing(path)
     return node
@@ -158,13 +170,13 @@ def list_files(ws, req):
     node = find(ws, path)
     if not node.is_dir:
         return {"files": [info(path, node)]}
-    rows = [info(p, n) for p, n in ws.part(Dbfs).tree.children(path)]
+    rows = [info(p, n) for p, n in readable(ws, path).children(path)]
     return {"files": rows} if rows else {}
 
 
 def mkdirs(ws, req):
     path = clean(check(req.json(), {"path": STR}).get("path"))
-    tree = ws.part(Dbfs).tree
+    tree = writable(ws, path)
     node = tree.get(path)
     if node is None or not node.is_dir:
         check_target(tree, path, False)
@@ -177,7 +189,8 @@ def move(ws, req):
     source = clean(body.get("source_path"), "source_path")
     target = clean(body.get("destination_path"), "destination_path")
     find(ws, source)
-    tree = ws.part(Dbfs).tree
+    writable(ws, source)
+    tree = writable(ws, target)
     check_target(tree, target, False)
     if (target + "/").startswith(source.rstrip("/") + "/"):
         raise invalid("%s cannot be moved into itself." % source)
@@ -188,7 +201,7 @@ def move(ws, req):
 def delete(ws, req):
     body = check(req.json(), {"path": STR, "recursive": BOOL})
     path = clean(body.get("path"))
-    tree = ws.part(Dbfs).tree
+    tree = writable(ws, path)
     node = tree.get(path)
     if node is None:
         return {}
@@ -196,7 +209,7 @@ def delete(ws, req):
         raise ApiError(400, "IO_ERROR", "%s is a non-empty directory." % path)
     batch = ws.settings["dbfs_delete_batch"]
     gone = tree.remove(path, batch or None)
-    if tree.get(path) is not None:
+    if tree.children(path) if path == "/" else tree.get(path) is not None:
         raise ApiError(503, "PARTIAL_DELETE", "The requested operation has deleted %d files. There are more files "
                        "remaining. You must make another request to delete more." % gone)
     return {}

@@ -205,7 +205,8 @@ def list_runs(ws, req):
             require(req.principal, job_id, None, VIEW)
             raise no_job(job_id)
         require(req.principal, job_id, job.acl, VIEW)
-    bound = pagetoken.query_sum("runs/list", job_id, active_only, completed_only, run_type, start_from, start_to)
+    bound = pagetoken.query_sum("runs/list", job_id, active_only, completed_only, run_type, start_from, start_to,
+                               expand)
     cursor, back = cursor_of(ws, req, bound)
     days = ws.settings["retention_days"]
     may_see = None

@@ -102,7 +102,7 @@ def bytes_of(req, node):
     """A file or the range of it that the request asks for."""
     size = node.blob.size
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", req.headers.get("range", ""))
-    if not match or match.group(0) == "bytes=-":
+    if not match or match.group(0) == "bytes=-" or all(match.groups()) and int(match[1]) > int(match[2]):
         return Response(200, b"", file_head(node), Slice(node.blob))
     first, last = match.groups()
     if first == "":
