@@ -956,6 +956,15 @@ class Areas(Case):
         self.step(2000)
         got = self.c.ok("GET", "/pipelines/" + p)
         self.assertEqual((got["state"], got["latest_updates"][0]["state"]), ("IDLE", "COMPLETED"))
+        path = "/pipelines/%s/events" % p
+        states = [e["message"].split()[-1] for e in self.c.ok("GET", path + "?order_by=timestamp+asc")["events"]]
+        self.assertEqual(states, ["QUEUED.", "RUNNING.", "COMPLETED."])
+        newest = self.c.ok("GET", path + "?max_results=1")
+        self.assertEqual((newest["events"][0]["event_type"], newest["events"][0]["level"]), ("update_progress", "INFO"))
+        rest = self.c.ok("GET", path + "?max_results=2&page_token=" + newest["next_page_token"])
+        self.assertEqual((len(rest["events"]), "next_page_token" in rest), (2, False))
+        self.assertEqual(self.c.ok("GET", path + "?filter=level%3D'ERROR'"), {})
+        self.refused(self.c.api("GET", path + "?filter=nonsense"), 400, "INVALID_PARAMETER_VALUE")
         for pattern, found in (("%25rde%25", 1), ("rde", 0), ("%25rd_%25", 1), ("%25r.e%25", 0)):
             rows = self.c.ok("GET", "/pipelines?filter=name+LIKE+'%s'" % pattern).get("statuses", [])
             self.assertEqual(len(rows), found, pattern)

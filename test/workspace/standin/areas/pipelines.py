@@ -28,6 +28,7 @@ class Pipeline:
         self.modified = now
         self.state = "IDLE"
         self.updates = []           # newest first
+        self.events = []            # newest first
         self.result = "COMPLETED"   # of the updates that start from now on
 
 
@@ -40,12 +41,22 @@ class Pipelines:
         for p in self.by_id.values():
             for u in p.updates:
                 if u["state"] in ("QUEUED", "CREATED") and now >= u["_run"]:
-                    u["state"], p.state = "RUNNING", "RUNNING"
+                    self.shift(p, u, "RUNNING", u["_run"])
                 if u["state"] == "RUNNING" and now >= u["_end"]:
-                    u["state"] = u["_result"]
-                    p.state = "FAILED" if u["state"] == "FAILED" else "IDLE"
+                    self.shift(p, u, u["_result"], u["_end"])
                 if u["state"] == "STOPPING" and now >= u["_end"]:
-                    u["state"], p.state = "CANCELED", "IDLE"
+                    self.shift(p, u, "CANCELED", u["_end"])
+
+    def shift(self, p, u, state, at):
+        """An update gets to another state, and the pipeline with it."""
+        u["state"] = state
+        p.state = {"QUEUED": "STARTING", "COMPLETED": "IDLE", "CANCELED": "IDLE"}.get(state, state)
+        p.events.insert(0, {
+            "id": str(uuid.UUID(int=self.ws.rng.getrandbits(128), version=1)), "timestamp": iso(at),
+            "level": "ERROR" if state == "FAILED" else "INFO", "maturity_level": "STABLE",
+            "event_type": "create_update" if state == "QUEUED" else "update_progress",
+            "message": "Update %s is %s." % (u["update_id"][:6], state),
+            "origin": {"pipeline_id": p.id, "pipeline_name": p.spec["name"], "update_id": u["update_id"]}})
 
 
 def iso(ms):
@@ -135,13 +146,13 @@ def start_update(ws, req):
         raise invalid("full_refresh cannot be combined with a selection.")
     if p.updates and p.updates[0]["state"] not in OVER:
         raise ApiError(409, "RESOURCE_CONFLICT", "An active update %s already exists." % p.updates[0]["update_id"])
-    u = {"update_id": str(uuid.UUID(int=ws.rng.getrandbits(128), version=4)), "pipeline_id": p.id, "state": "QUEUED",
+    u = {"update_id": str(uuid.UUID(int=ws.rng.getrandbits(128), version=4)), "pipeline_id": p.id, "state": "CREATED",
          "creation_time": req.now, "cause": "API_CALL", "full_refresh": body.get("full_refresh", False),
          "_run": req.now + 200, "_end": req.now + ws.settings["pipeline_update_ms"],
          "_result": p.result}
     u.update({k: body[k] for k in ("refresh_selection", "full_refresh_selection", "validate_only") if k in body})
     p.updates.insert(0, u)
-    p.state = "STARTING"
+    ws.part(Pipelines).shift(p, u, "QUEUED", req.now)
     return {"update_id": u["update_id"]}
 
 
@@ -170,12 +181,36 @@ def get_update(ws, req):
     raise ApiError(404, "RESOURCE_DOES_NOT_EXIST", "The update %s was not found." % req.parts["uid"][:60])
 
 
+def list_events(ws, req):
+    p = find(ws, req, "CAN_VIEW")
+    size = query_int(req, "max_results", 25)
+    if not 1 <= size <= 250:
+        raise invalid("max_results must be between 1 and 250.")
+    order = query_text(req, "order_by") or "timestamp desc"
+    if order not in ("timestamp asc", "timestamp desc"):
+        raise invalid("Events cannot be ordered by %s." % order[:100])
+    wanted = query_text(req, "filter") or ""
+    levels = re.findall(r"'(\w+)'", wanted)
+    if wanted and not re.fullmatch(r"level\s*(=\s*'\w+'|in\s*\(\s*'\w+'(\s*,\s*'\w+')*\s*\))", wanted):
+        raise invalid("Invalid filter: %s" % wanted[:100])
+    found = [e for e in p.events if not levels or e["level"] in levels]
+    if order == "timestamp asc":
+        found.reverse()
+    rows, following, previous = listing.page(ws, found, size, query_text(req, "page_token"), "events", p.id, order, wanted)
+    body = {"events": rows} if rows else {}
+    if following:
+        body["next_page_token"] = following
+    if previous:
+        body["prev_page_token"] = previous
+    return body
+
+
 def stop(ws, req):
     p = find(ws, req, "CAN_RUN")
     for u in p.updates:
         if u["state"] not in OVER + ("STOPPING",):
-            u["state"], u["_end"] = "STOPPING", req.now + 300
-            p.state = "STOPPING"
+            u["_end"] = req.now + 300
+            ws.part(Pipelines).shift(p, u, "STOPPING", req.now)
     return {}
 
 
@@ -197,6 +232,6 @@ ROUTES = [
     ("GET", "/pipelines", V, list_pipelines), ("POST", "/pipelines", V, create), ("GET", "/pipelines/{id}", V, get),
     ("DELETE", "/pipelines/{id}", V, delete), ("POST", "/pipelines/{id}/updates", V, start_update),
     ("GET", "/pipelines/{id}/updates", V, list_updates), ("GET", "/pipelines/{id}/updates/{uid}", V, get_update),
-    ("POST", "/pipelines/{id}/stop", V, stop),
+    ("POST", "/pipelines/{id}/stop", V, stop), ("GET", "/pipelines/{id}/events", V, list_events),
 ]
 CONTROL = {("POST", "pipelines"): control}
