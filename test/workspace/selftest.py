@@ -963,6 +963,10 @@ class Areas(Case):
         self.assertEqual((newest["events"][0]["event_type"], newest["events"][0]["level"]), ("update_progress", "INFO"))
         rest = self.c.ok("GET", path + "?max_results=2&page_token=" + newest["next_page_token"])
         self.assertEqual((len(rest["events"]), "next_page_token" in rest), (2, False))
+        # rows that arrive in front of a page do not move it
+        self.c.ok("POST", "/pipelines/%s/updates" % p, {})
+        again = self.c.ok("GET", path + "?max_results=2&page_token=" + newest["next_page_token"])
+        self.assertEqual(again["events"], rest["events"])
         self.assertEqual(self.c.ok("GET", path + "?filter=level%3D'ERROR'"), {})
         self.refused(self.c.api("GET", path + "?filter=nonsense"), 400, "INVALID_PARAMETER_VALUE")
         for pattern, found in (("%25rde%25", 1), ("rde", 0), ("%25rd_%25", 1), ("%25r.e%25", 0)):

@@ -4,24 +4,40 @@ Separate because jobs and runs page by a key of their own store, while these
 lists are short and whole in memory.
 """
 
+import zlib
+
 from . import pagetoken
 from .errors import denied
+
+
+def mark(row):
+    """What tells a row from the others of its list, as a number."""
+    if isinstance(row, dict):
+        row = next((row[n] for n in ("id", "update_id", "path") if n in row), row)
+    return zlib.crc32(repr(getattr(row, "id", row)).encode())
+
+
+def resume(rows, place, anchor):
+    """Where to go on behind the row a page ended with, which rows that came or went may have moved."""
+    found = [n + 1 for n, row in enumerate(rows) if mark(row) == anchor] if anchor else []
+    return min(found, key=lambda at: abs(at - place), default=place)
 
 
 def page(ws, rows, size, token, *query):
     """(rows of the page, next token or None, previous token or None) of a whole list in a fixed order."""
     from .areas.jobs import page_size
     bound = pagetoken.query_sum(*query)
-    at = pagetoken.decode(token, bound, ws.page_generation)[1] if token else 0
+    at = resume(rows, *pagetoken.decode(token, bound, ws.page_generation)[1:]) if token else 0
     asked, size = size, page_size(ws, size)
 
-    def make(place, salt=None):
-        return pagetoken.encode(pagetoken.NEXT, place, 0, bound, ws.page_generation, salt)
+    def make(place, salt=None, anchor=0):
+        return pagetoken.encode(pagetoken.NEXT, place, anchor, bound, ws.page_generation, salt)
 
     cut = rows[at:at + size]
     following = None
     if at + size < len(rows):
-        following = make(at + size, ws.pages_served if size == 0 else None)
+        following = make(at + size, ws.pages_served if size == 0 else None,
+                         mark(rows[at + size - 1]) if at + size else 0)
     return cut, following, make(max(0, at - asked)) if at else None
 
 
