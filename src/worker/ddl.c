@@ -171,11 +171,15 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 				ParamListInfo params, QueryEnvironment *query_env,
 				DestReceiver *dest, QueryCompletion *qc)
 {
-	Oid dboid = database_to_empty(pstmt->utilityStmt);
+	Oid	 dboid = database_to_empty(pstmt->utilityStmt);
+	bool commits_prepared = IsA(pstmt->utilityStmt, TransactionStmt) &&
+		((TransactionStmt *) pstmt->utilityStmt)->kind ==
+			TRANS_STMT_COMMIT_PREPARED;
 
 	if (OidIsValid(dboid))
 		suspend(dboid, false);
 
+	/* the statement may be gone afterwards: a procedure can take its plan away */
 	if (previous_process_utility_hook)
 		previous_process_utility_hook(pstmt, query_string, read_only_tree,
 									  context, params, query_env, dest, qc);
@@ -184,10 +188,7 @@ process_utility(PlannedStmt *pstmt, const char *query_string,
 								params, query_env, dest, qc);
 
 	/* What this commits was prepared earlier, in whatever session. */
-	if (IsA(pstmt->utilityStmt, TransactionStmt) &&
-		((TransactionStmt *) pstmt->utilityStmt)->kind ==
-			TRANS_STMT_COMMIT_PREPARED &&
-		OidIsValid(get_extension_oid("databricks", true)))
+	if (commits_prepared && OidIsValid(get_extension_oid("databricks", true)))
 		dbx_shared_wake(MyDatabaseId);
 }
 

@@ -144,6 +144,13 @@ value("CREATE TABLESPACE space LOCATION '$space'");
 quickly('a tracked database is moved', 'ALTER DATABASE app2 SET TABLESPACE space');
 tracks($node, 'app2', 'and tracking goes on', 10);
 
+# A command whose plan is gone when it ends: its procedure has dropped it.
+value(q{CREATE PROCEDURE forgets_itself() LANGUAGE plpgsql AS
+	$$BEGIN ROLLBACK; EXECUTE 'DEALLOCATE ALL'; PERFORM repeat('x', n) FROM generate_series(1, 1000) n; END$$});
+my $forgets = PostgreSQL::Test::Utils::tempdir() . '/forgets.sql';
+PostgreSQL::Test::Utils::append_to_file($forgets, "CALL forgets_itself();\n");
+$node->command_ok([ 'pgbench', '-n', '-M', 'prepared', '-t', 1, '-f', $forgets, 'postgres' ], 'a procedure that drops its own plan');
+
 # A command that fails brings the worker back.
 my $session = $node->background_psql('app2');
 $session->query_safe('SELECT 1');
