@@ -112,7 +112,7 @@ load_window(DbxTracked *tracked, DbxBackfill *backfill)
 	Datum values[1];
 	bool  found;
 
-	if (!dbx_session_begin())
+	if (!dbx_session_begin_history())
 	{
 		dbx_shared_wake(MyDatabaseId);
 		return false;

@@ -51,6 +51,7 @@ typedef struct Run
 	int64		   run_id;
 	int64		   repair_id; /* what is followed is this repair; 0: the run */
 	bool		   tracked;	  /* the tracker will see its end */
+	bool		   noted;	  /* the history knows which request started it */
 	const DbxJson *element;	  /* as the service sent it */
 	bool		   gone;
 	bool		   ended;
@@ -98,6 +99,7 @@ static void			set_aside(FollowGroup *group, int64 run_id);
 static void			finish_look(FollowGroup *group);
 static void			end_look(FollowGroup *group);
 static void			write_history(void *arg);
+static void			note_run(void *arg);
 static void			write_end(void *arg);
 static void			describe_end(const Run *run, DbxRunEnd *end);
 static void			failed(FollowGroup *group, const char *text);
@@ -185,6 +187,8 @@ find_or_add(const char *site, const char *requested_by)
 static void
 forget(FollowGroup *group)
 {
+	if (group->logged != NULL)
+		dbx_shared_error(NULL);
 	groups = list_delete_ptr(groups, group);
 	MemoryContextDelete(group->context);
 }
@@ -347,7 +351,8 @@ read_runs(FollowGroup *group)
 		"   r.triggered_at),"
 		"  CASE WHEN r.repair_id IS NULL OR h.repair_history @>"
 		"    jsonb_build_array(jsonb_build_object('id', r.repair_id))"
-		"   THEN h.raw END, h.gone_at IS NOT NULL, h.run_id IS NOT NULL"
+		"   THEN h.raw END, h.gone_at IS NOT NULL, h.run_id IS NOT NULL,"
+		"  h.request_id IS NOT NULL"
 		" FROM databricks.run_requests AS r"
 		" LEFT JOIN databricks.run_history AS h"
 		"  ON h.workspace = r.workspace AND h.run_id = r.run_id"
@@ -360,7 +365,7 @@ read_runs(FollowGroup *group)
 	bool  copied;
 	int	  open = 0;
 
-	if (!dbx_session_begin())
+	if (!dbx_session_begin_history())
 	{
 		dbx_shared_wake(MyDatabaseId);
 		return;
@@ -407,6 +412,7 @@ read_runs(FollowGroup *group)
 								DatumGetBool(
 									SPI_getbinval(tuple, desc, 7, &isnull)),
 								triggered_at);
+		run->noted = DatumGetBool(SPI_getbinval(tuple, desc, 8, &isnull));
 		if (triggered_at != 0 && !run->tracked &&
 			(look->oldest == 0 || triggered_at < look->oldest))
 			look->oldest = triggered_at;
@@ -581,11 +587,13 @@ finish_look(FollowGroup *group)
 {
 	Look	  *look = group->look;
 	ListCell  *cell;
-	ErrorData *error = NULL;
+	ErrorData *error;
 	char	  *trouble = look->trouble ? pstrdup(look->trouble) : NULL;
 
-	if (look->workspace != NULL)
-		error = dbx_session_try(write_history, group);
+	error = dbx_session_try(write_history, group);
+	/* An end would be the last we see of the run: it is not told before this. */
+	if (error != NULL && dbx_session_concerns_all(error->sqlerrcode))
+		ReThrowError(error);
 	if (error != NULL)
 		trouble = dbx_session_error_text(error);
 	foreach(cell, look->runs)
@@ -619,7 +627,7 @@ end_look(FollowGroup *group)
 	group->looked = true;
 }
 
-/* Only what a call has told: the rest is there already. */
+/* Only what a call has told, and what could not be noted at the start. */
 static void
 write_history(void *arg)
 {
@@ -627,6 +635,7 @@ write_history(void *arg)
 	DbxHistoryBatch batch = {0};
 	ListCell	   *cell;
 	MemoryContext	before = MemoryContextSwitchTo(group->look->context);
+	bool			noted = true;
 
 	batch.workspace = group->site;
 	batch.begun = group->look->begun;
@@ -637,7 +646,9 @@ write_history(void *arg)
 		Run		   *run = lfirst(cell);
 		DbxSeenRun *seen;
 
-		if (run->element == NULL && !run->gone)
+		noted &= run->noted;
+		if (group->look->workspace == NULL ||
+			(run->element == NULL && !run->gone))
 			continue;
 		seen = palloc0(sizeof(DbxSeenRun));
 		seen->run_id = run->run_id;
@@ -646,11 +657,25 @@ write_history(void *arg)
 		batch.runs = lappend(batch.runs, seen);
 	}
 	MemoryContextSwitchTo(before);
-	if (batch.runs == NIL || !dbx_session_begin())
+	if ((batch.runs == NIL && noted) || !dbx_session_begin_history())
 		return;
 	dbx_record_hasty();
+	foreach(cell, group->look->runs)
+	{
+		Run *run = lfirst(cell);
+
+		/* What is wrong with one of them is its own matter: the next look tries. */
+		if (!run->noted)
+			(void) dbx_session_apart(note_run, run);
+	}
 	dbx_history_write(&batch);
 	dbx_session_commit();
+}
+
+static void
+note_run(void *arg)
+{
+	dbx_record_run(((Run *) arg)->request_id);
 }
 
 static void
@@ -718,18 +743,22 @@ failed(FollowGroup *group, const char *text)
 	log_trouble(group, text);
 }
 
-/* When it begins or changes, not each time. */
+/* View stat_worker shows it; the log is told when it begins or changes. */
 static void
 log_trouble(FollowGroup *group, const char *text)
 {
 	if (text == NULL)
 	{
 		if (group->logged != NULL)
+		{
+			dbx_shared_error(NULL);
 			pfree(group->logged);
+		}
 		group->logged = NULL;
 		return;
 	}
 	text = dbx_redact(text);
+	dbx_shared_error(text);
 	if (dbx_session_same_trouble(text, group->logged))
 		return;
 	if (group->logged != NULL)

@@ -98,8 +98,7 @@ dbx_worker_once_main(Datum arg)
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	/* A cancel would end the wait of a commit for the standbys. */
-	pqsignal(SIGINT, SIG_IGN);
+	pqsignal(SIGINT, dbx_session_interrupted);
 	BackgroundWorkerUnblockSignals();
 	dbx_worker_connect(DatumGetObjectId(arg));
 

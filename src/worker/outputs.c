@@ -103,7 +103,7 @@ load_items(DbxTracked *tracked, DbxOutputs *fetch)
 	Oid				   types[] = {TEXTOID, INT8OID};
 	Datum			   values[2];
 
-	if (!dbx_session_begin())
+	if (!dbx_session_begin_history())
 	{
 		dbx_shared_wake(MyDatabaseId);
 		tracked->activities[DBX_FETCH].due = 0;
@@ -337,7 +337,7 @@ postpone(DbxOutputs *fetch, bool all)
 												TYPALIGN_DOUBLE));
 	values[3] = PointerGetDatum(
 		construct_array(failed, count, INT4OID, 4, true, TYPALIGN_INT));
-	if (!dbx_session_begin())
+	if (!dbx_session_begin_history())
 		return;
 	if (SPI_execute_with_args(sql, lengthof(types), types, values, NULL, false,
 							  0) != SPI_OK_UPDATE)
@@ -359,6 +359,8 @@ finish_outputs(DbxOutputs *fetch)
 
 	if (error == NULL)
 		return;
+	if (dbx_session_concerns_all(error->sqlerrcode))
+		ReThrowError(error);
 	foreach(cell, items)
 	{
 		fetch->items = list_make1(lfirst(cell));
@@ -378,7 +380,7 @@ write_outputs(void *arg)
 	DbxOutputs *fetch = arg;
 	ListCell   *cell;
 
-	if (!dbx_session_begin())
+	if (!dbx_session_begin_history())
 	{
 		dbx_shared_wake(MyDatabaseId);
 		return;

@@ -124,7 +124,7 @@ next_event(DbxTracked *tracked, TimestampTz now)
 	bool		  isnull;
 	MemoryContext before = CurrentMemoryContext;
 
-	if (!dbx_session_begin())
+	if (!dbx_session_begin_history())
 		return 0;
 	poll.time = tracked->poll;
 	values[0] = CStringGetTextDatum(tracked->name);

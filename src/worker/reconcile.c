@@ -103,7 +103,7 @@ load_window(DbxTracked *tracked, DbxReconcile *reconcile)
 	TimestampTz floor = now - HORIZON_USECS;
 	bool		found;
 
-	if (!dbx_session_begin())
+	if (!dbx_session_begin_history())
 	{
 		dbx_shared_wake(MyDatabaseId);
 		return false;
@@ -215,7 +215,7 @@ load_missing(DbxTracked *tracked, DbxReconcile *reconcile)
 	if (reconcile->missing_loaded)
 		return true;
 	reconcile->missing_loaded = true;
-	if (!dbx_session_begin())
+	if (!dbx_session_begin_history())
 		return true;
 	values[0] = CStringGetTextDatum(tracked->name);
 	values[1] = TimestampTzGetDatum(reconcile->from);

@@ -20,10 +20,12 @@
 #include "http/http.h"
 #include "worker/history.h"
 #include "worker/record.h"
+#include "worker/session.h"
 
 static bool	 execute(const char *sql, int nargs, Oid *types, Datum *values,
 					 const char *nulls);
 static Datum text_or_null(const char *text, char *null_mark);
+static void	 note_run(void *arg);
 static void	 notify_row(void);
 static void	 close_attempt(int64 request_id);
 static void	 forget_cancel(int64 request_id);
@@ -52,8 +54,10 @@ dbx_record_safe(void)
 bool
 dbx_record_started(int64 request_id, int64 run_id, int64 repair_id)
 {
-	Oid	  types[] = {INT8OID, INT8OID, INT8OID};
-	Datum values[3];
+	Oid		   types[] = {INT8OID, INT8OID, INT8OID};
+	Datum	   values[3];
+	bool	   canceled;
+	ErrorData *error;
 
 	values[0] = Int64GetDatum(request_id);
 	values[1] = Int64GetDatum(run_id);
@@ -67,6 +71,30 @@ dbx_record_started(int64 request_id, int64 run_id, int64 repair_id)
 				 3, types, values, NULL))
 		return false;
 	notify_row();
+	canceled = execute("SELECT FROM databricks.run_request_cancels AS c"
+					   " WHERE c.request_id = $1",
+					   1, types, values, NULL);
+	error = dbx_session_attempt(note_run, &request_id);
+	if (error != NULL && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		ReThrowError(error);
+	return canceled;
+}
+
+/* Who follows the run does it again if the history is locked. */
+static void
+note_run(void *arg)
+{
+	dbx_session_limit_waits();
+	dbx_record_run(*(int64 *) arg);
+}
+
+void
+dbx_record_run(int64 request_id)
+{
+	Oid	  types[] = {INT8OID};
+	Datum values[1];
+
+	values[0] = Int64GetDatum(request_id);
 	execute("INSERT INTO databricks.run_history AS h"
 			" (workspace, run_id, job_id, request_id, started_by,"
 			"  first_seen_at, updated_at)"
@@ -77,9 +105,6 @@ dbx_record_started(int64 request_id, int64 run_id, int64 repair_id)
 			"  request_id = excluded.request_id,"
 			"  started_by = excluded.started_by",
 			1, types, values, NULL);
-	return execute("SELECT FROM databricks.run_request_cancels AS c"
-				   " WHERE c.request_id = $1",
-				   1, types, values, NULL);
 }
 
 bool

@@ -18,9 +18,13 @@ extern void dbx_record_safe(void);
 
 /*
  * The attempt that was being sent has started this run, or this repair of it
- * (repair_id 0: none).  True: it was asked meanwhile to be cancelled.
+ * (repair_id 0: none).  True: it was asked meanwhile to be cancelled.  The run is
+ * noted in the history, too, unless that is locked.
  */
 extern bool dbx_record_started(int64 request_id, int64 run_id, int64 repair_id);
+
+/* Note in the history which request has started the run that it has now. */
+extern void dbx_record_run(int64 request_id);
 
 /*
  * The end of a request that is queued or being sent: "rejected", "canceled",

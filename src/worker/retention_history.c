@@ -38,7 +38,7 @@ dbx_expiry_begin(DbxTracked *tracked)
 
 	activity->portion = &portion;
 	activity->due = 0;
-	if (tracked->retention == 0 || !dbx_session_begin())
+	if (tracked->retention == 0 || !dbx_session_begin_history())
 		return;
 	count = load_batch(tracked, &ids);
 	(void) dbx_retention_remove(remove_runs, tracked->name, ids, count);

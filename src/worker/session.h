@@ -22,8 +22,26 @@ extern bool dbx_session_begin(void);
 extern void dbx_session_commit(void);
 
 /*
+ * The same on the tables of the history, which users may lock, or rows of them, or
+ * what triggers of theirs write: an index is made, a session idles in a
+ * transaction.  Such locks are waited for a moment only, since requests are sent by
+ * this process, too; then 55P03 is raised, which concerns all of the batch.
+ */
+extern bool dbx_session_begin_history(void);
+
+/* The same from here on to the end of this transaction, or subtransaction. */
+extern void dbx_session_limit_waits(void);
+
+/*
+ * Handler of SIGINT: of all cancels only that of a wait for a lock is heard.  Others
+ * would end the wait of a commit for the standbys.
+ */
+extern void dbx_session_interrupted(SIGNAL_ARGS);
+
+/*
  * Run work(arg).  When it raises, everything it began is rolled back and the
- * error is returned, allocated in the current memory context; else NULL.
+ * error is returned, allocated in the current memory context; else NULL.  Where a
+ * lock was waited for too long it says which one, and who has it.
  */
 extern ErrorData *dbx_session_try(void (*work)(void *), void *arg);
 
@@ -32,6 +50,9 @@ extern ErrorData *dbx_session_try(void (*work)(void *), void *arg);
  * for rows that must not stop others.  Raises what concerns all of them.
  */
 extern ErrorData *dbx_session_apart(void (*work)(void *), void *arg);
+
+/* The same, but nothing is raised. */
+extern ErrorData *dbx_session_attempt(void (*work)(void *), void *arg);
 
 /*
  * Does this error have nothing to do with what was to be written?  Deadlocks,

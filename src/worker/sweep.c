@@ -147,7 +147,7 @@ load_state(DbxTracked *tracked, DbxSweep *sweep)
 {
 	DbxKnownRun *known;
 
-	if (!dbx_session_begin())
+	if (!dbx_session_begin_history())
 	{
 		dbx_shared_wake(MyDatabaseId);
 		return;

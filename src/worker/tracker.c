@@ -603,7 +603,7 @@ write_in_transaction(void *arg)
 	Oid		  types[] = {TEXTOID, TIMESTAMPTZOID};
 	Datum	  values[2];
 
-	job->lost = !dbx_session_begin();
+	job->lost = !dbx_session_begin_history();
 	if (job->lost)
 	{
 		dbx_shared_wake(MyDatabaseId);

@@ -73,8 +73,7 @@ dbx_worker_main(Datum arg)
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	/* A cancel would end the wait of a commit for the standbys. */
-	pqsignal(SIGINT, SIG_IGN);
+	pqsignal(SIGINT, dbx_session_interrupted);
 
 	if (!dbx_shared_attach(dboid))
 		proc_exit(0);
