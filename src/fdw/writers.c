@@ -172,7 +172,7 @@ new_settings(const DbxChange *change)
 		char *text = dbx_change_json(change, whole);
 
 		if (text != NULL)
-			given = dbx_json_parse(text, strlen(text), "settings");
+			given = dbx_json_from_text(text, "settings");
 		if (dbx_json_type(given) != DBX_JSON_OBJECT)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -205,7 +205,7 @@ new_settings(const DbxChange *change)
 		appendStringInfoString(&body, text);
 	}
 	appendStringInfoChar(&body, '}');
-	return dbx_json_parse(body.data, body.len, "settings");
+	return dbx_json_from_text(body.data, "settings");
 }
 
 static void

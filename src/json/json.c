@@ -21,6 +21,7 @@
 #include <cjson/cJSON.h>
 
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
@@ -99,11 +100,18 @@ dbx_json_parse(const char *text, Size len, const char *what)
 DbxJson *
 dbx_json_from_jsonb(Jsonb *value, const char *what)
 {
-	char *text = JsonbToCString(NULL, &value->root, VARSIZE(value));
+	return dbx_json_from_text(JsonbToCString(NULL, &value->root, VARSIZE(value)),
+							  what);
+}
 
-	/* in the encoding of the database, but the reader takes UTF-8 */
-	text = dbx_json_to_utf8(text);
-	return dbx_json_parse(text, strlen(text), what);
+DbxJson *
+dbx_json_from_text(const char *text, const char *what)
+{
+	const char *utf8 = dbx_json_to_utf8(text);
+
+	if (GetDatabaseEncoding() == PG_SQL_ASCII)
+		(void) pg_verify_mbstr(PG_UTF8, utf8, strlen(utf8), false);
+	return dbx_json_parse(utf8, strlen(utf8), what);
 }
 
 DbxJson *

@@ -27,12 +27,13 @@ typedef enum DbxJsonType
 
 /*
  * Parse a whole text, which is UTF-8 whatever the encoding of the database is.
- * Errors (invalid UTF-8, truncated text, trailing garbage, nesting beyond
+ * Errors (truncated text, trailing garbage, nesting beyond
  * databricks.json_max_depth, numbers of more than 1000 digits or with an
  * exponent beyond 1000, ...) are raised with
  * ERRCODE_FDW_UNABLE_TO_CREATE_REPLY; "what" names the text in the message,
  * the detail says what is wrong and at which byte, but nothing of a string.
- * \u0000 and surrogates without a partner become U+FFFD.
+ * What no text can hold becomes U+FFFD: \u0000, a surrogate without a partner,
+ * bytes in a string that are no UTF-8.
  *
  * Strings and names of the document are in the encoding of the database, with
  * "?" for characters which that lacks.
@@ -45,8 +46,13 @@ extern DbxJson *dbx_json_parse(const char *text, Size len, const char *what);
  */
 extern DbxJson *dbx_json_try_parse(const char *text, Size len, char **error);
 
-/* A value from SQL, for reading.  Raises as dbx_json_parse() does. */
+/*
+ * A value from SQL, for reading: as jsonb, or as JSON text in the encoding of the
+ * database.  Raises as dbx_json_parse() does, and 22021 for bytes that are no
+ * character, which SQL_ASCII lets pass: what a user gives is not repaired.
+ */
 extern DbxJson *dbx_json_from_jsonb(Jsonb *value, const char *what);
+extern DbxJson *dbx_json_from_text(const char *text, const char *what);
 
 /*
  * Text in the encoding of the database as UTF-8, which is what the service

@@ -10,7 +10,8 @@
  *
  * - a number that is not an integer of at most 15 digits becomes a string of
  *	 its digits behind DBX_JSON_NUMBER_MARK;
- * - \u0000 and surrogates without a partner become \ufffd.
+ * - \u0000, surrogates without a partner and bytes of a string that are no UTF-8
+ *	 become U+FFFD: one broken text must not cost the whole answer.
  *
  * Invariants: the text is read once and never written; it is copied from the
  * first rewritten place on, so that the usual answer costs no copy; nothing
@@ -19,7 +20,6 @@
  */
 #include "postgres.h"
 
-#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
 #include "json/prescan.h"
@@ -30,6 +30,9 @@
 /* Numbers beyond these are refused: numeric takes them, but nobody means them. */
 #define MAX_DIGITS	 1000
 #define MAX_EXPONENT 1000
+
+/* U+FFFD, for what no text can hold. */
+#define REPLACEMENT "\xEF\xBF\xBD"
 
 /* Characters of the text that a message shows. */
 #define EXCERPT_LENGTH 20
@@ -65,7 +68,7 @@ static bool scan_document(Scan *scan);
 static bool scan_separator(Scan *scan, Expect *expect);
 static bool scan_value(Scan *scan, Expect *expect);
 static bool scan_string(Scan *scan);
-static bool is_cut_character(const Scan *scan);
+static void scan_character(Scan *scan);
 static bool scan_escape(Scan *scan);
 static bool scan_number(Scan *scan);
 static bool scan_literal(Scan *scan, const char *literal);
@@ -298,7 +301,6 @@ scan_string(Scan *scan)
 	for (;;)
 	{
 		unsigned char c;
-		int			  len;
 
 		scan->pos = skip_plain(scan->pos, scan->end);
 		if (scan->pos == scan->end)
@@ -319,29 +321,53 @@ scan_string(Scan *scan)
 		if (c < 0x20)
 			return refuse_byte(scan, scan->pos,
 							   "A string holds a control character");
-
-		len = pg_utf_mblen((const unsigned char *) scan->pos);
-		if (len > scan->end - scan->pos && is_cut_character(scan))
-			return refuse_end(scan, "a character");
-		if (len > scan->end - scan->pos ||
-			!pg_utf8_islegal((const unsigned char *) scan->pos, len))
-			return refuse_byte(scan, scan->pos, "A string is not valid UTF-8");
-		scan->pos += len;
+		scan_character(scan);
 	}
 }
 
-/* Does the text end with this character begun but not finished? */
-static bool
-is_cut_character(const Scan *scan)
+/*
+ * A character beyond ASCII, or bytes that are none: as many as could begin one,
+ * at least one, become a single U+FFFD (Unicode 3.9, maximal subparts).
+ */
+static void
+scan_character(Scan *scan)
 {
-	const char *p;
+	const unsigned char *start = (const unsigned char *) scan->pos;
+	const unsigned char *end = (const unsigned char *) scan->end;
+	const unsigned char *p = start + 1;
+	unsigned char		 lead = *start;
+	unsigned char		 low = 0x80; /* bounds of the second byte */
+	unsigned char		 high = 0xBF;
+	int					 rest = 0; /* bytes due behind the first */
 
-	for (p = scan->pos + 1; p < scan->end; p++)
+	if (lead >= 0xC2 && lead < 0xE0)
+		rest = 1;
+	else if (lead >= 0xE0 && lead < 0xF0)
 	{
-		if (((unsigned char) *p & 0xC0) != 0x80)
-			return false;
+		rest = 2;
+		if (lead == 0xE0)
+			low = 0xA0; /* else shorter forms */
+		else if (lead == 0xED)
+			high = 0x9F; /* else surrogates */
 	}
-	return true;
+	else if (lead >= 0xF0 && lead < 0xF5)
+	{
+		rest = 3;
+		if (lead == 0xF0)
+			low = 0x90; /* else shorter forms */
+		else if (lead == 0xF4)
+			high = 0x8F; /* else beyond U+10FFFF */
+	}
+
+	if (rest > 0 && p < end && *p >= low && *p <= high)
+	{
+		for (p++; p < end && p - start <= rest && (*p & 0xC0) == 0x80; p++)
+			;
+	}
+	scan->pos = (const char *) p;
+	if (rest == 0 || p - start <= rest)
+		replace(scan, (const char *) start, scan->pos, REPLACEMENT,
+				strlen(REPLACEMENT));
 }
 
 static int
@@ -421,7 +447,7 @@ scan_escape(Scan *scan)
 		}
 	}
 	if (unit == 0 || (unit >= 0xD800 && unit <= 0xDFFF))
-		replace(scan, start, scan->pos, "\\ufffd", 6);
+		replace(scan, start, scan->pos, REPLACEMENT, strlen(REPLACEMENT));
 	return true;
 }
 
@@ -620,11 +646,16 @@ append_copy(Scan *scan, const char *bytes, Size len)
 {
 	if (scan->out_size - scan->out_len < len || scan->out == NULL)
 	{
-		/* Room for the rest of the text and some further marks. */
+		/*
+		 * Room for the rest of the text and some further marks; where there were
+		 * many so far, for half as many again, so that what is copied stays in
+		 * proportion.
+		 */
 		Size  rest = scan->end - scan->copied;
 		char *grown;
 
-		scan->out_size = scan->out_len + len + rest + rest / 4 + 64;
+		scan->out_size = scan->out_len + len + rest +
+			Max(rest / 4, scan->out_len / 2) + 64;
 		grown = MemoryContextAllocHuge(CurrentMemoryContext, scan->out_size);
 		if (scan->out != NULL)
 		{

@@ -10,7 +10,7 @@
 
 /*
  * First byte of a string that stands for a number.  It occurs in no valid
- * UTF-8, so no string of the service can be taken for one.
+ * UTF-8 and so in no string that passed, whatever the service sent.
  */
 #define DBX_JSON_NUMBER_MARK '\xFF'
 
@@ -25,7 +25,7 @@ typedef struct DbxJsonChecked
 
 /*
  * Check a text and make it fit for cJSON.  Returns false and sets "error" if
- * it is no JSON, no UTF-8 or nested deeper than max_depth.  Everything is
+ * it is no JSON or nested deeper than max_depth.  Everything is
  * allocated in the current context; raises only for lack of memory.
  */
 extern bool dbx_json_prescan(const char *text, Size len, int max_depth,

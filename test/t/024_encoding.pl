@@ -8,6 +8,9 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 
+use JSON::PP;
+use MIME::Base64 qw(encode_base64);
+
 use Databricks::Test;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -21,12 +24,17 @@ my $job = $workspace->create_job(name => $name, max_concurrent_runs => 9,
 my $run = $workspace->api('POST', '/api/2.2/jobs/run-now', { job_id => $job })->{run_id};
 $workspace->post('finish', { run_id => $run });
 
+# The name of a run as a broken client left it: one text is no UTF-8, the rest is.
+my $list = JSON::PP->new->utf8->canonical->encode($workspace->api('GET', '/api/2.2/jobs/runs/list'));
+$list =~ s/"run_name":"[^"]*"/"run_name":"Gr\xc3\xb6\xdfe \xe4\xb8"/ or die $list;
+
 # What the client gets, as UTF-8, and what the database makes of the name.
 foreach my $case (
-	[ 'LATIN1', 'UTF8', "Gr\xc3\xb6\xc3\x9fe ?" ],
-	[ 'SQL_ASCII', 'SQL_ASCII', "Gr\xc3\xb6\xc3\x9fe \xe4\xb8\xad" ])
+	[ 'LATIN1', 'UTF8', "Gr\xc3\xb6\xc3\x9fe ?", "Gr\xc3\xb6?e ?" ],
+	[ 'SQL_ASCII', 'SQL_ASCII', "Gr\xc3\xb6\xc3\x9fe \xe4\xb8\xad", "Gr\xc3\xb6\xef\xbf\xbde \xef\xbf\xbd" ],
+	[ 'UTF8', 'UTF8', "Gr\xc3\xb6\xc3\x9fe \xe4\xb8\xad", "Gr\xc3\xb6\xef\xbf\xbde \xef\xbf\xbd" ])
 {
-	my ($encoding, $client, $shown) = @$case;
+	my ($encoding, $client, $shown, $broken) = @$case;
 	my $database = lc $encoding;
 	my $sql = sub { $node->safe_psql($database, "SET client_encoding = '$client'; $_[0]") };
 
@@ -54,12 +62,24 @@ foreach my $case (
 	$workspace->post('faults', { path => '/api/2.2/jobs/run-now', kind => 'lost' });
 	like($sql->("SELECT databricks.run_now($job, '{\"p\": \"\xc3\xa4\"}')"), qr/^\d+$/, "$encoding: a start may be repeated");
 
+	# settings as a row gives them
+	$made = $sql->("INSERT INTO databricks.jobs (settings) VALUES ('{\"name\": \"\xc3\xb6 $encoding\", \"tasks\": []}') RETURNING job_id");
+	is($workspace->api('GET', '/api/2.2/jobs/get', { job_id => $made })->{settings}{name}, "\x{f6} $encoding", "$encoding: a row's settings");
+
+	# bytes that are no character are repaired where the service sends them, not where a user does
+	is(sql_error($node, "SELECT databricks.run_now($job, E'{\"p\": \"\\344\"}')", database => $database)->{state},
+		'22021', "$encoding: broken bytes of a parameter are refused") if $encoding ne 'LATIN1';
+
+	$workspace->post('faults', { path => '/api/2.2/jobs/runs/list', kind => 'status', status => 200, count => undef,
+		headers => { 'Content-Type' => 'application/json' }, body_b64 => encode_base64($list, '') });
+	is($sql->("SELECT run_name FROM databricks.runs WHERE run_id + 0 = $run"), $broken, "$encoding: a text that is no UTF-8 in a scan");
 	$sql->(q{SELECT databricks.track(poll_interval => '500 ms')});
 	poll_until("the worker of the $encoding database has the run", sub {
 		$sql->("SELECT count(*) FROM databricks.run_history WHERE run_id = $run") eq '1';
 	});
-	is($sql->("SELECT run_name FROM databricks.run_history WHERE run_id = $run"), $shown, "$encoding: the worker");
+	is($sql->("SELECT run_name FROM databricks.run_history WHERE run_id = $run"), $broken, "$encoding: the worker");
 	$sql->('SELECT databricks.untrack()');
+	$workspace->delete('faults');
 }
 
 $node->stop;
