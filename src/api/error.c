@@ -537,7 +537,7 @@ add_hint(DbxApiError *error, const DbxWorkspace *workspace, const char *path)
 				strcmp(error->code, "INVALID_STATE") == 0 &&
 				strstr(path, "/clusters/") != NULL)
 				error->hint = pstrdup(
-					"A cluster is resized and restarted while it runs, and edited while it runs or is terminated; databricks.ensure_cluster_is_running() brings it up.");
+					"A cluster is resized and restarted while it runs, and edited while it runs or is terminated, never on its way to another state; databricks.ensure_cluster_is_running() waits until it runs and starts it if need be.");
 			else if (strstr(error->message, "is not a valid endpoint id") != NULL)
 				error->hint = pstrdup(
 					"SELECT warehouse_id, name FROM databricks.warehouses; shows those there are.");

@@ -150,8 +150,8 @@ look(ClusterWait *wait)
 	if (state == NULL)
 		state = "UNKNOWN";
 	tell(wait, state, dbx_json_string(dbx_json_get(cluster, "state_message")));
-	/* while it grows or shrinks it works */
-	if (strcmp(state, "RUNNING") == 0 || strcmp(state, "RESIZING") == 0)
+	/* only this one: while it grows or shrinks it works, but takes no changes */
+	if (strcmp(state, "RUNNING") == 0)
 		return true;
 	if (strcmp(state, "ERROR") == 0)
 		raise_not_running(wait, cluster, state);

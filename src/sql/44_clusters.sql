@@ -211,5 +211,5 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'databricks_ensure_cluster_is_running';
 
 COMMENT ON FUNCTION databricks.ensure_cluster_is_running(pg_catalog.text, pg_catalog.interval, pg_catalog.name) IS
-'Returns as soon as a cluster runs: starts it if it is terminated, waits if it is on its way, waits for the end of a termination before it starts it. Progress is told by NOTICE; outages of the service are sat out. GET /api/2.1/clusters/get, POST /api/2.1/clusters/start.
+'Returns as soon as a cluster runs: starts it if it is terminated, waits if it is on its way or being resized, waits for the end of a termination before it starts it. Progress is told by NOTICE; outages of the service are sat out. GET /api/2.1/clusters/get, POST /api/2.1/clusters/start.
 The start is not undone by ROLLBACK, nor by cancelling the wait. Errors: 42704 no such cluster, HV000 the start failed (why is in the detail), RUN06 not running within timeout (null: no limit); others as api().';

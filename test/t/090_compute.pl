@@ -15,7 +15,7 @@ my $workspace = Databricks::Test::Workspace->start;
 my $node = new_node('main', conf => "databricks.wait_min_interval = '50 ms'\n");
 connect_workspace($node, $workspace);
 $workspace->post('settings',
-	{ cluster_start_ms => 3000, cluster_stop_ms => 200, cluster_resize_ms => 200 });
+	{ cluster_start_ms => 3000, cluster_stop_ms => 200, cluster_resize_ms => 2000 });
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
@@ -49,9 +49,12 @@ $workspace->post('settings', { cluster_start_ms => 400 });
 sql("SELECT databricks.resize_cluster('$cluster', 3)");
 is_deeply(last_body('/api/2.1/clusters/resize'),
 	{ cluster_id => $cluster, num_workers => 3 }, 'resize to a number');
+my $error = sql_error($node, "SELECT databricks.edit_cluster('$cluster', '$spec')");
+like($error->{message}, qr/is in state Resizing and cannot be edited/, 'no edit while it is resized');
+like($error->{hint}, qr/ensure_cluster_is_running\(\) waits until it runs/, '... and the hint');
 sql("SELECT databricks.ensure_cluster_is_running('$cluster')");
-poll_until('the cluster runs',
-	sub { sql("SELECT databricks.get_cluster('$cluster') ->> 'state'") eq 'RUNNING' });
+is(sql("SELECT databricks.get_cluster('$cluster') ->> 'state'"), 'RUNNING', '... which helps: the resizing is waited for');
+$workspace->post('settings', { cluster_resize_ms => 200 });
 sql("SELECT databricks.resize_cluster('$cluster', min_workers => 1, max_workers => 4)");
 is_deeply(
 	last_body('/api/2.1/clusters/resize'),
@@ -69,8 +72,7 @@ foreach my $bad ('', ', 1, 1, 2', ', min_workers => 1', ', -1',
 }
 is($workspace->calls(since => $mark), 0, '... nothing was sent');
 
-poll_until('the cluster runs',
-	sub { sql("SELECT databricks.get_cluster('$cluster') ->> 'state'") eq 'RUNNING' });
+sql("SELECT databricks.ensure_cluster_is_running('$cluster')");
 sql("SELECT databricks.update_cluster('$cluster', '{\"autotermination_minutes\": 30}', 'autotermination_minutes')");
 is_deeply(
 	last_body('/api/2.1/clusters/update'),
@@ -90,7 +92,7 @@ sql("SELECT databricks.pin_cluster('$cluster')");
 sql("SELECT databricks.unpin_cluster('$cluster')");
 
 sql("SELECT databricks.terminate_cluster('$cluster')");
-my $error = sql_error($node, "SELECT databricks.resize_cluster('$cluster', 2)");
+$error = sql_error($node, "SELECT databricks.resize_cluster('$cluster', 2)");
 is($error->{state}, 'HV000', 'a terminated cluster cannot be resized');
 like($error->{message}, qr/is in state Terminat(?:ing|ed) and cannot be resized/,
 	'... in the words of the service');
