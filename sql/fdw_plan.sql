@@ -76,6 +76,10 @@ EXPLAIN (COSTS OFF, VERBOSE) SELECT run_id FROM runs WHERE run_type = 'NEW_RUN';
 EXPLAIN (COSTS OFF) SELECT run_id FROM runs WHERE run_type IN ('JOB_RUN', 'SUBMIT_RUN');
 EXPLAIN (COSTS OFF, VERBOSE) SELECT run_id FROM runs WHERE run_type IN ('JOB_RUN', 'NEW_RUN');
 EXPLAIN (COSTS OFF, VERBOSE) SELECT run_id FROM runs WHERE job_id IN (7, 8) AND run_type IN ('JOB_RUN', 'SUBMIT_RUN');
+-- a parameter that may be repeated: all values in one call
+EXPLAIN (COSTS OFF, VERBOSE) SELECT cluster_id FROM clusters
+	WHERE state IN ('RUNNING', 'PENDING', 'RUNNING', NULL) AND (cluster_source = 'API' OR cluster_source = 'UI') AND policy_id IN ('p', 'q');
+EXPLAIN (COSTS OFF, VERBOSE) SELECT cluster_id FROM clusters WHERE state IN ('RUNNING', 'NEW_STATE');
 EXPLAIN (COSTS OFF, VERBOSE) SELECT run_id FROM runs WHERE job_id > 7;
 EXPLAIN (COSTS OFF, VERBOSE) SELECT run_id FROM runs WHERE job_id = run_id;
 EXPLAIN (COSTS OFF, VERBOSE) SELECT run_id FROM runs WHERE run_id = original_attempt_run_id;
@@ -136,9 +140,11 @@ PREPARE by_key(bigint) AS SELECT job_id FROM runs WHERE run_id = $1;
 PREPARE by_all(bigint, text, timestamptz, text[]) AS SELECT run_id FROM runs
 	WHERE job_id = $1 AND state = $2 AND start_time >= $3 AND run_type = ANY ($4);
 EXPLAIN (COSTS OFF) EXECUTE by_key(5);
+PREPARE by_states(text[]) AS SELECT cluster_id FROM clusters WHERE state = ANY ($1);
 SET plan_cache_mode = force_generic_plan;
 EXPLAIN (COSTS OFF) EXECUTE by_key(5);
 EXPLAIN (COSTS OFF, VERBOSE) EXECUTE by_all(5, 'RUNNING', '2026-10-01', '{JOB_RUN}');
+EXPLAIN (COSTS OFF) EXECUTE by_states('{RUNNING}');
 RESET plan_cache_mode;
 
 -- versions differ in which side of a join's condition comes first

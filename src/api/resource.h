@@ -68,6 +68,8 @@ typedef enum DbxFilterKind
 	DBX_FILTER_KEY,		/* column = value: the get call of that key */
 	DBX_FILTER_EQUAL,	/* column = value: param=value in the list call, or
 						* in place of "{param}" in its path */
+	DBX_FILTER_ANY,		/* column is one of values: param=value for each of them
+						* in one list call */
 	DBX_FILTER_FROM,	/* column >= time: param=ms, inclusive */
 	DBX_FILTER_TO,		/* column <= time: param=ms, inclusive */
 	DBX_FILTER_IMPLIED, /* column is one of values: param=true */
@@ -80,7 +82,7 @@ typedef struct DbxFilter
 	DbxFilterKind	   kind;
 	const char		  *param;	 /* not for KEY: get_param */
 	const char *const *values;	 /* NULL-terminated; IMPLIED: which imply it;
-								 * EQUAL: the only ones the service knows, or
+								 * EQUAL, ANY: the only ones the service knows, or
 								 * NULL for any */
 	bool			   required; /* EQUAL: there is no list without it */
 } DbxFilter;

@@ -27,11 +27,11 @@ static const DbxColumn cluster_columns[] = {
 	{"cluster_name", TEXTOID, DBX_CONVERT_TEXT, 0, {"cluster_name"},
 	"Name of the cluster, not necessarily unique."},
 	{"state", TEXTOID, DBX_CONVERT_TEXT, 0, {"state"},
-	"PENDING, RUNNING, RESTARTING, RESIZING, TERMINATING, TERMINATED, ... Equality is sent to the service."},
+	"PENDING, RUNNING, RESTARTING, RESIZING, TERMINATING, TERMINATED, ... Equality and IN are sent to the service, several states in one call."},
 	{"state_message", TEXTOID, DBX_CONVERT_TEXT, 0, {"state_message"},
 	"What the service says about the state."},
 	{"cluster_source", TEXTOID, DBX_CONVERT_TEXT, 0, {"cluster_source"},
-	"UI, API, JOB, PIPELINE, SQL, ... Equality is sent to the service."},
+	"UI, API, JOB, PIPELINE, SQL, ... Equality and IN are sent to the service, several in one call."},
 	{"creator_user_name", TEXTOID, DBX_CONVERT_TEXT, 0, {"creator_user_name"},
 	"Who made the cluster; NULL if that user was deleted."},
 	{"spark_version", TEXTOID, DBX_CONVERT_TEXT, 0, {"spark_version"},
@@ -204,8 +204,8 @@ static const char *const cluster_sources[] = {
 
 static const DbxFilter cluster_filters[] = {
 	{"cluster_id", DBX_FILTER_KEY, NULL, NULL},
-	{"state", DBX_FILTER_EQUAL, "filter_by.cluster_states", cluster_states},
-	{"cluster_source", DBX_FILTER_EQUAL, "filter_by.cluster_sources",
+	{"state", DBX_FILTER_ANY, "filter_by.cluster_states", cluster_states},
+	{"cluster_source", DBX_FILTER_ANY, "filter_by.cluster_sources",
 	 cluster_sources},
 	{"policy_id", DBX_FILTER_EQUAL, "filter_by.policy_id", NULL}};
 

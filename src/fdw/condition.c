@@ -164,6 +164,25 @@ dbx_fdw_key_filter(const DbxTable *table, List *conditions)
 	return NULL;
 }
 
+/* Does each value of this condition need a call, or a list, of its own? */
+bool
+dbx_fdw_asks_each(const DbxTable *table, const DbxCondition *condition)
+{
+	const DbxResource *res = table->res;
+	int				   i;
+
+	if (!condition->is_array)
+		return false;
+	for (i = 0; i < res->nfilters; i++)
+	{
+		if ((res->filters[i].kind == DBX_FILTER_KEY ||
+			 res->filters[i].kind == DBX_FILTER_EQUAL) &&
+			filter_fits(table, &res->filters[i], condition))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Conditions in a form that plans can be copied with; the values go beside
  * them into fdw_exprs.
@@ -494,6 +513,7 @@ filter_fits(const DbxTable *table, const DbxFilter *filter,
 	{
 		case DBX_FILTER_KEY:
 		case DBX_FILTER_EQUAL:
+		case DBX_FILTER_ANY:
 		case DBX_FILTER_IMPLIED:
 			return condition->strategy == BTEqualStrategyNumber;
 		case DBX_FILTER_TREE:
@@ -518,8 +538,8 @@ is_better(const DbxCondition *a, const DbxCondition *b)
 
 /*
  * What goes into one list call: all bounds, one equality per column and one
- * implied flag.  At most one equality may have several values, since each of
- * them is a list of its own, but for those there is no list without.
+ * implied flag.  At most one equality may have several values if each of them is
+ * a list of its own, but for those there is no list without.
  */
 static List *
 choose_list_conditions(const DbxTable *table, List *candidates)
@@ -536,6 +556,7 @@ choose_list_conditions(const DbxTable *table, List *candidates)
 		foreach(cell, candidates)
 		{
 			DbxCondition *condition = lfirst(cell);
+			bool		  is_array = dbx_fdw_asks_each(table, condition);
 			bool		  is_flag = false;
 			bool		  is_bound = false;
 			bool		  is_required = false;
@@ -563,11 +584,10 @@ choose_list_conditions(const DbxTable *table, List *candidates)
 			}
 			if (is_flag ? flag_taken
 						: !is_bound &&
-						(taken ||
-						 (condition->is_array && array_taken && !is_required)))
+						(taken || (is_array && array_taken && !is_required)))
 				continue;
 			flag_taken |= is_flag;
-			array_taken |= condition->is_array && !is_flag;
+			array_taken |= is_array;
 			chosen = lappend(chosen, condition);
 		}
 	}

@@ -24,8 +24,6 @@ static bool fill_in_path(const DbxScanInfo *info, const DbxCondition *condition,
 static void append_condition(const DbxScanInfo	*info,
 							 const DbxCondition *condition, List *context,
 							 bool prefix, StringInfo text);
-static bool is_settled_column(const DbxScanInfo	 *info,
-							  const DbxCondition *condition);
 static DbxRequest *settled_request(const DbxScanInfo *info,
 								   const char *workspace, List **open);
 static void		   explain_local(ForeignScan *plan, List *context, bool prefix,
@@ -161,7 +159,7 @@ settled_request(const DbxScanInfo *info, const char *workspace, List **open)
 		values[n].type = constant->consttype;
 
 		/* several values: shown in braces, unless there is really only one */
-		if (condition->is_array && !is_settled_column(info, condition) &&
+		if (dbx_fdw_asks_each(info->table, condition) &&
 			list_length(dbx_fdw_value_texts(condition, &values[n])) > 1)
 		{
 			*open = lappend(*open, condition);
@@ -172,24 +170,6 @@ settled_request(const DbxScanInfo *info, const char *workspace, List **open)
 	}
 	return dbx_fdw_request(info->table, workspace, settled, values,
 						   info->needed);
-}
-
-/* Does a constant here say what is sent, however many values it has? */
-static bool
-is_settled_column(const DbxScanInfo *info, const DbxCondition *condition)
-{
-	const DbxResource *res = info->table->res;
-	int				   i;
-
-	for (i = 0; i < res->nfilters; i++)
-	{
-		if ((res->filters[i].kind == DBX_FILTER_KEY ||
-			 res->filters[i].kind == DBX_FILTER_EQUAL) &&
-			strcmp(res->filters[i].column,
-				   res->columns[condition->column].name) == 0)
-			return false;
-	}
-	return true;
 }
 
 /*
@@ -268,7 +248,10 @@ append_condition(const DbxScanInfo *info, const DbxCondition *condition,
 		implied = filter->kind == DBX_FILTER_IMPLIED;
 		if (!implied)
 			appendStringInfo(text, "={%s%s}",
-							 condition->is_array ? "each of " : "", value);
+							 !condition->is_array				  ? ""
+								 : filter->kind == DBX_FILTER_ANY ? "any of "
+																  : "each of ",
+							 value);
 	}
 	if (implied)
 		appendStringInfo(text, "={as implied by %s}", value);

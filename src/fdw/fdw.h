@@ -129,6 +129,8 @@ extern bool	 dbx_fdw_is_lookup(const DbxTable *table, AttrNumber attno);
 extern const char *dbx_fdw_missing_key(const DbxTable *table, List *conditions);
 extern const DbxFilter *dbx_fdw_key_filter(const DbxTable *table,
 										   List			  *conditions);
+extern bool				dbx_fdw_asks_each(const DbxTable	 *table,
+										  const DbxCondition *condition);
 extern List			   *dbx_fdw_save_conditions(List *conditions);
 extern List			   *dbx_fdw_load_conditions(List *saved, List *values);
 

@@ -60,7 +60,8 @@ static List *used_attributes(PlannerInfo *root, RelOptInfo *baserel,
 							 List *clauses);
 static void estimate_scan(PlannerInfo *root, RelOptInfo *baserel, List *clauses,
 						  List *conditions, DbxEstimate *estimate);
-static double count_values(PlannerInfo *root, List *conditions);
+static double count_values(PlannerInfo *root, const DbxTable *table,
+						   List *conditions);
 static List	 *find_lookups(PlannerInfo *root, RelOptInfo *baserel);
 static List	 *add_lookups(PlannerInfo *root, RelOptInfo *baserel, List *clauses,
 						  List *infos);
@@ -98,7 +99,7 @@ databricksGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 										   baserel->baserestrictinfo);
 	if (dbx_fdw_key_filter(plan->table, conditions) != NULL)
 		baserel->rows = clamp_row_est(
-			Min(baserel->rows, count_values(root, conditions)));
+			Min(baserel->rows, count_values(root, plan->table, conditions)));
 }
 
 void
@@ -345,7 +346,7 @@ estimate_scan(PlannerInfo *root, RelOptInfo *baserel, List *clauses,
 	RestrictInfo **actual = palloc(list_length(clauses) * sizeof(RestrictInfo *));
 	int			   nactual = 0;
 	List		  *sent = NIL;
-	double		   lists = count_values(root, conditions);
+	double		   lists = count_values(root, plan->table, conditions);
 	double		   weight = 1;
 	double		   details = 0;
 	ListCell	  *cell;
@@ -402,7 +403,7 @@ estimate_scan(PlannerInfo *root, RelOptInfo *baserel, List *clauses,
 
 /* Into how many calls, or lists of pages, the values of conditions divide a scan. */
 static double
-count_values(PlannerInfo *root, List *conditions)
+count_values(PlannerInfo *root, const DbxTable *table, List *conditions)
 {
 	double	  count = 1;
 	ListCell *cell;
@@ -411,7 +412,7 @@ count_values(PlannerInfo *root, List *conditions)
 	{
 		DbxCondition *condition = lfirst(cell);
 
-		if (condition->is_array)
+		if (dbx_fdw_asks_each(table, condition))
 			count = Max(count,
 						dbx_estimate_array_length(root,
 												  (Node *) condition->value));

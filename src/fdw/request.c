@@ -322,6 +322,7 @@ add_equality(ListBuilder *builder, const DbxColumn *column, List *texts)
 {
 	const DbxResource *res = builder->table->res;
 	ListCell		  *cell;
+	ListCell		  *text;
 	int				   i;
 
 	for (i = 0; i < res->nfilters; i++)
@@ -340,6 +341,15 @@ add_equality(ListBuilder *builder, const DbxColumn *column, List *texts)
 								 "true");
 				builder->flagged = true;
 				return;
+
+			case DBX_FILTER_ANY:
+				foreach(cell, builder->lists)
+				{
+					foreach(text, texts)
+						add_to_query((DbxList *) lfirst(cell), filter->param,
+									 (char *) lfirst(text));
+				}
+				break;
 
 			case DBX_FILTER_TREE:
 				foreach(cell, builder->lists)

@@ -126,8 +126,16 @@ asks("SELECT cluster_name, custom_tags->>'n', num_workers, spark_context_id > 0 
 asks(q{SELECT cluster_name FROM clusters WHERE state = 'TERMINATED'},
 	'c3', ["$clusters&filter_by.cluster_states=TERMINATED"], 'clusters by state');
 asks(q{SELECT count(*) FROM clusters WHERE state IN ('RUNNING', 'TERMINATED')},
-	3, [ "$clusters&filter_by.cluster_states=RUNNING", "$clusters&filter_by.cluster_states=TERMINATED" ],
-	'clusters by several states');
+	3, ["$clusters&filter_by.cluster_states=RUNNING&filter_by.cluster_states=TERMINATED"],
+	'clusters by several states, in one call');
+asks(q{SELECT count(*) FROM clusters WHERE cluster_source IN ('API', 'JOB', 'API', NULL) AND state = ANY (ARRAY['TERMINATED', 'PENDING'])},
+	1, ["$clusters&filter_by.cluster_states=PENDING&filter_by.cluster_states=TERMINATED&filter_by.cluster_sources=API&filter_by.cluster_sources=JOB"],
+	'clusters by several sources and states, in one call');
+asks(q{SELECT count(*) FROM clusters WHERE state IN ('RUNNING', 'NEW_STATE')},
+	2, [$clusters], 'a state among them that the service does not know');
+asks("SELECT count(*) FROM clusters WHERE cluster_name IN ('c1', 'c2') AND policy_id IN ('a', 'b') AND state IN ('RUNNING', 'TERMINATED')",
+	0, [ map { "$clusters&filter_by.policy_id=$_&filter_by.cluster_states=RUNNING&filter_by.cluster_states=TERMINATED" } qw(a b) ],
+	'... beside what takes one value at a time');
 asks(q{SELECT count(*) FROM clusters WHERE state = 'NEW_STATE'},
 	0, [$clusters], 'a state the service does not know is not sent');
 asks(q{SELECT count(*) FROM clusters WHERE cluster_id = 'no-such'},
