@@ -61,6 +61,7 @@ static bool convert_time(const DbxJson *node, Datum *value, bool *isnull);
 static bool convert_duration(const DbxJson *node, Datum *value);
 static bool convert_parameters(const DbxJson *node, Datum *value);
 static const char	   *map_life_cycle(const char *state);
+static char			   *show_value(const DbxJson *node);
 static pg_noreturn void cannot_convert(const DbxColumn *column,
 									   const DbxJson *node, const char *table);
 static bool maybe_cut(const DbxResource *res, const DbxJson *element,
@@ -116,6 +117,34 @@ dbx_resource_value(const DbxColumn *column, const DbxJson *element,
 	if (!read_value(column, &row, workspace, &value, isnull))
 		*isnull = true;
 	return value;
+}
+
+void
+dbx_resource_check_element(const DbxJson *element, const char *id_member,
+						   const char *workspace, const char *table)
+{
+	bool		   object = dbx_json_type(element) == DBX_JSON_OBJECT;
+	const DbxJson *id;
+	const char	  *text;
+
+	if (object && id_member == NULL)
+		return;
+	id = object ? dbx_json_path(element, id_member) : NULL;
+	text = dbx_json_string(id);
+	if (dbx_json_type(id) == DBX_JSON_NUMBER ||
+		(text != NULL && text[0] != '\0'))
+		return;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+		 object
+			 ? errmsg("workspace \"%s\" lists a row of foreign table \"%s\" without \"%s\", which names it",
+					  workspace, table, id_member)
+			 : errmsg("workspace \"%s\" lists a row of foreign table \"%s\" that is not an object",
+					  workspace, table),
+		 errdetail("The element is %s", show_value(element)),
+		 errhint(
+			 "databricks.api_pages() shows a list as the service sends it.")));
 }
 
 Datum
@@ -502,22 +531,32 @@ map_life_cycle(const char *state)
 	return state;
 }
 
-static void
-cannot_convert(const DbxColumn *column, const DbxJson *node, const char *table)
+/* "a number: 17", for messages; of a long value only the beginning. */
+static char *
+show_value(const DbxJson *node)
 {
 	static const char *const kinds[] = {"nothing",	"null",		"a boolean",
 										"a number", "a string", "an array",
 										"an object"};
-	char					*shown = pstrdup(dbx_redact(dbx_json_text(node)));
+	DbxJsonType				 type = dbx_json_type(node);
+	char					*shown;
 
+	if (type <= DBX_JSON_NULL)
+		return psprintf("%s.", kinds[type]);
+	shown = pstrdup(dbx_redact(dbx_json_text(node)));
 	if (strlen(shown) > SHOWN_VALUE_LENGTH)
 		shown[pg_mbcliplen(shown, strlen(shown), SHOWN_VALUE_LENGTH)] = '\0';
+	return psprintf("%s: %s", kinds[type], shown);
+}
 
+static void
+cannot_convert(const DbxColumn *column, const DbxJson *node, const char *table)
+{
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_INVALID_DATA_TYPE),
 			 errmsg("the service sent a value that cannot be shown as %s",
 					format_type_be(column->type)),
-			 errdetail("The value is %s: %s", kinds[dbx_json_type(node)], shown),
+			 errdetail("The value is %s", show_value(node)),
 			 errcontext("column \"%s\" of \"%s\"",
 						column->label != NULL ? column->label : column->name,
 						table)));

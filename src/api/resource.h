@@ -214,6 +214,19 @@ extern Datum dbx_resource_row_value(const DbxColumn *column, const DbxRow *row,
 									const char *workspace, const char *table,
 									bool *isnull);
 
+/*
+ * Raise HV00M, with workspace and foreign table, for an element that is no
+ * object, or has nothing at "id_member" (NULL: it needs none).
+ *
+ * A row of NULLs would be a wrong row, and leaving it out a wrong count: without an
+ * id it cannot be told whether it came before, and its cut columns cannot be
+ * completed.  The worker leaves a run without an id out and tells in view tracking,
+ * since it must go on with the others; the result of a query has no such place.
+ */
+extern void dbx_resource_check_element(const DbxJson *element,
+									   const char	 *id_member,
+									   const char *workspace, const char *table);
+
 /* The values of an element for all columns, in the order of res->columns. */
 extern void dbx_resource_values(const DbxResource *res, const DbxJson *element,
 								const char *workspace, Datum *values,

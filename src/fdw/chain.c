@@ -369,6 +369,8 @@ take_page(DbxChain *chain, const DbxJson *rows, DbxPage *page)
 
 	for (row = dbx_json_first(rows); row != NULL; row = dbx_json_next(row))
 	{
+		dbx_resource_check_element(row, chain->res->id_member,
+								   chain->workspace->name, chain->list->table);
 		if (chain->res->time_member != NULL && !chain->closing)
 			watch_order(chain, row);
 		if (chain->seen != NULL)

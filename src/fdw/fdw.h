@@ -58,6 +58,7 @@ typedef struct DbxConditionValue
 typedef struct DbxList
 {
 	const DbxResource *res; /* whose calls and paging it has */
+	const char		  *table;
 	const char		  *path;
 	const char		  *query;
 	List			  *given;	  /* of DbxGiven */
@@ -67,12 +68,13 @@ typedef struct DbxList
 /* What to ask the service for: objects by key, or lists. */
 typedef struct DbxRequest
 {
-	bool  empty; /* no row can satisfy the conditions: ask nothing */
-	bool  by_key;
-	List *keys;	 /* of char *, without doubles */
-	List *lists; /* of DbxList *, one list call each; disjoint */
-	int64 from;	 /* of all lists: bounds on the time, in ms; 0, PG_INT64_MAX: */
-	int64 to;	 /* none */
+	const char *table; /* name of the foreign table, for messages */
+	bool		empty; /* no row can satisfy the conditions: ask nothing */
+	bool		by_key;
+	List	   *keys;  /* of char *, without doubles */
+	List	   *lists; /* of DbxList *, one list call each; disjoint */
+	int64 from; /* of all lists: bounds on the time, in ms; 0, PG_INT64_MAX: */
+	int64 to;	/* none */
 	bool  flagged; /* all lists: only those in some states */
 	bool  overlap; /* lists may have elements in common */
 } DbxRequest;

@@ -52,6 +52,7 @@ struct DbxFetch
 };
 
 static void			  forget_last(DbxFetch *fetch);
+static const DbxJson *nested_rows(const DbxFetch *fetch, const DbxJson *element);
 static const DbxJson *next_element(DbxFetch *fetch, const char **key);
 static bool			  load_page(DbxFetch *fetch);
 static void			  load_keys(DbxFetch *fetch);
@@ -114,6 +115,9 @@ dbx_fetch_next(DbxFetch *fetch, DbxRow *row, const char **key)
 		{
 			row->parent = fetch->parent;
 			row->element = fetch->child;
+			dbx_resource_check_element(row->element, NULL,
+									   fetch->workspace->name,
+									   fetch->request->table);
 			row->given = fetch->given;
 			fetch->child = dbx_json_next(fetch->child);
 			return true;
@@ -132,8 +136,7 @@ dbx_fetch_next(DbxFetch *fetch, DbxRow *row, const char **key)
 		{
 			*key = NULL;
 			fetch->parent = element;
-			fetch->child = dbx_json_first(
-				dbx_json_path(element, fetch->res->unnest));
+			fetch->child = dbx_json_first(nested_rows(fetch, element));
 			continue;
 		}
 
@@ -145,6 +148,22 @@ dbx_fetch_next(DbxFetch *fetch, DbxRow *row, const char **key)
 		row->given = fetch->given;
 		return true;
 	}
+}
+
+/* The array that rows are unnested from; NULL: there is none. */
+static const DbxJson *
+nested_rows(const DbxFetch *fetch, const DbxJson *element)
+{
+	const DbxJson *rows = dbx_json_path(element, fetch->res->unnest);
+
+	if (dbx_json_type(rows) > DBX_JSON_NULL &&
+		dbx_json_type(rows) != DBX_JSON_ARRAY)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+			 errmsg("the service sent \"%s\" that is not an array for foreign table \"%s\"",
+					fetch->res->unnest, fetch->request->table)));
+	return rows;
 }
 
 /* The element handed out last is not in use any more. */
@@ -172,6 +191,10 @@ next_element(DbxFetch *fetch, const char **key)
 	if (entry->lookup != NULL)
 	{
 		element = dbx_lookup_finish(entry->lookup);
+		if (element != NULL)
+			dbx_resource_check_element(element, fetch->res->id_member,
+									   fetch->workspace->name,
+									   fetch->request->table);
 		fetch->window = Min(fetch->window * 2, fetch->workspace->max_parallel);
 	}
 	*key = entry->element == NULL ? entry->key : NULL;

@@ -246,10 +246,12 @@ dbx_fdw_request(const DbxTable *table, const char *workspace, List *conditions,
 	ListCell   *cell;
 	int			n = 0;
 
+	request->table = table->name;
 	builder.table = table;
 	builder.to = PG_INT64_MAX;
 	builder.lists = list_make1(palloc0(sizeof(DbxList)));
 	((DbxList *) linitial(builder.lists))->res = table->res;
+	((DbxList *) linitial(builder.lists))->table = table->name;
 	((DbxList *) linitial(builder.lists))->path = table->res->list_call;
 	((DbxList *) linitial(builder.lists))->query = "";
 

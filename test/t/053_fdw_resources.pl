@@ -140,6 +140,33 @@ asks(q{SELECT count(*) FROM clusters WHERE state = 'NEW_STATE'},
 	0, [$clusters], 'a state the service does not know is not sent');
 asks(q{SELECT count(*) FROM clusters WHERE cluster_id = 'no-such'},
 	0, ['/api/2.1/clusters/get?cluster_id=no-such'], 'no such cluster');
+
+# Elements that are no objects, and those without what names them: no row of NULLs,
+# and no answer that is short of a row.
+foreach my $case (
+	[ 'jobs', '/api/2.2/jobs/list', { jobs => [1] }, qr/"jobs" that is not an object/, qr/a number: 1$/ ],
+	[ 'jobs', '/api/2.2/jobs/list', { jobs => [ { job_id => 1 }, {} ] }, qr/"jobs" without "job_id"/, qr/an object: \{\}$/ ],
+	[ 'jobs WHERE job_id = 77', '/api/2.2/jobs/get', {}, qr/"jobs" without "job_id"/, qr/an object/ ],
+	[ 'job_tasks', '/api/2.2/jobs/list', { jobs => [ { job_id => 1, settings => { tasks => [ { task_key => 'a' }, 'b' ] } } ] }, qr/"job_tasks" that is not an object/, qr/a string: b$/ ],
+	[ 'job_tasks', '/api/2.2/jobs/list', { jobs => [ { job_id => 1, settings => { tasks => { a => {} } } } ] }, qr/"settings.tasks" that is not an array .*"job_tasks"/, qr/^$/ ],
+	[ 'runs', '/api/2.2/jobs/runs/list', { runs => [ {} ] }, qr/"runs" without "run_id"/, qr/an object/ ],
+	[ 'runs', '/api/2.2/jobs/runs/list', { runs => [ { run_id => '' } ] }, qr/"runs" without "run_id"/, qr/an object/ ],
+	[ '(SELECT run_id FROM runs ORDER BY start_time DESC NULLS LAST LIMIT 2) AS r', '/api/2.2/jobs/runs/list', { runs => [undef] }, qr/"runs" that is not an object/, qr/null\.$/ ],
+	[ 'run_tasks', '/api/2.2/jobs/runs/list', { runs => [ [] ] }, qr/"run_tasks" that is not an object/, qr/an array: \[\]$/ ],
+	[ 'clusters', '/api/2.1/clusters/list', { clusters => [ { cluster_name => 'c' } ] }, qr/"clusters" without "cluster_id"/, qr/an object/ ],
+	[ 'cluster_policies', '/api/2.0/policies/clusters/list', { policies => [ {} ] }, qr/"cluster_policies" without "policy_id"/, qr/an object/ ],
+	[ 'instance_pools', '/api/2.0/instance-pools/list', { instance_pools => [ { instance_pool_id => undef } ] }, qr/"instance_pools" without "instance_pool_id"/, qr/an object/ ],
+	[ 'node_types', '/api/2.1/clusters/list-node-types', { node_types => ['x'] }, qr/"node_types" that is not an object/, qr/a string: x$/ ])
+{
+	my ($from, $path, $json, $message, $detail) = @$case;
+
+	$workspace->post('faults', { path => $path, kind => 'replace', json => $json, count => undef });
+	my $error = sql_error($node, "SELECT count(*) FROM $from");
+	is($error->{state}, 'HV00M', "$from: an answer " . json($json));
+	like($error->{message}, $message, '... what is wrong, and with which table');
+	like($error->{detail}, $detail, '... and what came');
+	$workspace->delete('faults');
+}
 my ($request) = asks("SELECT count(*) > 1, count(DISTINCT cluster_id), min(time) < max(time)
 	FROM cluster_events WHERE cluster_id = '$clusters[2]'",
 	't|1|t', ['/api/2.1/clusters/events'], 'events of a cluster');
