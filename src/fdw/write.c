@@ -60,6 +60,8 @@ static bool				is_updatable(Oid relid);
 static const DbxWriter *find_writer(const DbxTable *table, CmdType operation);
 static void				begin(ModifyTableState *mtstate, ResultRelInfo *info,
 							  CmdType operation, List *returned);
+static AttrNumber		key_attribute(const DbxTable *table, const char *key);
+static char			   *key_name(const DbxTable *table, const char *key);
 static void				find_keys(WriteState *state, Plan *subplan);
 static bool				is_listed(const char *columns, const char *name);
 static void				check_workspace(const WriteState *state, Datum name);
@@ -141,43 +143,65 @@ databricksAddForeignUpdateTargets(PlannerInfo *root, Index rtindex,
 {
 	DbxTable		*table = dbx_fdw_table(target_relation);
 	const DbxWriter *writer = find_writer(table, root->parse->commandType);
-	TupleDesc		 desc = RelationGetDescr(target_relation);
 	int				 i;
-	int				 attno;
 
 	for (i = 0; i < DBX_WRITE_KEYS && writer->keys[i] != NULL; i++)
 	{
-		bool found = false;
+		AttrNumber		  attno = key_attribute(table, writer->keys[i]);
+		Form_pg_attribute attribute;
 
-		for (attno = 1; attno <= table->natts; attno++)
-		{
-			Form_pg_attribute attribute = TupleDescAttr(desc, attno - 1);
-
-			if (table->columns[attno - 1] !=
-				dbx_resource_column(table->res, writer->keys[i]))
-				continue;
-			add_row_identity_var(root,
-								 makeVar(rtindex, attno, attribute->atttypid,
-										 attribute->atttypmod,
-										 attribute->attcollation, 0),
-								 rtindex,
-								 psprintf("databricks_%s", writer->keys[i]));
-			found = true;
-		}
-		if (!found)
+		if (!AttributeNumberIsValid(attno))
 			ereport(
 				ERROR,
 				(errcode(ERRCODE_FDW_COLUMN_NAME_NOT_FOUND),
 				 errmsg("foreign table \"%s\" has no column for \"%s\", which names its rows",
 						table->name, writer->keys[i]),
 				 errhint("ALTER FOREIGN TABLE ... ADD COLUMN makes one.")));
+		attribute = TupleDescAttr(table->desc, attno - 1);
+		add_row_identity_var(root,
+							 makeVar(rtindex, attno, attribute->atttypid,
+									 attribute->atttypmod,
+									 attribute->attcollation, 0),
+							 rtindex, key_name(table, writer->keys[i]));
 	}
 
-	/* the old row is only wanted where it is given back */
+	/*
+	 * The old row is only wanted where it is given back.  The server asks for it
+	 * in the same form when it updates or has triggers.
+	 */
 	if (root->parse->returningList != NIL)
 		add_row_identity_var(root,
-							 makeWholeRowVar(target_rte, rtindex, 0, false),
+							 makeVar(rtindex, InvalidAttrNumber, RECORDOID, -1,
+									 InvalidOid, 0),
 							 rtindex, "wholerow");
+}
+
+/* The attribute that shows a key, InvalidAttrNumber if none does. */
+static AttrNumber
+key_attribute(const DbxTable *table, const char *key)
+{
+	int column = dbx_resource_column(table->res, key);
+	int i;
+
+	for (i = 0; i < table->natts; i++)
+	{
+		if (table->columns[i] == column)
+			return i + 1;
+	}
+	return InvalidAttrNumber;
+}
+
+/*
+ * What the scan hands a key up as.  Children of one table share it only where it is
+ * the same column to all of them.
+ */
+static char *
+key_name(const DbxTable *table, const char *key)
+{
+	AttrNumber attno = key_attribute(table, key);
+
+	return psprintf("databricks_%s_%d_%u", key, attno,
+					TupleDescAttr(table->desc, attno - 1)->attcollation);
 }
 
 List *
@@ -414,8 +438,7 @@ find_keys(WriteState *state, Plan *subplan)
 	for (i = 0; i < DBX_WRITE_KEYS && state->writer->keys[i] != NULL; i++)
 	{
 		state->keys[i] = ExecFindJunkAttributeInTlist(
-			subplan->targetlist,
-			psprintf("databricks_%s", state->writer->keys[i]));
+			subplan->targetlist, key_name(state->table, state->writer->keys[i]));
 		if (!AttributeNumberIsValid(state->keys[i]))
 			elog(ERROR, "could not find what names a row");
 	}

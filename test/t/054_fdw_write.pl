@@ -275,6 +275,18 @@ refused(q{UPDATE named SET name = name || '-moved' WHERE name IN ('here', 'prepa
 	'rows that move to where others are updated');
 is($node->safe_psql('postgres', q{UPDATE named SET name = 'moved' WHERE name = 'here'; SELECT tableoid::regclass FROM named WHERE name = 'moved'}),
 	'named_there', 'a row that moves');
+
+# Partitions need not have their columns in the same places.
+is($node->safe_psql('postgres', <<~'SQL'), qq(east|{"a": "1"}\nwest|{"a": "1"}\neast), 'partitions with columns in other places');
+	CREATE FOREIGN TABLE east (gone int, tags jsonb, job_id bigint, name text) SERVER prod OPTIONS (resource 'jobs');
+	ALTER FOREIGN TABLE east DROP COLUMN gone;
+	CREATE TABLE tagged (job_id bigint, name text, tags jsonb) PARTITION BY LIST (name);
+	ALTER TABLE tagged ATTACH PARTITION east FOR VALUES IN ('east');
+	CREATE FOREIGN TABLE west PARTITION OF tagged FOR VALUES IN ('west') SERVER prod OPTIONS (resource 'jobs');
+	UPDATE tagged SET tags = '{"a": "1"}' WHERE job_id = (SELECT job_id FROM jobs WHERE name = 'prepared-1') RETURNING tableoid::regclass, tags;
+	DELETE FROM tagged WHERE job_id = (SELECT job_id FROM jobs WHERE name = 'prepared-1') RETURNING tableoid::regclass
+	SQL
+is($node->safe_psql('postgres', q{SELECT count(*) FROM jobs WHERE name = 'prepared-1'}), 0, '... are written by their keys');
 my $nameless = $node->safe_psql('postgres', "SELECT job_id FROM jobs WHERE name = 'viewed'");
 $workspace->post('patch', { job_id => $nameless, merge => { job_id => undef } });
 refused(q{DELETE FROM jobs WHERE name = 'viewed'}, 'HV00M', qr/workspace "prod" lists a row of foreign table "jobs" without "job_id"/,
