@@ -130,6 +130,7 @@ remove_requests(void *arg, Datum *ids, int count)
 /* ---- what foreign keys hold ---- */
 
 int
+/* NOLINTNEXTLINE(readability-non-const-parameter): construct_array()'s type */
 dbx_retention_remove(DbxRemove remove, void *arg, Datum *ids, int count)
 {
 	Removal all = {remove, arg, ids, count};
