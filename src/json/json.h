@@ -95,9 +95,9 @@ extern const char *dbx_json_string(const DbxJson *node);
 
 /*
  * Integer of a number node, however it is written (5, 5.0, 5e0, 0.5e1), or of a
- * string of digits, with or without a fraction of zeros (the service sends some
- * ids that way).  False, and *value untouched: absent, not an integer, beyond
- * int64, a string with anything else in it.
+ * string that is such a number (the service sends some ids that way).  False, and
+ * *value untouched: absent, not an integer, beyond int64, a string with anything
+ * else in it.
  */
 extern bool dbx_json_int64(const DbxJson *node, int64 *value);
 extern bool dbx_json_bool(const DbxJson *node, bool *value);

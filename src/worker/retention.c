@@ -127,7 +127,7 @@ remove_requests(void *arg, Datum *ids, int count)
 		elog(ERROR, "old requests could not be removed");
 }
 
-/* ---- what foreign keys hold ---- */
+/* ---- what nobody holds, for requests and runs alike ---- */
 
 int
 /* NOLINTNEXTLINE(readability-non-const-parameter): construct_array()'s type */

@@ -3,8 +3,8 @@
  *	  Removing runs that are older than the retention of their workspace.
  *
  * In batches, each a transaction, so that none is long and other things are done
- * in between.  Rows that foreign keys or triggers of the user hold stay, with their tasks
- * (retention.c).
+ * in between.  Rows that foreign keys or triggers of the user hold stay, with their
+ * tasks (retention.c).
  */
 #include "postgres.h"
 

@@ -5,7 +5,7 @@
  *	  The second part of "make demo": runs that belong to a transaction, an answer
  *	  that is lost on its way, and SQL between two jobs.
  *
- * Needs the workspace and the procedure of session.sql. What stands between ECHO
+ * Needs the workspace that session.sql connects and tracks. What stands between ECHO
  * none and ECHO all is carried out but not shown: it checks what was shown.
  */
 \pset null '(null)'
