@@ -214,36 +214,6 @@ seek_body(void *private_data, curl_off_t offset, int origin)
 	return CURL_SEEKFUNC_OK;
 }
 
-/* CURLOPT_OPENSOCKETFUNCTION: libcurl's sockets count against our share. */
-static curl_socket_t
-open_socket(void *private_data, curlsocktype purpose,
-			struct curl_sockaddr *address)
-{
-	curl_socket_t fd;
-
-	(void) private_data;
-	(void) purpose;
-	if (!AcquireExternalFD())
-		return CURL_SOCKET_BAD;
-	fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
-				address->protocol);
-	if (fd == CURL_SOCKET_BAD)
-		ReleaseExternalFD();
-	return fd;
-}
-
-/* CURLOPT_CLOSESOCKETFUNCTION */
-static int
-close_socket(void *private_data, curl_socket_t fd)
-{
-	int rc;
-
-	(void) private_data;
-	rc = close(fd);
-	ReleaseExternalFD();
-	return rc;
-}
-
 /*
  * What became of a transfer of which so many bytes were sent, and what a proxy
  * said to the connection, if there is one.
@@ -501,8 +471,8 @@ set_options(DbxTransfer *transfer, const DbxHttpRequest *request)
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, count_header);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
-	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, dbx_multi_open_socket);
+	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, dbx_multi_close_socket);
 	if (curl_easy_setopt(easy, CURLOPT_URL, request->url) != CURLE_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),

@@ -9,9 +9,14 @@
  * death of the postmaster, so that a cancel, a terminate or a barrier is served
  * whatever the other side does.
  *
- * The callbacks only note things in static memory: no palloc, no error.  The
- * wait event set is rebuilt before a wait when the sockets have changed, so an
- * error thrown between two waits leaves nothing stale behind.
+ * The callbacks only note things in static memory: no palloc, no error.  What
+ * they noted reaches the wait event set before the next wait, so an error thrown
+ * between two waits leaves nothing stale behind.
+ *
+ * A connection between two requests stays in the set: page after page libcurl
+ * lets go of its socket and takes it up again, which then costs no system call.
+ * That is safe for sockets that are opened and closed here.  Those of the
+ * resolver are closed behind our back, and their number may be another one's.
  */
 #include "postgres.h"
 
@@ -31,10 +36,16 @@
 /* More sockets than this at once are watched in turns. */
 #define EVENTS_PER_WAIT 16
 
+/* How many more than it has a new set may take. */
+#define SPARE_EVENTS 16
+
 typedef struct WatchedSocket
 {
 	curl_socket_t fd;
-	int			  what; /* CURL_POLL_IN, _OUT or _INOUT */
+	bool		  ours;		/* opened and closed here */
+	uint32		  wanted;	/* WL_SOCKET_*; 0: nobody waits for it now */
+	uint32		  watched;	/* what the set has of it; 0: it is not in there */
+	int			  position; /* in the set */
 } WatchedSocket;
 
 static CURLM	   *multi = NULL;
@@ -46,7 +57,9 @@ static int			  nsockets = 0;
 static int			  sockets_size = 0;
 
 static WaitEventSet *event_set = NULL;
-static bool			 event_set_stale = true;
+static int			 event_set_room = 0;	  /* for so many sockets more */
+static bool			 event_set_stale = true;  /* to be made anew */
+static bool			 sockets_changed = false; /* or else brought up to date */
 
 static bool		   timer_armed = false;
 static TimestampTz timer_due = 0;
@@ -75,45 +88,119 @@ restore_signals(const sigset_t *saved)
 	pthread_sigmask(SIG_SETMASK, saved, NULL);
 }
 
+/* The entry of a socket, NULL if it has none. */
+static WatchedSocket *
+find_socket(curl_socket_t fd)
+{
+	int i;
+
+	for (i = 0; i < nsockets; i++)
+	{
+		if (sockets[i].fd == fd)
+			return &sockets[i];
+	}
+	return NULL;
+}
+
+static WatchedSocket *
+add_socket(curl_socket_t fd, bool ours)
+{
+	WatchedSocket *added;
+
+	if (nsockets == sockets_size)
+	{
+		int			   size = sockets_size ? sockets_size * 2 : 16;
+		WatchedSocket *grown = realloc(sockets, size * sizeof(WatchedSocket));
+
+		if (grown == NULL)
+			return NULL;
+		sockets = grown;
+		sockets_size = size;
+	}
+	added = &sockets[nsockets++];
+	memset(added, 0, sizeof(WatchedSocket));
+	added->fd = fd;
+	added->ours = ours;
+	return added;
+}
+
+/* The number may be that of another one from now on. */
+static void
+forget_socket(WatchedSocket *gone)
+{
+	if (gone == NULL)
+		return;
+	if (gone->watched != 0)
+		event_set_stale = true;
+	*gone = sockets[--nsockets];
+}
+
+curl_socket_t
+dbx_multi_open_socket(void *private_data, curlsocktype purpose,
+					  struct curl_sockaddr *address)
+{
+	curl_socket_t fd;
+
+	(void) private_data;
+	(void) purpose;
+	/* libcurl's sockets count against our share */
+	if (!AcquireExternalFD())
+		return CURL_SOCKET_BAD;
+	fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
+				address->protocol);
+	if (fd == CURL_SOCKET_BAD)
+	{
+		ReleaseExternalFD();
+		return CURL_SOCKET_BAD;
+	}
+	forget_socket(find_socket(fd));
+	if (add_socket(fd, true) == NULL)
+	{
+		(void) dbx_multi_close_socket(NULL, fd);
+		return CURL_SOCKET_BAD;
+	}
+	return fd;
+}
+
+int
+dbx_multi_close_socket(void *private_data, curl_socket_t fd)
+{
+	int rc;
+
+	(void) private_data;
+	forget_socket(find_socket(fd));
+	rc = close(fd);
+	ReleaseExternalFD();
+	return rc;
+}
+
 /* CURLMOPT_SOCKETFUNCTION */
 static int
 note_socket(CURL *easy, curl_socket_t fd, int what, void *data,
 			void *socket_data)
 {
-	int i;
+	WatchedSocket *noted = find_socket(fd);
 
 	(void) easy;
 	(void) data;
 	(void) socket_data;
 
-	event_set_stale = true;
-	for (i = 0; i < nsockets; i++)
-	{
-		if (sockets[i].fd == fd)
-			break;
-	}
 	if (what == CURL_POLL_REMOVE)
 	{
-		if (i < nsockets)
-			sockets[i] = sockets[--nsockets];
+		if (noted != NULL && noted->ours)
+			noted->wanted = 0;
+		else
+			forget_socket(noted);
 		return 0;
 	}
-	if (i == nsockets)
-	{
-		if (nsockets == sockets_size)
-		{
-			int			   size = sockets_size ? sockets_size * 2 : 16;
-			WatchedSocket *grown = realloc(sockets,
-										   size * sizeof(WatchedSocket));
-
-			if (grown == NULL)
-				return -1;
-			sockets = grown;
-			sockets_size = size;
-		}
-		sockets[nsockets++].fd = fd;
-	}
-	sockets[i].what = what;
+	if (noted == NULL && (noted = add_socket(fd, false)) == NULL)
+		return -1;
+	noted->wanted = 0;
+	if (what & CURL_POLL_IN)
+		noted->wanted |= WL_SOCKET_READABLE;
+	if (what & CURL_POLL_OUT)
+		noted->wanted |= WL_SOCKET_WRITEABLE;
+	sockets_changed |= noted->wanted != noted->watched;
 	return 0;
 }
 
@@ -168,15 +255,21 @@ dbx_multi_add(CURL *easy)
 	return true;
 }
 
+static void
+remove_easy(CURL *easy)
+{
+	curl_multi_remove_handle(multi, easy);
+	active--;
+}
+
 void
 dbx_multi_remove(CURL *easy)
 {
 	sigset_t saved;
 
 	block_signals(&saved);
-	curl_multi_remove_handle(multi, easy);
+	remove_easy(easy);
 	restore_signals(&saved);
-	active--;
 }
 
 void
@@ -195,17 +288,6 @@ dbx_http_active(void)
 	return active;
 }
 
-static void
-drive(curl_socket_t fd, int mask)
-{
-	sigset_t saved;
-	int		 running;
-
-	block_signals(&saved);
-	curl_multi_socket_action(multi, fd, mask, &running);
-	restore_signals(&saved);
-}
-
 /* Hand finished transfers to http.c; true if there were any. */
 static bool
 collect_finished(void)
@@ -214,8 +296,6 @@ collect_finished(void)
 	CURLMsg *message;
 	int		 left;
 
-	if (multi == NULL)
-		return false;
 	while ((message = curl_multi_info_read(multi, &left)) != NULL)
 	{
 		CURL	*easy = message->easy_handle;
@@ -225,11 +305,41 @@ collect_finished(void)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private_data);
-		dbx_multi_remove(easy);
+		remove_easy(easy);
 		on_done(private_data, result);
 		found = true;
 	}
 	return found;
+}
+
+/* Let libcurl go on; true if that ended a transfer. */
+static bool
+drive(curl_socket_t fd, int mask)
+{
+	sigset_t saved;
+	int		 running;
+	bool	 finished;
+
+	block_signals(&saved);
+	curl_multi_socket_action(multi, fd, mask, &running);
+	finished = collect_finished();
+	restore_signals(&saved);
+	return finished;
+}
+
+/* Let the set have this socket as it is wanted. */
+static void
+watch_socket(WatchedSocket *noted)
+{
+	if (noted->watched == 0)
+	{
+		noted->position = AddWaitEventToSet(event_set, noted->wanted, noted->fd,
+											NULL, NULL);
+		event_set_room--;
+	}
+	else
+		ModifyWaitEvent(event_set, noted->position, noted->wanted, NULL);
+	noted->watched = noted->wanted;
 }
 
 static void
@@ -237,6 +347,7 @@ rebuild_event_set(void)
 {
 	int i;
 
+	event_set_stale = true;
 	if (event_set != NULL)
 	{
 		WaitEventSet *old = event_set;
@@ -244,23 +355,42 @@ rebuild_event_set(void)
 		event_set = NULL;
 		FreeWaitEventSet(old);
 	}
-	event_set = dbx_create_wait_event_set(nsockets + 2);
+	event_set_room = nsockets + SPARE_EVENTS;
+	event_set = dbx_create_wait_event_set(event_set_room + 2);
 	AddWaitEventToSet(event_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	if (IsUnderPostmaster)
 		AddWaitEventToSet(event_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
 						  NULL, NULL);
 	for (i = 0; i < nsockets; i++)
 	{
-		uint32 mask = 0;
-
-		if (sockets[i].what & CURL_POLL_IN)
-			mask |= WL_SOCKET_READABLE;
-		if (sockets[i].what & CURL_POLL_OUT)
-			mask |= WL_SOCKET_WRITEABLE;
-		if (mask != 0)
-			AddWaitEventToSet(event_set, mask, sockets[i].fd, NULL, NULL);
+		sockets[i].watched = 0;
+		if (sockets[i].wanted != 0)
+			watch_socket(&sockets[i]);
 	}
-	event_set_stale = false;
+	event_set_stale = sockets_changed = false;
+}
+
+/* Whatever raises in here leaves a set that is made anew. */
+static void
+update_event_set(void)
+{
+	int i;
+
+	event_set_stale = true;
+	for (i = 0; i < nsockets; i++)
+	{
+		WatchedSocket *noted = &sockets[i];
+
+		if (noted->wanted == 0 || noted->wanted == noted->watched)
+			continue;
+		if (noted->watched == 0 && event_set_room == 0)
+		{
+			rebuild_event_set();
+			return;
+		}
+		watch_socket(noted);
+	}
+	event_set_stale = sockets_changed = false;
 }
 
 /* Milliseconds until the earlier of libcurl's timer and the deadline; -1: none. */
@@ -311,27 +441,37 @@ wait_event(DbxWaitReason reason)
 	return pause;
 }
 
-/* One wait; true if the latch was set. */
+/* One wait; true if a transfer ended. */
 static bool
-wait_once(TimestampTz deadline, DbxWaitReason reason)
+wait_once(TimestampTz deadline, DbxWaitReason reason, bool *latched)
 {
 	WaitEvent events[EVENTS_PER_WAIT];
-	bool	  latched = false;
+	bool	  finished = false;
 	int		  count;
 	int		  i;
 
 	if (event_set == NULL || event_set_stale)
 		rebuild_event_set();
+	else if (sockets_changed)
+		update_event_set();
 	count = WaitEventSetWait(event_set, wait_time(deadline), events,
 							 EVENTS_PER_WAIT, wait_event(reason));
 	for (i = 0; i < count; i++)
 	{
-		int mask = 0;
+		const WatchedSocket *noted;
+		int					 mask = 0;
 
 		if (events[i].events & WL_LATCH_SET)
 		{
 			ResetLatch(MyLatch);
-			latched = true;
+			*latched = true;
+			continue;
+		}
+		noted = find_socket(events[i].fd);
+		if (noted == NULL || noted->wanted == 0)
+		{
+			/* the other side has closed it, most likely, and would wake us for ever */
+			event_set_stale = true;
 			continue;
 		}
 		if (events[i].events & WL_SOCKET_READABLE)
@@ -339,9 +479,9 @@ wait_once(TimestampTz deadline, DbxWaitReason reason)
 		if (events[i].events & WL_SOCKET_WRITEABLE)
 			mask |= CURL_CSELECT_OUT;
 		if (mask != 0 && events[i].fd != PGINVALID_SOCKET)
-			drive(events[i].fd, mask);
+			finished |= drive(events[i].fd, mask);
 	}
-	return latched;
+	return finished;
 }
 
 bool
@@ -350,18 +490,18 @@ dbx_http_wait_for(TimestampTz deadline, DbxWaitReason reason)
 	CHECK_FOR_INTERRUPTS();
 	for (;;)
 	{
-		bool latched;
+		bool latched = false;
+		bool finished;
 
 		if (active > 0 && timer_armed && timer_due <= GetCurrentTimestamp())
 		{
 			timer_armed = false;
-			drive(CURL_SOCKET_TIMEOUT, 0);
-			if (collect_finished())
+			if (drive(CURL_SOCKET_TIMEOUT, 0))
 				return false;
 		}
-		latched = wait_once(deadline, reason);
+		finished = wait_once(deadline, reason, &latched);
 		CHECK_FOR_INTERRUPTS();
-		if (collect_finished())
+		if (finished)
 			return false;
 		if (deadline != 0 && GetCurrentTimestamp() >= deadline)
 			return true;

@@ -19,6 +19,15 @@ extern void dbx_multi_init(DbxMultiDone done);
 extern bool dbx_multi_add(CURL *easy);
 extern void dbx_multi_remove(CURL *easy);
 
+/*
+ * For CURLOPT_OPENSOCKETFUNCTION and CURLOPT_CLOSESOCKETFUNCTION of every
+ * handle.
+ */
+extern curl_socket_t dbx_multi_open_socket(void					*private_data,
+										   curlsocktype			 purpose,
+										   struct curl_sockaddr *address);
+extern int dbx_multi_close_socket(void *private_data, curl_socket_t fd);
+
 /* Go on with a transfer whose body was not there yet. */
 extern void dbx_multi_resume(CURL *easy);
 
