@@ -20,7 +20,6 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "fdw/fdw.h"
@@ -34,11 +33,24 @@
 /* How often its beginning is asked for once more, should it never come to rest. */
 #define MAX_CLOSINGS 8
 
-struct DbxSeen
+/* A set of ids. */
+typedef struct SeenId
 {
-	const char *member;
-	HTAB	   *ids; /* of uint64 */
-};
+	uint64 id;
+	char   status;
+} SeenId;
+
+#define SH_PREFIX		seen
+#define SH_ELEMENT_TYPE SeenId
+#define SH_KEY_TYPE		uint64
+#define SH_KEY			id
+#define SH_HASH_KEY(tb, key) \
+	murmurhash32((uint32) (key) ^ murmurhash32((uint32) ((key) >> 32)))
+#define SH_EQUAL(tb, a, b) ((a) == (b))
+#define SH_SCOPE		   static inline
+#define SH_DEFINE
+#define SH_DECLARE
+#include "lib/simplehash.h"
 
 struct DbxChain
 {
@@ -47,7 +59,7 @@ struct DbxChain
 	const DbxResource  *res;
 	const DbxList	   *list;
 	int					flags;
-	const DbxSeen	   *others; /* elements to leave out as well; may be NULL */
+	DbxSeen			   *others; /* elements to leave out as well; may be NULL */
 	DbxCallStats	   *stats;
 
 	DbxPager *pager;
@@ -70,7 +82,7 @@ struct DbxChain
 	bool  by_end;
 	int	  reorders;
 
-	const DbxJson **elements; /* of the page handed out */
+	DbxListed *elements; /* of the page handed out */
 };
 
 static void	 open_pager(DbxChain *chain);
@@ -81,33 +93,40 @@ static int64 newest_of(const DbxChain *chain, const DbxJson *rows);
 static void	 begin_closing(DbxChain *chain, int64 newest);
 static bool	 close_again(DbxChain *chain);
 static void	 begin_order(DbxChain *chain);
-static void	 watch_order(DbxChain *chain, const DbxJson *element);
+static void	 watch_order(DbxChain *chain, const DbxListed *listed);
 static bool	 may_have_moved(const DbxChain *chain);
 static int64 member_time(const DbxJson *element, const char *member);
 
-/* A set of elements, in the current memory context; without ids always empty. */
+/* A set of elements, in the current memory context. */
 DbxSeen *
-dbx_seen_create(const DbxResource *res)
+dbx_seen_create(void)
 {
-	DbxSeen *seen = (DbxSeen *) palloc0(sizeof(DbxSeen));
-	HASHCTL	 ctl = {0};
+	return seen_create(CurrentMemoryContext, 128, NULL);
+}
 
-	seen->member = res->id_member;
-	ctl.keysize = sizeof(uint64);
-	ctl.entrysize = sizeof(uint64);
-	ctl.hcxt = CurrentMemoryContext;
-	seen->ids = hash_create("databricks elements seen", 128, &ctl,
-							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	return seen;
+/* False: it was in there.  What has no id never is. */
+bool
+dbx_seen_add(DbxSeen *seen, const DbxListed *listed)
+{
+	bool known = false;
+
+	if (listed->named)
+		(void) seen_insert(seen, listed->id, &known);
+	return !known;
+}
+
+static bool
+is_seen(DbxSeen *seen, const DbxListed *listed)
+{
+	return seen != NULL && listed->named &&
+		seen_lookup(seen, listed->id) != NULL;
 }
 
 /* Ids are numbers, or else so long that their hash stands for them. */
 static bool
-element_id(const DbxSeen *seen, const DbxJson *element, uint64 *id)
+element_id(const char *member, const DbxJson *element, uint64 *id)
 {
-	const DbxJson *node = seen->member == NULL
-		? NULL
-		: dbx_json_path(element, seen->member);
+	const DbxJson *node = member == NULL ? NULL : dbx_json_path(element, member);
 	const char	  *text;
 	int64		   number;
 
@@ -123,28 +142,10 @@ element_id(const DbxSeen *seen, const DbxJson *element, uint64 *id)
 	return true;
 }
 
-bool
-dbx_seen_has(const DbxSeen *seen, const DbxJson *element)
-{
-	uint64 id;
-
-	return element_id(seen, element, &id) &&
-		hash_search(seen->ids, &id, HASH_FIND, NULL) != NULL;
-}
-
-void
-dbx_seen_add(DbxSeen *seen, const DbxJson *element)
-{
-	uint64 id;
-
-	if (element_id(seen, element, &id))
-		(void) hash_search(seen->ids, &id, HASH_ENTER, NULL);
-}
-
 /* No call is made yet.  What is given here must outlive the chain. */
 DbxChain *
 dbx_chain_open(const DbxWorkspace *workspace, const DbxResource *res,
-			   const DbxList *list, int flags, const DbxSeen *others,
+			   const DbxList *list, int flags, DbxSeen *others,
 			   DbxCallStats *stats)
 {
 	MemoryContext context;
@@ -291,21 +292,18 @@ dbx_chain_next(DbxChain *chain, DbxPage *page)
  * has no id cannot be told apart and is taken for known.
  */
 bool
-dbx_chain_has(const DbxChain *chain, const DbxJson *element)
+dbx_chain_has(const DbxChain *chain, const DbxListed *listed)
 {
-	uint64 id;
-
-	return chain->seen == NULL || !element_id(chain->seen, element, &id) ||
-		dbx_seen_has(chain->seen, element) ||
-		(chain->others != NULL && dbx_seen_has(chain->others, element));
+	return chain->seen == NULL || !listed->named ||
+		is_seen(chain->seen, listed) || is_seen(chain->others, listed);
 }
 
 /* Remember an element that belongs to this chain but was found elsewhere. */
 void
-dbx_chain_note(DbxChain *chain, const DbxJson *element)
+dbx_chain_note(DbxChain *chain, const DbxListed *listed)
 {
 	if (chain->seen != NULL)
-		dbx_seen_add(chain->seen, element);
+		(void) dbx_seen_add(chain->seen, listed);
 }
 
 /*
@@ -360,28 +358,30 @@ take_page(DbxChain *chain, const DbxJson *rows, DbxPage *page)
 		pfree(chain->elements);
 	chain->elements = page->listed == 0
 		? NULL
-		: (const DbxJson **) palloc(page->listed * sizeof(DbxJson *));
+		: (DbxListed *) MemoryContextAllocHuge(chain->context,
+											   page->listed * sizeof(DbxListed));
 	page->elements = chain->elements;
 	if (chain->seen == NULL && chain->res->id_member != NULL &&
 		(more || (chain->flags & DBX_CHAIN_REMEMBER) != 0))
-		chain->seen = dbx_seen_create(chain->res);
+		chain->seen = dbx_seen_create();
 	note_newest(chain, rows);
 
 	for (row = dbx_json_first(rows); row != NULL; row = dbx_json_next(row))
 	{
+		DbxListed listed = {row, 0, 0, false};
+
 		dbx_resource_check_element(row, chain->res->id_member,
 								   chain->workspace->name, chain->list->table);
+		listed.named = element_id(chain->res->id_member, row, &listed.id);
+		if (chain->res->time_member != NULL)
+			listed.time = dbx_fdw_element_time(chain->res, row);
 		if (chain->res->time_member != NULL && !chain->closing)
-			watch_order(chain, row);
-		if (chain->seen != NULL)
-		{
-			if (dbx_seen_has(chain->seen, row))
-				continue;
-			dbx_seen_add(chain->seen, row);
-		}
-		if (chain->others == NULL || !dbx_seen_has(chain->others, row))
+			watch_order(chain, &listed);
+		if (chain->seen != NULL && !dbx_seen_add(chain->seen, &listed))
+			continue;
+		if (!is_seen(chain->others, &listed))
 			/* NOLINTNEXTLINE(clang-analyzer-core.*): "listed" has counted it */
-			page->elements[page->length++] = row;
+			page->elements[page->length++] = listed;
 	}
 	if (known_order && !chain->by_time && !chain->by_end &&
 		chain->reorders++ < MAX_REORDERS)
@@ -406,7 +406,7 @@ member_time(const DbxJson *element, const char *member)
 static int64
 latest_time(const DbxChain *chain, const DbxJson *element)
 {
-	int64 time = member_time(element, chain->res->time_member);
+	int64 time = dbx_fdw_element_time(chain->res, element);
 
 	return chain->res->end_member == NULL
 		? time
@@ -479,16 +479,15 @@ is_settled(const DbxChain *chain, const DbxJson *rows)
 }
 
 static void
-watch_order(DbxChain *chain, const DbxJson *element)
+watch_order(DbxChain *chain, const DbxListed *listed)
 {
-	int64 time = member_time(element, chain->res->time_member);
-	int64 end = member_time(element, chain->res->end_member);
+	int64 end = member_time(listed->element, chain->res->end_member);
 
 	if (end == 0)
-		end = time;
-	chain->by_time &= time <= chain->last_time;
+		end = listed->time;
+	chain->by_time &= listed->time <= chain->last_time;
 	chain->by_end &= end <= chain->last_end;
-	chain->last_time = time;
+	chain->last_time = listed->time;
 	chain->last_end = end;
 }
 

@@ -155,11 +155,18 @@ extern bool		dbx_fdw_time_bound(const DbxConditionValue *value,
 								   StrategyNumber strategy, int64 *from, int64 *to);
 
 /* chain.c */
-typedef struct DbxSeen DbxSeen;
+typedef struct DbxListed
+{
+	const DbxJson *element;
+	int64		   time;  /* at res->time_member; 0: none */
+	uint64		   id;	  /* what stands for its id, ... */
+	bool		   named; /* ... if it has one */
+} DbxListed;
 
-extern DbxSeen *dbx_seen_create(const DbxResource *res);
-extern bool		dbx_seen_has(const DbxSeen *seen, const DbxJson *element);
-extern void		dbx_seen_add(DbxSeen *seen, const DbxJson *element);
+typedef struct seen_hash DbxSeen;
+
+extern DbxSeen *dbx_seen_create(void);
+extern bool		dbx_seen_add(DbxSeen *seen, const DbxListed *listed);
 
 typedef struct DbxChain DbxChain;
 
@@ -169,16 +176,15 @@ typedef struct DbxChain DbxChain;
 
 typedef struct DbxPage
 {
-	const DbxJson **elements;
-	int				length;
-	List		   *given;	/* of DbxGiven: what they were asked for with */
-	int				listed; /* elements of the page, also those left out */
+	DbxListed *elements;
+	int		   length;
+	List	  *given;  /* of DbxGiven: what they were asked for with */
+	int		   listed; /* elements of the page, also those left out */
 } DbxPage;
 
 extern DbxChain *dbx_chain_open(const DbxWorkspace *workspace,
 								const DbxResource *res, const DbxList *list,
-								int flags, const DbxSeen *others,
-								DbxCallStats *stats);
+								int flags, DbxSeen *others, DbxCallStats *stats);
 extern DbxChain *dbx_chain_open_top(const DbxWorkspace *workspace,
 									const DbxResource *res, const DbxList *list,
 									int64 newest, DbxCallStats *stats);
@@ -188,8 +194,8 @@ extern bool		 dbx_chain_next(DbxChain *chain, DbxPage *page);
 extern bool		 dbx_chain_at_end(const DbxChain *chain);
 extern bool		 dbx_chain_on_last_page(const DbxChain *chain);
 extern bool		 dbx_chain_is_unsure(const DbxChain *chain);
-extern bool		 dbx_chain_has(const DbxChain *chain, const DbxJson *element);
-extern void		 dbx_chain_note(DbxChain *chain, const DbxJson *element);
+extern bool		 dbx_chain_has(const DbxChain *chain, const DbxListed *listed);
+extern void		 dbx_chain_note(DbxChain *chain, const DbxListed *listed);
 extern int64	 dbx_chain_newest(const DbxChain *chain);
 extern void		 dbx_chain_close(DbxChain *chain);
 extern DbxChain *dbx_chains_wait(List *chains);

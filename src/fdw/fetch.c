@@ -259,7 +259,7 @@ load_elements(DbxFetch *fetch, const DbxPage *page)
 		fetch->page_context, page->length * sizeof(FetchEntry),
 		MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (i = 0; i < page->length; i++)
-		fetch->entries[i].element = page->elements[i];
+		fetch->entries[i].element = page->elements[i].element;
 	fetch->given = page->given;
 	fetch->nentries = page->length;
 	fetch->window = Max(fetch->window, 1);

@@ -150,7 +150,7 @@ dbx_lists_open(const DbxWorkspace *workspace, const DbxResource *res,
 	lists->windows_allowed = manner->in_windows && res->time_member != NULL &&
 		list_length(request->lists) == 1;
 	if ((request->overlap || lists->windows_allowed) && res->id_member != NULL)
-		lists->seen = dbx_seen_create(res);
+		lists->seen = dbx_seen_create();
 	lists->parallel = manner->reading == DBX_READ_WHOLE ? workspace->max_parallel
 														: 1;
 	return lists;
@@ -418,15 +418,15 @@ keep_in_window(DbxLists *lists, const Read *read, DbxPage *page)
 
 	for (i = 0; i < page->length; i++)
 	{
-		const DbxJson *element = page->elements[i];
-		int64		   time = dbx_fdw_element_time(lists->res, element);
+		DbxListed listed = page->elements[i];
+		int64	  time = listed.time;
 
 		if (is_within(read, time))
 		{
-			page->elements[kept++] = element;
+			page->elements[kept++] = listed;
 			/* what has no time yet may get one, and fall into another window */
 			if (time == 0 || !lists->bounds_heeded)
-				dbx_seen_add(lists->seen, element);
+				(void) dbx_seen_add(lists->seen, &listed);
 		}
 		else if (time > 0 && (time < read->from - 1 || time - 1 > read->to))
 			outside = true;
@@ -469,18 +469,18 @@ keep_missed(DbxLists *lists, DbxPage *page)
 
 	for (i = 0; i < page->length; i++)
 	{
-		const DbxJson *element = page->elements[i];
-		int64		   time = dbx_fdw_element_time(lists->res, element);
-		ListCell	  *cell;
+		DbxListed listed = page->elements[i];
+		ListCell *cell;
 
 		foreach(cell, lists->watched)
 		{
 			Read *window = (Read *) lfirst(cell);
 
-			if (is_within(window, time) && !dbx_chain_has(window->chain, element))
+			if (is_within(window, listed.time) &&
+				!dbx_chain_has(window->chain, &listed))
 			{
-				dbx_chain_note(window->chain, element);
-				page->elements[kept++] = element;
+				dbx_chain_note(window->chain, &listed);
+				page->elements[kept++] = listed;
 				break;
 			}
 		}
@@ -500,10 +500,11 @@ note_folders(DbxLists *lists, const Read *read, const DbxPage *page)
 	previous = MemoryContextSwitchTo(lists->context);
 	for (i = 0; i < page->length; i++)
 	{
-		const char *path = dbx_json_string(
-			dbx_json_path(page->elements[i], lists->res->folder_path));
+		const DbxJson *element = page->elements[i].element;
+		const char	  *path = dbx_json_string(
+			   dbx_json_path(element, lists->res->folder_path));
 
-		if (path != NULL && lists->res->is_folder(page->elements[i]))
+		if (path != NULL && lists->res->is_folder(element))
 			lists->to_open = lappend(lists->to_open,
 									 dbx_fdw_folder_list(lists->res, read->list,
 														 path));
@@ -529,13 +530,11 @@ note_elements(DbxLists *lists, const DbxPage *page)
 													most * sizeof(int64));
 	for (i = 0; i < page->length; i++)
 	{
-		int64 time = lists->times != NULL
-			? dbx_fdw_element_time(lists->res, page->elements[i])
-			: 0;
+		const DbxListed *listed = &page->elements[i];
 
-		dbx_seen_add(lists->seen, page->elements[i]);
-		if (time > 0 && lists->ntimes < most)
-			lists->times[lists->ntimes++] = time;
+		(void) dbx_seen_add(lists->seen, listed);
+		if (lists->times != NULL && listed->time > 0 && lists->ntimes < most)
+			lists->times[lists->ntimes++] = listed->time;
 	}
 }
 

@@ -35,12 +35,6 @@ typedef enum OrderStage
 	STAGE_END
 } OrderStage;
 
-typedef struct TimedElement
-{
-	int64		   time; /* 0: none */
-	const DbxJson *element;
-} TimedElement;
-
 struct DbxOrdered
 {
 	MemoryContext		context;
@@ -56,10 +50,10 @@ struct DbxOrdered
 	DbxWindows windows;
 	double	   handed_out;
 
-	DbxSeen		 *seen;	 /* in the range in hand */
-	TimedElement *found; /* of the range in hand */
-	int			  nfound;
-	int			  space;
+	DbxSeen	  *seen;  /* in the range in hand */
+	DbxListed *found; /* of the range in hand */
+	int		   nfound;
+	int		   space;
 };
 
 static bool	 begin(DbxOrdered *ordered);
@@ -141,7 +135,7 @@ begin(DbxOrdered *ordered)
 	/* what was seen tells where to begin */
 	times = (int64 *) MemoryContextAlloc(ordered->context,
 										 Max(ordered->nfound, 1) * sizeof(int64));
-	qsort(ordered->found, ordered->nfound, sizeof(TimedElement),
+	qsort(ordered->found, ordered->nfound, sizeof(DbxListed),
 		  compare_nulls_last);
 	for (i = 0; i < ordered->nfound; i++)
 	{
@@ -175,7 +169,7 @@ forget_range(DbxOrdered *ordered)
 	previous = MemoryContextSwitchTo(ordered->range_context);
 	ordered->found = NULL;
 	ordered->nfound = ordered->space = 0;
-	ordered->seen = dbx_seen_create(ordered->res);
+	ordered->seen = dbx_seen_create();
 	MemoryContextSwitchTo(previous);
 }
 
@@ -291,48 +285,36 @@ take_elements(DbxOrdered *ordered, const DbxPage *page)
 		ordered->space = Max(ordered->space * 2,
 							 ordered->nfound + page->length + 32);
 		ordered->found = ordered->found == NULL
-			? (TimedElement *) MemoryContextAlloc(ordered->range_context,
-												  ordered->space *
-													  sizeof(TimedElement))
-			: (TimedElement *) repalloc_huge(ordered->found,
-											 ordered->space *
-												 sizeof(TimedElement));
+			? (DbxListed *) MemoryContextAllocHuge(ordered->range_context,
+												   ordered->space *
+													   sizeof(DbxListed))
+			: (DbxListed *) repalloc_huge(ordered->found,
+										  ordered->space * sizeof(DbxListed));
 	}
 	for (i = 0; i < page->length; i++)
 	{
-		TimedElement *found;
-
-		if (dbx_seen_has(ordered->seen, page->elements[i]))
-			continue;
-		dbx_seen_add(ordered->seen, page->elements[i]);
-		found = &ordered->found[ordered->nfound++];
-		found->element = page->elements[i];
-		found->time = dbx_fdw_element_time(ordered->res, found->element);
+		if (dbx_seen_add(ordered->seen, &page->elements[i]))
+			ordered->found[ordered->nfound++] = page->elements[i];
 	}
 }
 
 static void
 hand_out(DbxOrdered *ordered, DbxPage *page)
 {
-	int i;
-
 	if (ordered->nfound > 0)
-		qsort(ordered->found, ordered->nfound, sizeof(TimedElement),
+		qsort(ordered->found, ordered->nfound, sizeof(DbxListed),
 			  ordered->nulls_first ? compare_nulls_first : compare_nulls_last);
-	page->elements = (const DbxJson **) MemoryContextAllocHuge(
-		ordered->range_context, Max(ordered->nfound, 1) * sizeof(DbxJson *));
+	page->elements = ordered->found;
 	page->length = page->listed = ordered->nfound;
 	page->given = NIL;
-	for (i = 0; i < ordered->nfound; i++)
-		page->elements[i] = ordered->found[i].element;
 	ordered->handed_out += ordered->nfound;
 }
 
 static int
 compare_nulls_last(const void *a, const void *b)
 {
-	int64 x = ((const TimedElement *) a)->time;
-	int64 y = ((const TimedElement *) b)->time;
+	int64 x = ((const DbxListed *) a)->time;
+	int64 y = ((const DbxListed *) b)->time;
 
 	return x > y ? -1 : x < y ? 1 : 0;
 }
@@ -340,8 +322,8 @@ compare_nulls_last(const void *a, const void *b)
 static int
 compare_nulls_first(const void *a, const void *b)
 {
-	int64 x = ((const TimedElement *) a)->time;
-	int64 y = ((const TimedElement *) b)->time;
+	int64 x = ((const DbxListed *) a)->time;
+	int64 y = ((const DbxListed *) b)->time;
 
 	if (x == 0 || y == 0)
 		return x == y ? 0 : x == 0 ? -1 : 1;

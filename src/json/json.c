@@ -61,7 +61,8 @@ static void		   *parse_alloc(size_t size);
 static void			parse_free(void *chunk);
 static void			finish_tree(cJSON *root, bool marked);
 static void			finish_node(cJSON *node, bool convert);
-static const cJSON *find_member(const cJSON *object, const char *name, Size len);
+static const cJSON *find_member(const cJSON *object, const char **name,
+								char stop);
 static bool parse_int64(const char *digits, bool allow_fraction, int64 *value);
 static void unlink_child(cJSON *parent, cJSON *child);
 static JsonbValue *push_container(JsonbParseState **state, const cJSON *node);
@@ -302,55 +303,61 @@ dbx_json_type(const DbxJson *node)
 const DbxJson *
 dbx_json_get(const DbxJson *node, const char *name)
 {
-	return (const DbxJson *) find_member((const cJSON *) node, name,
-										 strlen(name));
+	return (const DbxJson *) find_member((const cJSON *) node, &name, '\0');
 }
 
 const DbxJson *
 dbx_json_path(const DbxJson *node, const char *path)
 {
-	const cJSON *found = (const cJSON *) node;
+	const cJSON *found = find_member((const cJSON *) node, &path, '.');
 
-	for (;;)
+	while (found != NULL && *path != '\0')
 	{
-		Size len = strcspn(path, ".");
-
-		found = find_member(found, path, len);
-		if (found == NULL || path[len] == '\0')
-			return (const DbxJson *) found;
-		path += len + 1;
+		path++;
+		found = find_member(found, &path, '.');
 	}
+	return (const DbxJson *) found;
 }
 
-/* Most names differ in one of the first characters: no call for those. */
+/*
+ * Is this the name up to the stop?  Then "name" goes on there.  Most differ in
+ * one of the first characters: no call for those.
+ */
 static inline bool
-is_named(const cJSON *member, const char *name, Size len)
+is_named(const cJSON *member, const char **name, char stop)
 {
-	Size i;
+	const char *have = member->string;
+	const char *wanted = *name;
 
-	for (i = 0; i < len; i++)
+	for (; *wanted != '\0' && *wanted != stop; wanted++)
 	{
-		if (member->string[i] != name[i])
+		if (*have++ != *wanted)
 			return false;
 	}
-	return member->string[len] == '\0';
+	if (*have != '\0')
+		return false;
+	*name = wanted;
+	return true;
 }
 
-/* All members are looked at: the last one of a doubled name wins. */
+/*
+ * The last one of a doubled name wins, so the members are looked at from behind.
+ * The first one's "prev" is the last one.
+ */
 static const cJSON *
-find_member(const cJSON *object, const char *name, Size len)
+find_member(const cJSON *object, const char **name, char stop)
 {
-	const cJSON *found = NULL;
 	const cJSON *member;
 
-	if (node_type(object) != cJSON_Object)
+	if (node_type(object) != cJSON_Object || object->child == NULL)
 		return NULL;
-	for (member = object->child; member != NULL; member = member->next)
+	for (member = object->child->prev;; member = member->prev)
 	{
-		if (is_named(member, name, len))
-			found = member;
+		if (is_named(member, name, stop))
+			return member;
+		if (member == object->child)
+			return NULL;
 	}
-	return found;
 }
 
 int
@@ -523,9 +530,8 @@ dbx_json_text(const DbxJson *node)
 void
 dbx_json_append(DbxJson *base, const DbxJson *more, const char *name)
 {
-	Size   len = strlen(name);
 	cJSON *source = (cJSON *) more;
-	cJSON *from = (cJSON *) find_member(source, name, len);
+	cJSON *from = (cJSON *) dbx_json_get(more, name);
 	cJSON *target = (cJSON *) base;
 	cJSON *to;
 	cJSON *last;
@@ -534,7 +540,7 @@ dbx_json_append(DbxJson *base, const DbxJson *more, const char *name)
 		source == target)
 		return;
 
-	to = (cJSON *) find_member(target, name, len);
+	to = (cJSON *) dbx_json_get(base, name);
 	if (node_type(to) != cJSON_Array)
 	{
 		/* Nothing to append to: the member moves as it is. */
@@ -569,7 +575,6 @@ void
 dbx_json_remove(DbxJson *node, const char *name)
 {
 	cJSON *object = (cJSON *) node;
-	Size   len = strlen(name);
 	cJSON *member;
 	cJSON *next;
 
@@ -578,7 +583,7 @@ dbx_json_remove(DbxJson *node, const char *name)
 	for (member = object->child; member != NULL; member = next)
 	{
 		next = member->next;
-		if (is_named(member, name, len))
+		if (strcmp(member->string, name) == 0)
 			unlink_child(object, member);
 	}
 }
