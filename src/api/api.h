@@ -72,6 +72,9 @@ typedef struct DbxCallSpec
 
 	bool repeatable;   /* the caller knows that a repeat does no harm */
 	bool uncompressed; /* of the answer: packing it costs more than it saves */
+
+	/* What of the answer is read, NULL: all of it; must outlive the call. */
+	const DbxJsonProjection *projection;
 } DbxCallSpec;
 
 typedef struct DbxApiError
@@ -224,8 +227,9 @@ typedef struct DbxPageSpec
 	bool post; /* the list call is a POST, see dbx_query_json(); its
 							  * answer may have the body for the next page in
 							  * member "next_page" */
-	const char	 *caller;
-	DbxCallStats *stats;
+	const DbxJsonProjection *projection; /* see DbxCallSpec; must outlive it */
+	const char				*caller;
+	DbxCallStats			*stats;
 } DbxPageSpec;
 
 /* No call is made before the first page is asked for. */

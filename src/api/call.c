@@ -64,14 +64,16 @@ struct DbxCall
 	char				 *body;
 	char				 *token; /* of the spec */
 	char				 *caller;
-	DbxContent			  content; /* of the spec: these five */
+	DbxContent			  content; /* of the spec: these seven */
 	char				 *into;
 	Size				  into_size;
 	bool				  repeatable;
 	bool				  uncompressed;
 	DbxCallStats		 *stats;
-	DbxEffect			  effect;
-	CallState			  state;
+
+	const DbxJsonProjection *projection;
+	DbxEffect				 effect;
+	CallState				 state;
 	bool		 older_version; /* sent to 2.1 since 2.2 is not there */
 	bool		 in_doubt;		/* an attempt may have been carried out */
 	bool		 gone;			/* deleted already, by such an attempt */
@@ -678,6 +680,7 @@ dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
 	call->into_size = spec->into_size;
 	call->repeatable = spec->repeatable;
 	call->uncompressed = spec->uncompressed;
+	call->projection = spec->projection;
 	call->stats = spec->stats;
 	call->effect = effect;
 	call->state = CALL_WAITING;
@@ -817,9 +820,10 @@ dbx_call_try_json(DbxCall *call, char **why)
 	if (body[strspn(body, " \t\r\n")] == '\0' &&
 		(response->status == 204 || strcmp(call->method, "GET") != 0))
 		return dbx_json_try_parse("{}", 2, why);
-	answer = dbx_json_try_parse(body,
-								call->gone ? strlen(body) : response->body_len,
-								why);
+	answer = dbx_json_try_parse_part(body,
+									 call->gone ? strlen(body)
+												: response->body_len,
+									 call->projection, why);
 	if (answer == NULL)
 		return NULL;
 	if (dbx_json_type(answer) != DBX_JSON_OBJECT)

@@ -131,6 +131,7 @@ dbx_pager_begin(DbxPager *pager)
 		spec.body = dbx_query_json(query);
 	else
 		spec.query = query;
+	spec.projection = pager->spec.projection;
 	spec.caller = pager->spec.caller;
 	spec.stats = pager->spec.stats;
 	pager->call = dbx_call_start(pager->workspace, &spec);

@@ -197,6 +197,7 @@ open_pager(DbxChain *chain)
 	spec.missing_is_empty = true;
 	spec.keep_pages = (chain->flags & DBX_CHAIN_KEEP) != 0;
 	spec.tell_expired = chain->res->id_member != NULL;
+	spec.projection = chain->list->projection;
 	spec.caller = chain->res->name;
 	spec.stats = chain->stats;
 	chain->pager = dbx_pager_open(chain->workspace, &spec);

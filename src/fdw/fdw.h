@@ -63,6 +63,8 @@ typedef struct DbxList
 	const char		  *query;
 	List			  *given;	  /* of DbxGiven */
 	bool			   recursive; /* the folders in it, too */
+
+	const DbxJsonProjection *projection; /* what of it is read; NULL: all */
 } DbxList;
 
 /* What to ask the service for: objects by key, or lists. */

@@ -477,9 +477,64 @@ add_to_query(DbxList *list, const char *param, const char *value)
 }
 
 static void
+project_column(DbxJsonProjection *projection, const DbxColumn *column)
+{
+	int i;
+
+	for (i = 0; i < DBX_COLUMN_PATHS && column->paths[i] != NULL; i++)
+	{
+		if (column->paths[i][0] != '=')
+			dbx_json_project_path(projection, column->paths[i]);
+	}
+}
+
+/*
+ * What of the elements is read: what columns in use show, and what tells elements
+ * apart, when they were, and whether the list shows them in full.  NULL: all of it.
+ */
+static const DbxJsonProjection *
+project(const DbxResource *res, const bool *needed)
+{
+	DbxJsonProjection *projection = dbx_json_project(res->items);
+	const char *const  others[] = {res->id_member, res->time_member,
+								   res->end_member, res->key_column,
+								   res->more_member};
+	bool			   may_be_cut = false;
+	int				   i;
+
+	if (res->unnest != NULL || res->is_folder != NULL || res->other != NULL)
+		return NULL;
+	for (i = 0; i < res->ncolumns; i++)
+	{
+		const DbxColumn *column = &res->columns[i];
+
+		if (!needed[i])
+			continue;
+		if (column->convert == DBX_CONVERT_ELEMENT ||
+			column->convert == DBX_CONVERT_TASK_TYPE ||
+			(column->paths[0] != NULL && column->paths[0][0] == '\0'))
+			return NULL;
+		may_be_cut |= (column->flags & DBX_COLUMN_PAGED) != 0;
+		project_column(projection, column);
+	}
+	for (i = 0; i < res->ncolumns; i++)
+	{
+		if (may_be_cut && (res->columns[i].flags & DBX_COLUMN_PAGED) != 0)
+			project_column(projection, &res->columns[i]);
+	}
+	for (i = 0; i < (int) lengthof(others); i++)
+	{
+		if (others[i] != NULL)
+			dbx_json_project_path(projection, others[i]);
+	}
+	return projection;
+}
+
+static void
 finish_lists(ListBuilder *builder, const bool *needed)
 {
-	ListCell *cell;
+	const DbxJsonProjection *projection = project(builder->table->res, needed);
+	ListCell				*cell;
 
 	foreach(cell, builder->lists)
 	{
@@ -492,6 +547,7 @@ finish_lists(ListBuilder *builder, const bool *needed)
 						 query.len > 0 && list->query[0] != '\0' ? "&" : "",
 						 list->query);
 		list->query = query.data;
+		list->projection = projection;
 	}
 }
 

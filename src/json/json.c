@@ -118,6 +118,13 @@ dbx_json_from_text(const char *text, const char *what)
 DbxJson *
 dbx_json_try_parse(const char *text, Size len, char **error)
 {
+	return dbx_json_try_parse_part(text, len, NULL, error);
+}
+
+DbxJson *
+dbx_json_try_parse_part(const char *text, Size len,
+						const DbxJsonProjection *projection, char **error)
+{
 	DbxJsonChecked checked;
 	cJSON		  *root;
 	Size		   refused_at;
@@ -127,7 +134,8 @@ dbx_json_try_parse(const char *text, Size len, char **error)
 	/* cJSON recurses without asking. */
 	check_stack_depth();
 
-	if (!dbx_json_prescan(text, len, dbx_guc_json_max_depth, &checked))
+	if (!dbx_json_prescan(text, len, dbx_guc_json_max_depth, projection,
+						  &checked))
 	{
 		*error = checked.error;
 		return NULL;

@@ -47,6 +47,25 @@ extern DbxJson *dbx_json_parse(const char *text, Size len, const char *what);
 extern DbxJson *dbx_json_try_parse(const char *text, Size len, char **error);
 
 /*
+ * What of a document is read: of the objects in one array of it only some
+ * members.  The others are checked like everything else, but are not there
+ * afterwards.
+ */
+typedef struct DbxJsonProjection DbxJsonProjection;
+
+/* Of the array in this member, no members yet.  In the current context. */
+extern DbxJsonProjection *dbx_json_project(const char *array);
+
+/* The member that this path begins with, too; the text must live as long. */
+extern void dbx_json_project_path(DbxJsonProjection *projection,
+								  const char		*path);
+
+/* As dbx_json_try_parse; NULL for "projection": all of it. */
+extern DbxJson *dbx_json_try_parse_part(const char *text, Size len,
+										const DbxJsonProjection *projection,
+										char				   **error);
+
+/*
  * A value from SQL, for reading: as jsonb, or as JSON text in the encoding of the
  * database.  Raises as dbx_json_parse() does, and 22021 for bytes that are no
  * character, which SQL_ASCII lets pass: what a user gives is not repaired.

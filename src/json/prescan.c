@@ -20,8 +20,10 @@
  */
 #include "postgres.h"
 
+#include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
+#include "json/json.h"
 #include "json/prescan.h"
 
 /* Integers of so many digits are exact in a double. */
@@ -62,18 +64,48 @@ typedef struct Scan
 	int			max_depth;
 	int			depth;
 	bool		in_object[DBX_JSON_DEPTH_LIMIT];
+
+	/* of a projection */
+	const DbxJsonProjection *projection;
+	bool		at_array; /* the value in hand is what its array is named */
+	bool		in_array; /* that is an array, and is being scanned */
+	bool		odd_name; /* the name in hand is not what stands there */
+	const char *kept;	  /* end of the last member kept in a row; NULL: none */
+	bool		dropping; /* the member in hand is left out: */
+	Size		drop_len; /* what "out_len" was before it ... */
+	bool		drop_marked; /* ... and "marked" */
 } Scan;
+
+/* A row is an object in an array that is a member of the document. */
+#define ARRAY_DEPTH 2
+#define ROW_DEPTH	3
+
+struct DbxJsonProjection
+{
+	const char *array;
+	uint64		lengths; /* bit n: one of the names has n bytes, modulo 64 */
+	int			nnames;
+	int			space;
+	struct
+	{
+		const char *text;
+		Size		len;
+	} * names;
+};
 
 static bool scan_document(Scan *scan);
 static bool scan_separator(Scan *scan, Expect *expect);
 static bool scan_value(Scan *scan, Expect *expect);
 static bool scan_string(Scan *scan);
+static bool scan_odd_string(Scan *scan);
 static void scan_character(Scan *scan);
 static bool scan_escape(Scan *scan);
 static bool scan_number(Scan *scan);
 static bool scan_literal(Scan *scan, const char *literal);
 static bool open_container(Scan *scan, bool object);
 static void close_container(Scan *scan, Expect *expect);
+static void begin_member(Scan *scan, const char *name);
+static void end_member(Scan *scan);
 static bool refuse(Scan *scan, const char *at, const char *what);
 static bool refuse_byte(Scan *scan, const char *at, const char *what);
 static bool refuse_end(Scan *scan, const char *where);
@@ -92,7 +124,7 @@ is_plain(unsigned char c)
 /*
  * The first byte that is not plain, or the end.  Eight at a time: the top bit of
  * each byte of the sum is set if that byte is none, and perhaps if one before
- * it is none, which is all that matters here.
+ * it is none; so the first one set is right.
  */
 static inline const char *
 skip_plain(const char *pos, const char *end)
@@ -103,15 +135,23 @@ skip_plain(const char *pos, const char *end)
 		uint64 bytes;
 		uint64 quote;
 		uint64 backslash;
+		uint64 odd;
 
 		memcpy(&bytes, pos, sizeof(bytes));
 		quote = bytes ^ EACH('"');
 		backslash = bytes ^ EACH('\\');
-		if (((bytes | ((bytes - EACH(0x20)) & ~bytes) |
-			  ((quote - EACH(1)) & ~quote) |
-			  ((backslash - EACH(1)) & ~backslash)) &
-			 EACH(0x80)) != 0)
+		odd = (bytes | ((bytes - EACH(0x20)) & ~bytes) |
+			   ((quote - EACH(1)) & ~quote) |
+			   ((backslash - EACH(1)) & ~backslash)) &
+			EACH(0x80);
+		if (odd != 0)
+		{
+#ifndef WORDS_BIGENDIAN
+			return pos + pg_rightmost_one_pos64(odd) / BITS_PER_BYTE;
+#else
 			break;
+#endif
+		}
 		pos += sizeof(bytes);
 	}
 #undef EACH
@@ -126,9 +166,55 @@ is_digit(unsigned char c)
 	return c >= '0' && c <= '9';
 }
 
+DbxJsonProjection *
+dbx_json_project(const char *array)
+{
+	DbxJsonProjection *projection = palloc0(sizeof(DbxJsonProjection));
+
+	projection->array = array;
+	projection->space = 16;
+	projection->names = palloc(projection->space * sizeof(*projection->names));
+	return projection;
+}
+
+static bool
+is_projected(const DbxJsonProjection *projection, const char *name, Size len)
+{
+	int i;
+
+	if ((projection->lengths & UINT64CONST(1) << len % 64) == 0)
+		return false;
+	for (i = 0; i < projection->nnames; i++)
+	{
+		if (projection->names[i].len == len &&
+			memcmp(projection->names[i].text, name, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+void
+dbx_json_project_path(DbxJsonProjection *projection, const char *path)
+{
+	Size len = strcspn(path, ".");
+
+	if (is_projected(projection, path, len))
+		return;
+	if (projection->nnames == projection->space)
+	{
+		projection->space *= 2;
+		projection->names = repalloc(projection->names,
+									 projection->space *
+										 sizeof(*projection->names));
+	}
+	projection->names[projection->nnames].text = path;
+	projection->names[projection->nnames++].len = len;
+	projection->lengths |= UINT64CONST(1) << len % 64;
+}
+
 bool
 dbx_json_prescan(const char *text, Size len, int max_depth,
-				 DbxJsonChecked *checked)
+				 const DbxJsonProjection *projection, DbxJsonChecked *checked)
 {
 	Scan scan;
 
@@ -140,6 +226,9 @@ dbx_json_prescan(const char *text, Size len, int max_depth,
 	scan.error = NULL;
 	scan.max_depth = Min(max_depth, DBX_JSON_DEPTH_LIMIT);
 	scan.depth = 0;
+	scan.projection = projection;
+	scan.at_array = scan.in_array = scan.dropping = false;
+	scan.kept = NULL;
 
 	/* A byte order mark says nothing; RFC 8259 allows to pass over it. */
 	if (len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
@@ -213,8 +302,13 @@ scan_document(Scan *scan)
 					return refuse_unexpected(scan, expect);
 				else
 				{
+					const char *name = scan->pos;
+
+					scan->odd_name = false;
 					if (!scan_string(scan))
 						return false;
+					if (scan->projection != NULL)
+						begin_member(scan, name);
 					expect = EXPECT_COLON;
 				}
 				break;
@@ -245,6 +339,8 @@ scan_separator(Scan *scan, Expect *expect)
 		return true;
 	}
 
+	if (scan->in_array && scan->depth == ROW_DEPTH && object)
+		end_member(scan);
 	if (*scan->pos == (object ? '}' : ']'))
 		close_container(scan, expect);
 	else if (*scan->pos == ',')
@@ -294,10 +390,24 @@ scan_value(Scan *scan, Expect *expect)
 	return valid;
 }
 
+/* Most strings are plain to their end. */
 static bool
 scan_string(Scan *scan)
 {
-	scan->pos++;
+	scan->pos = skip_plain(scan->pos + 1, scan->end);
+	if (scan->pos < scan->end && *scan->pos == '"')
+	{
+		scan->pos++;
+		return true;
+	}
+	return scan_odd_string(scan);
+}
+
+/* The rest of a string, from something in it that is not plain. */
+static pg_noinline bool
+scan_odd_string(Scan *scan)
+{
+	scan->odd_name = true;
 	for (;;)
 	{
 		unsigned char c;
@@ -553,6 +663,10 @@ open_container(Scan *scan, bool object)
 	}
 	scan->in_object[scan->depth++] = object;
 	scan->pos++;
+	if (scan->depth == ARRAY_DEPTH && scan->in_object[0])
+		scan->in_array = scan->at_array && !object;
+	else if (scan->depth == ROW_DEPTH)
+		scan->kept = NULL;
 	return true;
 }
 
@@ -562,6 +676,52 @@ close_container(Scan *scan, Expect *expect)
 	scan->depth--;
 	scan->pos++;
 	*expect = scan->depth == 0 ? EXPECT_NOTHING : EXPECT_COMMA_OR_END;
+}
+
+/*
+ * A name has been scanned: is it that of the array, or of a member to leave out?
+ * One that is not plain is kept, it may be any.  Everything before is out then, up
+ * to the end of the last member kept, so that the comma goes with what is behind.
+ */
+static void
+begin_member(Scan *scan, const char *name)
+{
+	Size len = scan->pos - name - 2;
+
+	if (scan->depth == 1)
+		scan->at_array = !scan->odd_name &&
+			strlen(scan->projection->array) == len &&
+			memcmp(scan->projection->array, name + 1, len) == 0;
+	if (!scan->in_array || scan->depth != ROW_DEPTH || scan->odd_name ||
+		is_projected(scan->projection, name + 1, len))
+		return;
+	if (scan->kept != NULL)
+		name = scan->kept;
+	replace(scan, name, name, "", 0);
+	scan->dropping = true;
+	scan->drop_len = scan->out_len;
+	scan->drop_marked = scan->marked;
+}
+
+/* Of a row; the scan is at what follows the member. */
+static void
+end_member(Scan *scan)
+{
+	if (scan->dropping)
+	{
+		scan->dropping = false;
+		scan->out_len = scan->drop_len;
+		scan->marked = scan->drop_marked;
+		scan->copied = scan->pos;
+		if (scan->kept == NULL)
+		{
+			/* without anything before it, what comes next needs no comma */
+			if (*scan->pos == ',')
+				scan->copied++;
+			return;
+		}
+	}
+	scan->kept = scan->pos;
 }
 
 /* "what", or with a place "what at byte offset ..."; always false. */

@@ -25,10 +25,12 @@ typedef struct DbxJsonChecked
 
 /*
  * Check a text and make it fit for cJSON.  Returns false and sets "error" if
- * it is no JSON or nested deeper than max_depth.  Everything is
- * allocated in the current context; raises only for lack of memory.
+ * it is no JSON or nested deeper than max_depth.  What is not in the projection
+ * (NULL: all is) is left out.  Everything is allocated in the current context;
+ * raises only for lack of memory.
  */
 extern bool dbx_json_prescan(const char *text, Size len, int max_depth,
-							 DbxJsonChecked *checked);
+							 const DbxJsonProjection *projection,
+							 DbxJsonChecked			 *checked);
 
 #endif /* DBX_JSON_PRESCAN_H */

@@ -64,6 +64,48 @@ compare(const DbxJson *node)
 				"our text reads back as itself");
 }
 
+/* A part of a document is the document, but for what is not of the part. */
+static void
+compare_part(const char *text, Size size, DbxJson *whole)
+{
+	DbxJsonProjection *projection = dbx_json_project("tasks");
+	DbxJson			  *part;
+	const DbxJson	  *row;
+	const DbxJson	  *member;
+	const DbxJson	  *rest;
+	char			  *why;
+
+	dbx_json_project_path(projection, "id");
+	dbx_json_project_path(projection, "a.b");
+	part = dbx_json_try_parse_part(text, size, projection, &why);
+	fuzz_expect(part != NULL, "what can be read can be read in part");
+	visit(part);
+	row = dbx_json_first(dbx_json_get(part, "tasks"));
+	for (rest = dbx_json_first(dbx_json_get(whole, "tasks")); rest != NULL;
+		 rest = dbx_json_next(rest))
+	{
+		fuzz_expect(row != NULL, "every row is there");
+		for (member = dbx_json_first(rest);
+			 dbx_json_type(rest) == DBX_JSON_OBJECT && member != NULL;
+			 member = dbx_json_next(member))
+		{
+			const char	  *name = dbx_json_name(member);
+			const DbxJson *same = dbx_json_get(row, name);
+
+			if (strcmp(name, "id") == 0 || strcmp(name, "a") == 0)
+				fuzz_expect(strcmp(dbx_json_serialize(dbx_json_get(rest, name)),
+								   dbx_json_serialize(same)) == 0,
+							"a member of the part is what it was");
+		}
+		if (dbx_json_type(rest) != DBX_JSON_OBJECT)
+			fuzz_expect(strcmp(dbx_json_serialize(rest),
+							   dbx_json_serialize(row)) == 0,
+						"what is no object is what it was");
+		row = dbx_json_next(row);
+	}
+	fuzz_expect(row == NULL, "and no more");
+}
+
 /* Two documents, divided by a NUL, are two pages of one. */
 static void
 run(char *data, Size size)
@@ -82,6 +124,7 @@ run(char *data, Size size)
 		return;
 	visit(one);
 	compare(one);
+	compare_part(data, first_size, one);
 	if (second == NULL)
 		return;
 	two = dbx_json_parse(second + 1, size - first_size - 1, "page");

@@ -224,6 +224,69 @@ my @refused = (
 	is(shift @got, $_->[2], "$_->[0]: text") foreach @accepted;
 }
 
+# Only a part is read: text, what is left of the objects in "r" with members a and b.c
+{
+	my @parts = (
+		[ '{"r":[{"a":1,"x":2}]}', '{"r":[{"a":1}]}' ],
+		[ '{"r":[{"x":2,"a":1}]}', '{"r":[{"a":1}]}' ],
+		[ '{"r":[{"x":2}]}', '{"r":[{}]}' ],
+		[ '{"r":[{"x":2,"y":3}]}', '{"r":[{}]}' ],
+		[ '{"r":[{"x":2,"a":1,"y":3,"z":4,"b":5,"w":6,"v":7}]}', '{"r":[{"a":1,"b":5}]}' ],
+		[ '{"r":[ { "x" : 2 , "a" : 1 , "y" : 3 } , {"y":[{"a":1}]} ] }', '{"r":[{"a":1},{}]}' ],
+		[ '{"r":[{"a":{"x":1},"b":{"c":1,"x":2},"x":{"a":1}}]}', '{"r":[{"a":{"x":1},"b":{"c":1,"x":2}}]}' ],
+		[ '{"r":[[{"x":1}],{"a":[{"x":1}]},"x",null]}', '{"r":[[{"x":1}],{"a":[{"x":1}]},"x",null]}' ],
+		[ '{"r":[{"a":1,"x":2,"a":3}]}', '{"r":[{"a":1,"a":3}]}' ],
+		[ '{"r":[{"x":1}],"q":[{"x":1}],"r":[{"x":2,"a":1}]}', '{"r":[{}],"q":[{"x":1}],"r":[{"a":1}]}' ],
+		[ '{"r":{"x":[{"x":1}]}}', '{"r":{"x":[{"x":1}]}}' ],
+		[ '{"r":1,"x":[{"x":1}]}', '{"r":1,"x":[{"x":1}]}' ],
+		[ '[{"r":[{"x":1}]}]', '[{"r":[{"x":1}]}]' ],
+		[ '{"rr":[{"x":1}],"R":[{"x":1}]}', '{"rr":[{"x":1}],"R":[{"x":1}]}' ],
+		[ '{"r":[{"ab":1,"":2,"b.c":3,"bb":4,"c":5}]}', '{"r":[{}]}' ],
+		# an escape may stand for anything
+		[ '{"r":[{"\u0061":1,"\u0078":2,"x":3}]}', '{"r":[{"a":1,"x":2}]}' ],
+		# numbers that cJSON cannot hold and strings that nobody can, kept and left out
+		[ '{"r":[{"a":9007199254740993,"x":9007199254740993,"b":1.50}],"x":1.0}', '{"r":[{"a":9007199254740993,"b":1.50}],"x":1.0}' ],
+		[ '{"r":[{"x":1.5,"a":"\u0000","y":"\ud800"}]}', "{\"r\":[{\"a\":\"$fffd\"}]}" ],
+		[ '{"r":[{"x":1.5}]}', '{"r":[{}]}' ],
+	);
+	my @got = values_of('SELECT unit.json_part(t, \'r\', \'{a,b.c,b.d}\') FROM (VALUES '
+		  . join(',', map { '(' . bytes($_->[0]) . ')' } @parts) . ') AS texts(t)');
+	is(shift @got, $_->[1], "part of $_->[0]") foreach @parts;
+
+	# Whatever is left out is checked all the same, with the same words.
+	my @texts = map { [ $_->[0], "{\"r\":[{\"a\":1,\"x\":$_->[1]}]}" ] } @refused;
+	@got = values_of('SELECT unit.json_part(t, \'r\', \'{a}\') FROM (VALUES '
+		  . join(',', map { '(' . bytes($_->[1]) . ')' } @texts) . ') AS texts(t)');
+	my @whole = values_of('SELECT unit.json_try(t) FROM (VALUES '
+		  . join(',', map { '(' . bytes($_->[1]) . ')' } @texts) . ') AS texts(t)');
+	foreach my $text (@texts)
+	{
+		my ($part, $error) = (shift @got, shift @whole);
+		is($part, $error // '{"r":[{"a":1}]}', "$text->[0] where it is left out");
+	}
+
+	# Random rows: the same text without the members, as we write it.
+	my @values = grep { !/^\xEF\xBB\xBF/ && length($_) < 60 } map { $_->[1] } @accepted;
+	my (@rows, @left);
+	srand($ENV{DATABRICKS_TEST_SEED} // 7);
+	foreach my $row (1 .. 400)
+	{
+		my (@members, @kept);
+		foreach my $member (1 .. rand(7))
+		{
+			my $name = (qw(a x b y r aa))[ rand 6 ];
+			my $text = "\"$name\"" . ' ' x rand(2) . ':' . ' ' x rand(2) . $values[ rand @values ];
+			push @members, $text;
+			push @kept, $text if $name =~ /^[ab]$/;
+		}
+		push @rows, '{' . join(' ' x rand(2) . ',' . ' ' x rand(2), @members) . '}';
+		push @left, '{' . join(',', @kept) . '}';
+	}
+	is( value_of('unit.json_part(' . bytes('{"n":1,"r":[' . join(',', @rows) . ']}') . ", 'r', '{a,b}')"),
+		value_of('unit.json_serialize(' . bytes('{"n":1,"r":[' . join(',', @left) . ']}') . ')'),
+		'400 random rows');
+}
+
 # How an error looks to a user
 {
 	my ($rc, $out, $err) = $node->psql('postgres',

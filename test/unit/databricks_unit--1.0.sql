@@ -6,6 +6,8 @@ CREATE FUNCTION unit.json_try(json_text pg_catalog.bytea) RETURNS pg_catalog.tex
 	AS 'MODULE_PATHNAME', 'unit_json_try' LANGUAGE c STRICT;
 CREATE FUNCTION unit.json_serialize(json_text pg_catalog.bytea) RETURNS pg_catalog.text
 	AS 'MODULE_PATHNAME', 'unit_json_serialize' LANGUAGE c STRICT;
+CREATE FUNCTION unit.json_part(json_text pg_catalog.bytea, array_name pg_catalog.text, paths pg_catalog.text[]) RETURNS pg_catalog.text
+	AS 'MODULE_PATHNAME', 'unit_json_part' LANGUAGE c STRICT;
 CREATE FUNCTION unit.json_type(json_text pg_catalog.bytea, path pg_catalog.text) RETURNS pg_catalog.text
 	AS 'MODULE_PATHNAME', 'unit_json_type' LANGUAGE c STRICT;
 CREATE FUNCTION unit.json_int64(json_text pg_catalog.bytea, path pg_catalog.text) RETURNS pg_catalog.int8

@@ -7,10 +7,12 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type_d.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -20,6 +22,7 @@
 PG_FUNCTION_INFO_V1(unit_json_parse);
 PG_FUNCTION_INFO_V1(unit_json_try);
 PG_FUNCTION_INFO_V1(unit_json_serialize);
+PG_FUNCTION_INFO_V1(unit_json_part);
 PG_FUNCTION_INFO_V1(unit_json_type);
 PG_FUNCTION_INFO_V1(unit_json_int64);
 PG_FUNCTION_INFO_V1(unit_json_bool);
@@ -84,6 +87,29 @@ Datum
 unit_json_serialize(PG_FUNCTION_ARGS)
 {
 	return text_or_null(fcinfo, dbx_json_serialize(parse_argument(fcinfo, 0)));
+}
+
+/* What is read of a text if of an array's objects only some paths are, or why not. */
+Datum
+unit_json_part(PG_FUNCTION_ARGS)
+{
+	bytea			  *json = PG_GETARG_BYTEA_PP(0);
+	ArrayType		  *paths = PG_GETARG_ARRAYTYPE_P(2);
+	DbxJsonProjection *projection;
+	DbxJson			  *part;
+	char			  *error;
+	Datum			  *elements;
+	int				   nelements;
+	int				   i;
+
+	projection = dbx_json_project(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	deconstruct_array(paths, TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL,
+					  &nelements);
+	for (i = 0; i < nelements; i++)
+		dbx_json_project_path(projection, TextDatumGetCString(elements[i]));
+	part = dbx_json_try_parse_part(VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json),
+								   projection, &error);
+	return text_or_null(fcinfo, part == NULL ? error : dbx_json_serialize(part));
 }
 
 Datum
