@@ -944,8 +944,13 @@ dbx_call_detail(const DbxCall *call)
 	initStringInfo(&detail);
 	appendStringInfo(&detail, "%s %s", call->method, call->path);
 	if (error->status != 0)
-		appendStringInfo(&detail, " answered %d%s%s", error->status,
-						 error->code ? " " : "", error->code ? error->code : "");
+	{
+		appendStringInfo(&detail, " answered %d", error->status);
+		/* some repeat the status as their code */
+		if (error->code != NULL &&
+			strcmp(error->code, psprintf("%d", error->status)) != 0)
+			appendStringInfo(&detail, " %s", error->code);
+	}
 	else
 		appendStringInfoString(&detail,
 							   call->unauthorized ? " was not sent"

@@ -207,7 +207,7 @@ row('a storm of 429 for 30 s', { kind => 'status', status => 429, retry_after =>
 # The shapes of an error, all as 400 unless the shape says otherwise.
 foreach my $case (
 	[ 'standard', '{"error_code":"X_Y","message":"m m"}', '400 X_Y', qr/: m m$/ ],
-	[ 'a numeric code', '{"error_code":403,"message":"Invalid access token. [ReqId: 1]"}', '403 403', qr/: Invalid access token/, '28000' ],
+	[ 'a numeric code', '{"error_code":403,"message":"Invalid access token. [ReqId: 1]"}', '403', qr/: Invalid access token/, '28000' ],
 	[ 'with details', '{"error_code":"X","message":"m","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"r"}]}', '400 X', qr/: m$/ ],
 	[ 'of API 1.2', '{"error":"ExecutionContextNotFound: no such context"}', '400', qr/: ExecutionContextNotFound: no such context$/ ],
 	[ 'of SCIM', '{"schemas":["s"],"detail":"User not found","status":"404"}', '404 SCIM_404', qr/: User not found$/, '42704' ],
