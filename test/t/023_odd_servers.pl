@@ -157,6 +157,9 @@ my $server = Databricks::RawServer->start(sub {
 		# the connection ends when it is used again, which nobody was told
 		return 0 if $path =~ m{/stale} && $request->{n} > 1;
 		$answer = sized($ok) if $path =~ m{/stale};
+		$answer = [ sized($ok), 0 ] if $path =~ m{/left};
+		select(undef, undef, undef, 1.5) if $path =~ m{/late};
+		$answer = sized($ok) if $path =~ m{/late};
 		$answer = sized('{}', "HTTP/1.1 404 No\r\n") unless defined $answer;
 		($answer, my $goes_on) = ref $answer ? @$answer : ($answer, 1);
 		print $client $answer;
@@ -241,6 +244,16 @@ foreach my $i (0 .. $#names)
 	is($got, $sql{ $names[$i] }, "$names[$i] (cases 25, 28)") or diag($results[$i]{message});
 }
 is(scalar($server->journal(qr{/stale/[34]})), 2, 'a change is sent once, however old the connections are');
+
+# A connection that the other side closes while nobody uses it must not keep the
+# process awake that waits for another answer: it would be busy for the whole second.
+my $spent = q{SELECT split_part(pg_read_file('/proc/' || pg_backend_pid() || '/schedstat'), ' ', 1)};
+my @figures = split /\n/, $node->safe_psql('postgres', qq{SELECT databricks.api('GET', '/api/2.0/left');
+	$spent;
+	SELECT count(response) FROM databricks.api_many('[{"method": "GET", "path": "/api/2.0/left"}, {"method": "GET", "path": "/api/2.0/late"}]');
+	$spent});
+is($figures[2], 2, 'an answer that is late, and one whose connection is closed after it');
+cmp_ok($figures[3] - $figures[1], '<', 5e8, '... which wakes nobody but once');
 
 # A server that has read enough says so before the body has come.
 my ($large) = attempts(

@@ -195,6 +195,8 @@ for (my $i = 0; $i < @$cases; $i++)
 
 	$code = '' if !defined $code || $code eq '<nil>';
 	$code = $other->{code} if $other->{code};
+	# the status is not said twice
+	$code = '' if $code eq $case->{status};
 	if (!defined $message)
 	{
 		my $text = squeeze($case->{sdk_go}{message});
