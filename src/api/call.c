@@ -58,22 +58,9 @@ struct DbxCall
 	MemoryContextCallback on_reset;
 	const DbxWorkspace	 *workspace;
 	DbxAuth				 *auth;
-	char				 *method;
-	char				 *path;
-	char				 *query;
-	char				 *body;
-	char				 *token; /* of the spec */
-	char				 *caller;
-	DbxContent			  content; /* of the spec: these seven */
-	char				 *into;
-	Size				  into_size;
-	bool				  repeatable;
-	bool				  uncompressed;
-	DbxCallStats		 *stats;
-
-	const DbxJsonProjection *projection;
-	DbxEffect				 effect;
-	CallState				 state;
+	DbxCallSpec			  spec; /* its texts are copies */
+	DbxEffect			  effect;
+	CallState			  state;
 	bool		 older_version; /* sent to 2.1 since 2.2 is not there */
 	bool		 in_doubt;		/* an attempt may have been carried out */
 	bool		 gone;			/* deleted already, by such an attempt */
@@ -162,7 +149,7 @@ is_newest_jobs_path(const char *path)
 static void
 use_older_version(DbxCall *call)
 {
-	memcpy(call->path + strlen("/api/"), "2.1", 3);
+	memcpy(unconstify(char *, call->spec.path) + strlen("/api/"), "2.1", 3);
 }
 
 /*
@@ -196,8 +183,8 @@ static const char *
 user_agent(const DbxCall *call)
 {
 	return psprintf("%s%s%s", dbx_auth_user_agent(dbx_auth_name(call->auth)),
-					call->caller ? " function/" : "",
-					call->caller ? call->caller : "");
+					call->spec.caller ? " function/" : "",
+					call->spec.caller ? call->spec.caller : "");
 }
 
 /* The request is on its way: note what it had to wait for. */
@@ -208,16 +195,16 @@ count_sending(DbxCall *call)
 	if (call->held_since != 0)
 		call->held_ms = (GetCurrentTimestamp() - call->held_since) / 1000.0;
 	call->held_since = 0;
-	if (call->stats != NULL)
-		call->stats->quota_wait_ms += call->held_ms;
+	if (call->spec.stats != NULL)
+		call->spec.stats->quota_wait_ms += call->held_ms;
 	dbx_stat_sent(call->workspace, call->endpoint, call->held_ms);
 }
 
 static bool
 has_content(const DbxCall *call)
 {
-	return call->content.bytes != NULL || call->content.file != 0 ||
-		call->content.window != NULL;
+	return call->spec.content.bytes != NULL || call->spec.content.file != 0 ||
+		call->spec.content.window != NULL;
 }
 
 static void
@@ -235,46 +222,46 @@ send_call(DbxCall *call)
 	/* credentials may have been renewed since the last attempt */
 	request.headers = dbx_auth_headers(call->auth);
 	request.headers = lappend(request.headers, (char *) user_agent(call));
-	if (call->into == NULL)
+	if (call->spec.into == NULL)
 		request.headers = lappend(request.headers, "Accept: application/json");
 	if (has_content(call))
 		request.headers = lappend(request.headers,
 								  psprintf("Content-Type: %s",
-										   call->content.type
-											   ? call->content.type
+										   call->spec.content.type
+											   ? call->spec.content.type
 											   : "application/octet-stream"));
-	else if (call->body != NULL)
+	else if (call->spec.body != NULL)
 		request.headers = lappend(request.headers,
 								  "Content-Type: application/json");
 	if (workspace->workspace_id != NULL)
 		request.headers = lappend(request.headers,
 								  psprintf("X-Databricks-Workspace-Id: %s",
 										   workspace->workspace_id));
-	request.method = call->method;
-	request.url = psprintf("%s%s%s%s", workspace->host, call->path,
-						   call->query == NULL			 ? ""
-							   : strchr(call->path, '?') ? "&"
-														 : "?",
-						   call->query ? call->query : "");
-	request.body = call->body;
-	request.body_len = call->body ? strlen(call->body) : 0;
+	request.method = call->spec.method;
+	request.url = psprintf("%s%s%s%s", workspace->host, call->spec.path,
+						   call->spec.query == NULL			  ? ""
+							   : strchr(call->spec.path, '?') ? "&"
+															  : "?",
+						   call->spec.query ? call->spec.query : "");
+	request.body = call->spec.body;
+	request.body_len = call->spec.body ? strlen(call->spec.body) : 0;
 	if (has_content(call))
 	{
-		request.body = call->content.bytes;
-		request.body_len = call->content.length;
+		request.body = call->spec.content.bytes;
+		request.body_len = call->spec.content.length;
 		request.body_borrowed = true;
-		request.window = call->content.window;
-		request.file = call->content.file;
+		request.window = call->spec.content.window;
+		request.file = call->spec.content.file;
 	}
-	request.uncompressed = call->uncompressed;
-	request.into = call->into;
-	request.into_size = call->into_size;
+	request.uncompressed = call->spec.uncompressed;
+	request.into = call->spec.into;
+	request.into_size = call->spec.into_size;
 	/*
 	 * libcurl repeats by itself what it sent over a connection that turns out
 	 * dead.  Of a change we have to know how often it was sent.
 	 */
 	request.fresh_connection = call->effect != DBX_EFFECT_READ &&
-		!call->repeatable;
+		!call->spec.repeatable;
 	request.allow_http = workspace->allow_http;
 	request.connect_timeout = workspace->connect_timeout;
 	request.timeout = workspace->request_timeout;
@@ -299,8 +286,9 @@ log_attempt(const DbxCall *call, const DbxHttpResponse *response, int64 delay)
 		DEBUG1,
 		(errmsg_internal(
 			 "databricks: %s %s%s%s to workspace \"%s\": %s %d, %.0f ms, %zu bytes%s%s",
-			 call->method, call->path, call->query ? "?" : "",
-			 call->query ? dbx_redact(call->query) : "", call->workspace->name,
+			 call->spec.method, call->spec.path, call->spec.query ? "?" : "",
+			 call->spec.query ? dbx_redact(call->spec.query) : "",
+			 call->workspace->name,
 			 call->error ? call->error->message : "answered", response->status,
 			 response->elapsed_ms, response->bytes_in,
 			 call->held_ms == 0
@@ -361,7 +349,7 @@ weigh_doubt(DbxCall *call)
 	if (call->effect == DBX_EFFECT_READ)
 		return;
 	if (call->in_doubt && call->error->not_found &&
-		dbx_endpoint_deletes(call->method, call->path))
+		dbx_endpoint_deletes(call->spec.method, call->spec.path))
 	{
 		call->gone = true;
 		call->error = NULL;
@@ -457,8 +445,8 @@ token_was_refused(const DbxApiError *error)
 static void
 plan_retry(DbxCall *call, TimestampTz due)
 {
-	if (call->stats != NULL)
-		call->stats->retries++;
+	if (call->spec.stats != NULL)
+		call->spec.stats->retries++;
 	call->latest = call->begun +
 		(TimestampTz) call->workspace->retry_timeout * 1000;
 	/* others with a call of this kind would only be told the same */
@@ -475,14 +463,15 @@ take_answer(DbxCall *call)
 	TimestampTz			   now = GetCurrentTimestamp();
 	int64				   delay = -1;
 
-	call->error = dbx_api_error(call->workspace, call->path, call->transfer);
-	if (call->stats != NULL)
+	call->error = dbx_api_error(call->workspace, call->spec.path,
+								call->transfer);
+	if (call->spec.stats != NULL)
 	{
-		call->stats->calls++;
-		call->stats->bytes_in += response->bytes_in;
-		call->stats->elapsed_ms += response->elapsed_ms;
+		call->spec.stats->calls++;
+		call->spec.stats->bytes_in += response->bytes_in;
+		call->spec.stats->elapsed_ms += response->elapsed_ms;
 	}
-	if (route_is_missing(call->error) && is_newest_jobs_path(call->path))
+	if (route_is_missing(call->error) && is_newest_jobs_path(call->spec.path))
 	{
 		use_older_version(call);
 		call->older_version = true;
@@ -602,7 +591,7 @@ set_limit(DbxCall *call)
 {
 	DbxEndpoint endpoint;
 
-	dbx_endpoint_describe(call->method, call->path, &endpoint);
+	dbx_endpoint_describe(call->spec.method, call->spec.path, &endpoint);
 	call->endpoint = endpoint.name;
 	dbx_limiter_key(&call->limit, call->workspace->host, endpoint.class);
 	call->limit.per_second = endpoint.per_second * call->workspace->rate_limit;
@@ -669,22 +658,16 @@ dbx_call_start(const DbxWorkspace *workspace, const DbxCallSpec *spec)
 	call->context = context;
 	call->workspace = workspace;
 	call->auth = dbx_auth_open(workspace);
-	call->method = pstrdup(spec->method);
-	call->path = pstrdup(spec->path);
-	call->query = spec->query && *spec->query ? pstrdup(spec->query) : NULL;
-	call->body = body ? pstrdup(body) : NULL;
-	call->token = spec->token ? pstrdup(spec->token) : NULL;
-	call->caller = spec->caller ? pstrdup(spec->caller) : NULL;
-	call->content = spec->content;
-	call->into = spec->into;
-	call->into_size = spec->into_size;
-	call->repeatable = spec->repeatable;
-	call->uncompressed = spec->uncompressed;
-	call->projection = spec->projection;
-	call->stats = spec->stats;
+	call->spec = *spec;
+	call->spec.method = pstrdup(spec->method);
+	call->spec.path = pstrdup(spec->path);
+	call->spec.query = spec->query && *spec->query ? pstrdup(spec->query) : NULL;
+	call->spec.body = body ? pstrdup(body) : NULL;
+	call->spec.token = spec->token ? pstrdup(spec->token) : NULL;
+	call->spec.caller = spec->caller ? pstrdup(spec->caller) : NULL;
 	call->effect = effect;
 	call->state = CALL_WAITING;
-	if (is_newest_jobs_path(call->path) && known_as_older(workspace))
+	if (is_newest_jobs_path(call->spec.path) && known_as_older(workspace))
 		use_older_version(call);
 	set_limit(call);
 	call->on_reset.func = forget_call;
@@ -731,9 +714,11 @@ tell_interrupted(void *arg)
 			(call->state != CALL_SENT && !call->in_doubt))
 			continue;
 		errcontext("%s %s, which workspace \"%s\" may have carried out%s%s%s",
-				   call->method, dbx_redact(call->path), call->workspace->name,
-				   call->token ? " (idempotency_token => '" : "",
-				   call->token ? call->token : "", call->token ? "')" : "");
+				   call->spec.method, dbx_redact(call->spec.path),
+				   call->workspace->name,
+				   call->spec.token ? " (idempotency_token => '" : "",
+				   call->spec.token ? call->spec.token : "",
+				   call->spec.token ? "')" : "");
 	}
 }
 
@@ -818,12 +803,12 @@ dbx_call_try_json(DbxCall *call, char **why)
 
 	/* writes may answer with nothing, a question must have an answer */
 	if (body[strspn(body, " \t\r\n")] == '\0' &&
-		(response->status == 204 || strcmp(call->method, "GET") != 0))
+		(response->status == 204 || strcmp(call->spec.method, "GET") != 0))
 		return dbx_json_try_parse("{}", 2, why);
 	answer = dbx_json_try_parse_part(body,
 									 call->gone ? strlen(body)
 												: response->body_len,
-									 call->projection, why);
+									 call->spec.projection, why);
 	if (answer == NULL)
 		return NULL;
 	if (dbx_json_type(answer) != DBX_JSON_OBJECT)
@@ -853,14 +838,14 @@ dbx_call_json(DbxCall *call)
 			ERROR,
 			(errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN),
 			 errmsg("workspace \"%s\" accepted %s %s, but its answer cannot be read",
-					call->workspace->name, call->method, call->path),
+					call->workspace->name, call->spec.method, call->spec.path),
 			 errdetail("%s", why),
 			 errhint(
 				 "The call was probably carried out; look there before you repeat it.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
 			 errmsg("could not read the answer of workspace \"%s\" to %s %s",
-					call->workspace->name, call->method, call->path),
+					call->workspace->name, call->spec.method, call->spec.path),
 			 errdetail("%s", why),
 			 errhint("Check that %s is the address of a workspace.",
 					 call->workspace->host)));
@@ -942,7 +927,7 @@ dbx_call_detail(const DbxCall *call)
 	StringInfoData	   detail;
 
 	initStringInfo(&detail);
-	appendStringInfo(&detail, "%s %s", call->method, call->path);
+	appendStringInfo(&detail, "%s %s", call->spec.method, call->spec.path);
 	if (error->status != 0)
 	{
 		appendStringInfo(&detail, " answered %d", error->status);
