@@ -15,11 +15,13 @@
  *
  * A connection between two requests stays in the set: page after page libcurl
  * lets go of its socket and takes it up again, which then costs no system call.
- * That is safe for sockets that are opened and closed here.  Those of the
- * resolver are closed behind our back, and their number may be another one's.
+ * That is safe for those that are opened and closed here.  Others are closed
+ * behind our back, and their number may be another one's then: the sockets of the
+ * resolver and, before version 8.3, those that were never connected.
  */
 #include "postgres.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -42,10 +44,11 @@
 typedef struct WatchedSocket
 {
 	curl_socket_t fd;
-	bool		  ours;		/* opened and closed here */
-	uint32		  wanted;	/* WL_SOCKET_*; 0: nobody waits for it now */
-	uint32		  watched;	/* what the set has of it; 0: it is not in there */
-	int			  position; /* in the set */
+	bool		  ours;		 /* opened here, ... */
+	bool		  connected; /* ... and sure to be closed here, too */
+	uint32		  wanted;	 /* WL_SOCKET_*; 0: nobody waits for it now */
+	uint32		  watched;	 /* what the set has of it; 0: it is not in there */
+	int			  position;	 /* in the set */
 } WatchedSocket;
 
 static CURLM	   *multi = NULL;
@@ -135,11 +138,24 @@ forget_socket(WatchedSocket *gone)
 	*gone = sockets[--nsockets];
 }
 
+/*
+ * libcurl lets go of what it has not connected.  Where it has closed that without
+ * telling us, the share of it is given back here.
+ */
+static void
+forget_unconnected(WatchedSocket *gone)
+{
+	if (gone != NULL && gone->ours && fcntl(gone->fd, F_GETFD) < 0)
+		ReleaseExternalFD();
+	forget_socket(gone);
+}
+
 curl_socket_t
 dbx_multi_open_socket(void *private_data, curlsocktype purpose,
 					  struct curl_sockaddr *address)
 {
-	curl_socket_t fd;
+	WatchedSocket *before;
+	curl_socket_t  fd;
 
 	(void) private_data;
 	(void) purpose;
@@ -153,7 +169,10 @@ dbx_multi_open_socket(void *private_data, curlsocktype purpose,
 		ReleaseExternalFD();
 		return CURL_SOCKET_BAD;
 	}
-	forget_socket(find_socket(fd));
+	before = find_socket(fd);
+	if (before != NULL && before->ours)
+		ReleaseExternalFD(); /* that of one closed without a word */
+	forget_socket(before);
 	if (add_socket(fd, true) == NULL)
 	{
 		(void) dbx_multi_close_socket(NULL, fd);
@@ -187,17 +206,21 @@ note_socket(CURL *easy, curl_socket_t fd, int what, void *data,
 
 	if (what == CURL_POLL_REMOVE)
 	{
-		if (noted != NULL && noted->ours)
+		if (noted != NULL && noted->connected)
 			noted->wanted = 0;
 		else
-			forget_socket(noted);
+			forget_unconnected(noted);
 		return 0;
 	}
 	if (noted == NULL && (noted = add_socket(fd, false)) == NULL)
 		return -1;
 	noted->wanted = 0;
 	if (what & CURL_POLL_IN)
+	{
+		/* until it is connected only writing is of interest */
 		noted->wanted |= WL_SOCKET_READABLE;
+		noted->connected = noted->ours;
+	}
 	if (what & CURL_POLL_OUT)
 		noted->wanted |= WL_SOCKET_WRITEABLE;
 	sockets_changed |= noted->wanted != noted->watched;

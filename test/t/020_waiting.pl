@@ -8,12 +8,13 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 
 use Databricks::Test;
+use IO::Socket::INET;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
 my $workspace = Databricks::Test::Workspace->start;
-my $node = new_node('main');
+my $node = new_node('main', conf => "max_files_per_process = 90\n");
 connect_workspace($node, $workspace);
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 
@@ -124,6 +125,27 @@ foreach my $case (
 	like($error->{message}, qr/no answer within request_timeout/, '... that says so');
 	$node->safe_psql('postgres',
 		"ALTER SERVER prod OPTIONS (DROP request_timeout, DROP retry_timeout)");
+}
+
+# A host that swallows connections: libcurl 7.88 closes such sockets without telling.
+# Their numbers go to others, the resolver's for one, and their share of descriptors,
+# of which there are some twenty here, must come back.
+{
+	my $full = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die "listen: $!";
+	my @queued = map {
+		IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $full->sockport, Blocking => 0)
+	} 1 .. 8;
+	my %hosts = (hole => 'http://127.0.0.1:' . $full->sockport, nowhere => 'https://no-such-host.invalid');
+
+	$node->safe_psql('postgres',
+		"CREATE SERVER $_ FOREIGN DATA WRAPPER databricks OPTIONS (host '$hosts{$_}', connect_timeout '50ms', retry_timeout '0');
+		 CREATE USER MAPPING FOR CURRENT_USER SERVER $_ OPTIONS (token 'x')") foreach sort keys %hosts;
+	my (undef, $found, $said) = $node->psql('postgres',
+		join('', map { "SELECT databricks.api('POST', '/api/2.0/x', '{}', workspace => '$_');\n" } ('hole', 'nowhere') x 30)
+		  . "SELECT 'reached' FROM databricks.api('GET', '/api/2.0/preview/scim/v2/Me');\n",
+		on_error_stop => 0);
+	is(scalar(() = $said =~ /ERROR:  could not reach workspace "(?:hole|nowhere)"/g), 60, 'no connection comes about') or diag($said);
+	is($found, 'reached', '... which costs others nothing');
 }
 
 # Cancelled calls leave nothing behind: neither descriptors nor memory.
