@@ -33,7 +33,7 @@
 /* How often its beginning is asked for once more, should it never come to rest. */
 #define MAX_CLOSINGS 8
 
-/* A set of ids. */
+/* Of a set of ids. */
 typedef struct SeenId
 {
 	uint64 id;
@@ -375,9 +375,11 @@ take_page(DbxChain *chain, const DbxJson *rows, DbxPage *page)
 								   chain->workspace->name, chain->list->table);
 		listed.named = element_id(chain->res->id_member, row, &listed.id);
 		if (chain->res->time_member != NULL)
+		{
 			listed.time = dbx_fdw_element_time(chain->res, row);
-		if (chain->res->time_member != NULL && !chain->closing)
-			watch_order(chain, &listed);
+			if (!chain->closing)
+				watch_order(chain, &listed);
+		}
 		if (chain->seen != NULL && !dbx_seen_add(chain->seen, &listed))
 			continue;
 		if (!is_seen(chain->others, &listed))

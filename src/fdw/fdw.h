@@ -157,6 +157,8 @@ extern bool		dbx_fdw_time_bound(const DbxConditionValue *value,
 								   StrategyNumber strategy, int64 *from, int64 *to);
 
 /* chain.c */
+
+/* An element of a page, and what is asked of it again and again. */
 typedef struct DbxListed
 {
 	const DbxJson *element;

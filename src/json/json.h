@@ -53,10 +53,13 @@ extern DbxJson *dbx_json_try_parse(const char *text, Size len, char **error);
  */
 typedef struct DbxJsonProjection DbxJsonProjection;
 
-/* Of the array in this member, no members yet.  In the current context. */
+/*
+ * Of the array in this member, whose name must live as long; no members yet.  In the
+ * current context.
+ */
 extern DbxJsonProjection *dbx_json_project(const char *array);
 
-/* The member that this path begins with, too; the text must live as long. */
+/* The member that this path begins with, too; likewise. */
 extern void dbx_json_project_path(DbxJsonProjection *projection,
 								  const char		*path);
 

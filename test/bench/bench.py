@@ -118,6 +118,16 @@ def many(bench):
            threads_over_ours=round(script / ours, 2), calls=400)
 
 
+def pages_of(bench, query=""):
+    """The list of runs page after page, as a script reads it: text and runs of each."""
+    client, token = Client(bench.port), ""
+    while token is not None:
+        answer = client.call("GET", "/api/2.2/jobs/runs/list?limit=25" + query + token)
+        page = answer.json
+        yield answer.raw, page.get("runs", [])
+        token = "&page_token=" + page["next_page_token"] if page.get("next_page_token") else None
+
+
 def scan(bench):
     """10 000 runs at 50 ms a page: the table runs, and page after page by a script."""
     bench.reset()
@@ -126,15 +136,9 @@ def scan(bench):
     statement = "SELECT count(run_id) FROM databricks.runs"
     ours = bench.ms(statement)
 
-    def pages():
-        client, token, rows = Client(bench.port), "", 0
-        while token is not None:
-            page = client.call("GET", "/api/2.2/jobs/runs/list?limit=25" + token).json
-            rows += len(page.get("runs", []))
-            token = "&page_token=" + page["next_page_token"] if page.get("next_page_token") else None
-        assert rows == 10000, rows
     begun = time.perf_counter()
-    pages()
+    rows = sum(len(runs) for _, runs in pages_of(bench))
+    assert rows == 10000, rows
     script = (time.perf_counter() - begun) * 1000
     bench.slow(0)
     report("scan", ms=round(ours), one_page_after_the_other_over_ours=round(script / ours, 1),
@@ -511,14 +515,9 @@ def read_rows(columns):
     return "SELECT count(r) FROM (SELECT %s FROM databricks.runs OFFSET 0) AS r" % columns
 
 
-def pages_of(client, query):
-    """All pages of the list of runs, a line each: the texts that a scan of it has to parse."""
-    lines, token = [], ""
-    while token is not None:
-        page = client.call("GET", "/api/2.2/jobs/runs/list?limit=25" + query + token)
-        lines.append(page.raw.strip() + b"\n")
-        token = "&page_token=" + page.json["next_page_token"] if page.json.get("next_page_token") else None
-    return b"".join(lines)
+def texts_of(bench, query):
+    """All pages of the list of runs, a line each: what a scan of it has to parse."""
+    return b"".join(text.strip() + b"\n" for text, _ in pages_of(bench, query))
 
 
 def build_parser(folder):
@@ -533,12 +532,11 @@ def cpu(bench):
     """CPU time of a backend per run row, network and all, beside what cJSON alone needs for the same text."""
     bench.reset()
     bench.do("POST", "seed", {"jobs": 20, "runs": 10000})
-    client = Client(bench.port)
     spent = "(string_to_array(pg_read_file('/proc/' || pg_backend_pid() || '/schedstat'), ' '))[1]::bigint"
     with tempfile.TemporaryDirectory() as folder:
         parse = build_parser(folder)
         for what, columns, query in RUN_ROWS:
-            pages = pages_of(client, query)
+            pages = texts_of(bench, query)
             alone = min(int(subprocess.run([parse, "5"], input=pages, capture_output=True, check=True).stdout) for _ in range(ROUNDS)) / 10000
             statement = read_rows(columns)
             ours = min(int(bench.sql(statement, "SELECT %s AS begun \\gset\n%s;\nSELECT %s - :begun" % (spent, statement, spent))) for _ in range(ROUNDS)) / 10000
@@ -565,12 +563,11 @@ def instructions(bench):
                        "SELECT databricks.connect('bench', host => 'http://127.0.0.1:%d', token => '%s', "
                        "server_options => '{\"rate_limit\": 0, \"max_parallel\": 1}')\n" % (bench.port, ADMIN))
         parse = build_parser(folder)
-        client = Client(bench.port)
         for what, columns, query in RUN_ROWS:
             def both(rows):
                 bench.reset()
                 bench.do("POST", "seed", {"jobs": 20, "runs": rows})
-                return count(server, (read_rows(columns) + "\n").encode()), count([parse], pages_of(client, query))
+                return count(server, (read_rows(columns) + "\n").encode()), count([parse], texts_of(bench, query))
             few, many = both(500), both(2500)
             # what it takes to begin is in both figures
             row, alone = ((many[i] - few[i]) / 2000 for i in range(2))
